@@ -1,0 +1,34 @@
+package ai.sluice.api;
+
+import java.util.Map;
+
+/**
+ * A snapshot of an engine's counters. Gauges tell the moment; the rest only grows.
+ *
+ * @param waiting gauge: requests in the queue
+ * @param running gauge: sequences being computed
+ * @param kvBlocksTotal gauge: KV blocks, summed over groups
+ * @param kvBlocksUsed gauge: of these, in use
+ * @param steps steps run
+ * @param promptTokens prompt tokens computed
+ * @param newTokens tokens generated
+ * @param finished generations ended, by reason; every reason has an entry
+ * @param stepMicros time in which at least one step was running
+ * @param planMicros time of the scheduler thread spent planning and applying steps
+ */
+public record EngineMetrics(
+    int waiting,
+    int running,
+    long kvBlocksTotal,
+    long kvBlocksUsed,
+    long steps,
+    long promptTokens,
+    long newTokens,
+    Map<FinishReason, Long> finished,
+    long stepMicros,
+    long planMicros) {
+  /** Copies the map. */
+  public EngineMetrics {
+    finished = Map.copyOf(finished);
+  }
+}

@@ -1,0 +1,318 @@
+package ai.sluice.api;
+
+import java.nio.file.Path;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.OptionalLong;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * How an engine is opened. Immutable and thread-safe. What is left unset is decided once when the
+ * engine opens, logged, and told by {@link ModelInfo}.
+ */
+public final class EngineOptions {
+  private final Path model;
+  private final Backend backend;
+  private final ComputeDtype dtype;
+  private final Numerics numerics;
+  private final @Nullable Integer threads;
+  private final @Nullable Integer maxContextLength;
+  private final @Nullable Long kvCacheBytes;
+  private final int maxSequences;
+  private final int maxStepTokens;
+  private final int blockSize;
+  private final int maxQueuedRequests;
+  private final int maxLogprobs;
+  private final boolean overlap;
+  private final @Nullable LoadListener loadListener;
+
+  private EngineOptions(Builder builder) {
+    if (builder.model == null) {
+      throw new InvalidRequestException(
+          "model: not set (expected: a GGUF file or a folder with config.json)");
+    }
+    if (builder.maxStepTokens < builder.maxSequences) {
+      throw Check.fail(
+          "maxStepTokens",
+          builder.maxStepTokens,
+          "at least maxSequences = " + builder.maxSequences + ", one token for each");
+    }
+    model = builder.model;
+    backend = builder.backend;
+    dtype = builder.dtype;
+    numerics = builder.numerics;
+    threads = builder.threads;
+    maxContextLength = builder.maxContextLength;
+    kvCacheBytes = builder.kvCacheBytes;
+    maxSequences = builder.maxSequences;
+    maxStepTokens = builder.maxStepTokens;
+    blockSize = builder.blockSize;
+    maxQueuedRequests = builder.maxQueuedRequests;
+    maxLogprobs = builder.maxLogprobs;
+    overlap = builder.overlap;
+    loadListener = builder.loadListener;
+  }
+
+  /** Starts with the defaults; only the model must be set. */
+  public static Builder builder() {
+    return new Builder();
+  }
+
+  /** A builder that starts with these options. */
+  public Builder toBuilder() {
+    Builder builder = new Builder();
+    builder.model = model;
+    builder.backend = backend;
+    builder.dtype = dtype;
+    builder.numerics = numerics;
+    builder.threads = threads;
+    builder.maxContextLength = maxContextLength;
+    builder.kvCacheBytes = kvCacheBytes;
+    builder.maxSequences = maxSequences;
+    builder.maxStepTokens = maxStepTokens;
+    builder.blockSize = blockSize;
+    builder.maxQueuedRequests = maxQueuedRequests;
+    builder.maxLogprobs = maxLogprobs;
+    builder.overlap = overlap;
+    builder.loadListener = loadListener;
+    return builder;
+  }
+
+  /** A GGUF file, or a folder with config.json and safetensors files. */
+  public Path model() {
+    return model;
+  }
+
+  /** Where the model runs. Default AUTO. */
+  public Backend backend() {
+    return backend;
+  }
+
+  /** Number format of the arithmetic. Default AUTO. */
+  public ComputeDtype dtype() {
+    return dtype;
+  }
+
+  /** What results may depend on besides the request. Default FAST. */
+  public Numerics numerics() {
+    return numerics;
+  }
+
+  /** Threads that compute; absent: one per core. */
+  public OptionalInt threads() {
+    return threads == null ? OptionalInt.empty() : OptionalInt.of(threads);
+  }
+
+  /** Longest sequence, prompt and new tokens together; absent: the model's, as memory allows. */
+  public OptionalInt maxContextLength() {
+    return maxContextLength == null ? OptionalInt.empty() : OptionalInt.of(maxContextLength);
+  }
+
+  /** Memory for keys and values of all running sequences; absent: from what is free. */
+  public OptionalLong kvCacheBytes() {
+    return kvCacheBytes == null ? OptionalLong.empty() : OptionalLong.of(kvCacheBytes);
+  }
+
+  /** Most sequences that run at once; others wait. Default 16. */
+  public int maxSequences() {
+    return maxSequences;
+  }
+
+  /** Most tokens that one step computes; longer prompts are prefilled in chunks. Default 512. */
+  public int maxStepTokens() {
+    return maxStepTokens;
+  }
+
+  /** Tokens per block of the KV cache. Default 16. */
+  public int blockSize() {
+    return blockSize;
+  }
+
+  /** Most requests that wait; further ones are rejected. Default 1024. */
+  public int maxQueuedRequests() {
+    return maxQueuedRequests;
+  }
+
+  /** Most likeliest tokens that a request may ask for per position. Default 20. */
+  public int maxLogprobs() {
+    return maxLogprobs;
+  }
+
+  /** Whether the next step is planned while one runs. Default true; off only to compare. */
+  public boolean overlap() {
+    return overlap;
+  }
+
+  /** Watches the load, if set. */
+  public Optional<LoadListener> loadListener() {
+    return Optional.ofNullable(loadListener);
+  }
+
+  @Override
+  public String toString() {
+    return "EngineOptions[model=" + model + ", backend=" + backend + ", dtype=" + dtype
+        + ", numerics=" + numerics + ", threads=" + (threads == null ? "auto" : threads)
+        + ", maxContextLength=" + (maxContextLength == null ? "auto" : maxContextLength)
+        + ", kvCacheBytes=" + (kvCacheBytes == null ? "auto" : kvCacheBytes)
+        + ", maxSequences=" + maxSequences + ", maxStepTokens=" + maxStepTokens
+        + ", blockSize=" + blockSize + ", maxQueuedRequests=" + maxQueuedRequests
+        + ", maxLogprobs=" + maxLogprobs + ", overlap=" + overlap + "]";
+  }
+
+  /** Collects options; each setter refuses a value out of range. Not thread-safe. */
+  public static final class Builder {
+    private @Nullable Path model;
+    private Backend backend = Backend.AUTO;
+    private ComputeDtype dtype = ComputeDtype.AUTO;
+    private Numerics numerics = Numerics.FAST;
+    private @Nullable Integer threads;
+    private @Nullable Integer maxContextLength;
+    private @Nullable Long kvCacheBytes;
+    private int maxSequences = 16;
+    private int maxStepTokens = 512;
+    private int blockSize = 16;
+    private int maxQueuedRequests = 1024;
+    private int maxLogprobs = 20;
+    private boolean overlap = true;
+    private @Nullable LoadListener loadListener;
+
+    private Builder() {}
+
+    /** Sets the checkpoint: a GGUF file, or a folder with config.json and safetensors files. */
+    public Builder model(Path path) {
+      model = Check.given("model", path);
+      return this;
+    }
+
+    /** Sets where the model runs. */
+    public Builder backend(Backend value) {
+      backend = Check.given("backend", value);
+      return this;
+    }
+
+    /** Sets the number format of the arithmetic. */
+    public Builder dtype(ComputeDtype value) {
+      dtype = Check.given("dtype", value);
+      return this;
+    }
+
+    /** Sets what results may depend on besides the request. */
+    public Builder numerics(Numerics value) {
+      numerics = Check.given("numerics", value);
+      return this;
+    }
+
+    /**
+     * Sets the threads that compute.
+     *
+     * @param value 1 to 1024
+     * @throws InvalidRequestException if it is out of range
+     */
+    public Builder threads(int value) {
+      threads = Check.range("threads", value, 1, 1024);
+      return this;
+    }
+
+    /**
+     * Sets the longest sequence, in tokens.
+     *
+     * @param value 2 to 16,777,216; at most the model's own limit, which is checked at load
+     * @throws InvalidRequestException if it is out of range
+     */
+    public Builder maxContextLength(int value) {
+      maxContextLength = Check.range("maxContextLength", value, 2, 1 << 24);
+      return this;
+    }
+
+    /**
+     * Sets the memory for keys and values.
+     *
+     * @param value 1 to 2^50 bytes; must hold one sequence of maxContextLength, checked at load
+     * @throws InvalidRequestException if it is out of range
+     */
+    public Builder kvCacheBytes(long value) {
+      kvCacheBytes = Check.range("kvCacheBytes", value, 1, 1L << 50);
+      return this;
+    }
+
+    /**
+     * Sets the most sequences that run at once.
+     *
+     * @param value 1 to 4096
+     * @throws InvalidRequestException if it is out of range
+     */
+    public Builder maxSequences(int value) {
+      maxSequences = Check.range("maxSequences", value, 1, 4096);
+      return this;
+    }
+
+    /**
+     * Sets the most tokens that one step computes. More makes prefill faster and needs more
+     * workspace.
+     *
+     * @param value 1 to 65,536, at least maxSequences
+     * @throws InvalidRequestException if it is out of range
+     */
+    public Builder maxStepTokens(int value) {
+      maxStepTokens = Check.range("maxStepTokens", value, 1, 1 << 16);
+      return this;
+    }
+
+    /**
+     * Sets the tokens per block of the KV cache.
+     *
+     * @param value a power of two from 8 to 256
+     * @throws InvalidRequestException if it is another number
+     */
+    public Builder blockSize(int value) {
+      if (value < 8 || value > 256 || Integer.bitCount(value) != 1) {
+        throw Check.fail("blockSize", value, "8, 16, 32, 64, 128 or 256");
+      }
+      blockSize = value;
+      return this;
+    }
+
+    /**
+     * Sets the most requests that wait.
+     *
+     * @param value 1 to 1,000,000
+     * @throws InvalidRequestException if it is out of range
+     */
+    public Builder maxQueuedRequests(int value) {
+      maxQueuedRequests = Check.range("maxQueuedRequests", value, 1, 1_000_000);
+      return this;
+    }
+
+    /**
+     * Sets the most likeliest tokens that a request may ask for per position.
+     *
+     * @param value 0 to {@link GenerationRequest#MAX_LOGPROBS}
+     * @throws InvalidRequestException if it is out of range
+     */
+    public Builder maxLogprobs(int value) {
+      maxLogprobs = Check.range("maxLogprobs", value, 0, GenerationRequest.MAX_LOGPROBS);
+      return this;
+    }
+
+    /** Sets whether the next step is planned while one runs. */
+    public Builder overlap(boolean value) {
+      overlap = value;
+      return this;
+    }
+
+    /** Sets who watches the load. */
+    public Builder loadListener(@Nullable LoadListener value) {
+      loadListener = value;
+      return this;
+    }
+
+    /**
+     * Builds the options.
+     *
+     * @throws InvalidRequestException if no model is set, or maxStepTokens is below maxSequences
+     */
+    public EngineOptions build() {
+      return new EngineOptions(this);
+    }
+  }
+}

@@ -1,0 +1,17 @@
+package ai.sluice.api;
+
+/** Why a generation ended. More constants may come: keep a default branch. */
+public enum FinishReason {
+  /** An end-of-sequence token, a stop token or a stop string. */
+  STOP,
+  /** {@code maxNewTokens} or the context length was reached. */
+  LENGTH,
+  /** The caller cancelled or closed it, or the engine was closed. */
+  CANCELLED,
+  /** The request's timeout passed, queue time included. */
+  TIMEOUT,
+  /** Refused without running because the queue was full; try again later. */
+  REJECTED,
+  /** The model's output held values that are not finite; {@link GenerationResult#detail} says more. */
+  ERROR
+}

@@ -1,0 +1,387 @@
+package ai.sluice.api;
+
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.OptionalLong;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What to generate from, and how. Immutable and thread-safe; may be submitted many times.
+ *
+ * <p>The input is exactly one of: a prompt text (tokenized with the special tokens that the
+ * tokenizer puts around a text), token ids as they are, or chat messages (rendered by the
+ * checkpoint's chat template, ready for the assistant's answer).
+ */
+public final class GenerationRequest {
+  /** Stop strings that a request may have. */
+  public static final int MAX_STOP_STRINGS = 64;
+
+  /** Characters that a stop string may have. */
+  public static final int MAX_STOP_LENGTH = 1024;
+
+  /** Alternatives that {@link Builder#logprobs} may ask for. */
+  public static final int MAX_LOGPROBS = 1000;
+
+  private final @Nullable String prompt;
+  private final int @Nullable [] promptTokens;
+  private final List<ChatMessage> messages;
+  private final List<ToolDefinition> tools;
+  private final Map<String, @Nullable Object> templateVariables;
+  private final Sampling sampling;
+  private final @Nullable Integer maxNewTokens;
+  private final List<String> stop;
+  private final List<Integer> stopTokenIds;
+  private final @Nullable Long seed;
+  private final @Nullable Integer logprobs;
+  private final @Nullable Duration timeout;
+  private final boolean ignoreEos;
+
+  private GenerationRequest(Builder builder) {
+    int inputs =
+        (builder.prompt == null ? 0 : 1)
+            + (builder.promptTokens == null ? 0 : 1)
+            + (builder.messages == null ? 0 : 1);
+    if (inputs != 1) {
+      throw new InvalidRequestException(
+          "input: " + inputs + " given (expected: exactly one of prompt, promptTokens, messages)");
+    }
+    if (builder.messages == null && !builder.tools.isEmpty()) {
+      throw new InvalidRequestException(
+          "tools: " + builder.tools.size()
+              + " given without messages (expected: tools beside messages; a plain prompt has no"
+              + " place for them)");
+    }
+    prompt = builder.prompt;
+    promptTokens = builder.promptTokens;
+    messages = builder.messages == null ? List.of() : builder.messages;
+    tools = builder.tools;
+    templateVariables = builder.templateVariables;
+    sampling = builder.sampling;
+    maxNewTokens = builder.maxNewTokens;
+    stop = builder.stop;
+    stopTokenIds = builder.stopTokenIds;
+    seed = builder.seed;
+    logprobs = builder.logprobs;
+    timeout = builder.timeout;
+    ignoreEos = builder.ignoreEos;
+  }
+
+  /** Starts a request. */
+  public static Builder builder() {
+    return new Builder();
+  }
+
+  /** A request with a plain prompt and defaults for the rest. */
+  public static GenerationRequest of(String prompt) {
+    return builder().prompt(prompt).build();
+  }
+
+  /** A builder that starts with this request's values. */
+  public Builder toBuilder() {
+    Builder builder = new Builder();
+    builder.prompt = prompt;
+    builder.promptTokens = promptTokens;
+    builder.messages = messages.isEmpty() ? null : messages;
+    builder.tools = tools;
+    builder.templateVariables = templateVariables;
+    builder.sampling = sampling;
+    builder.maxNewTokens = maxNewTokens;
+    builder.stop = stop;
+    builder.stopTokenIds = stopTokenIds;
+    builder.seed = seed;
+    builder.logprobs = logprobs;
+    builder.timeout = timeout;
+    builder.ignoreEos = ignoreEos;
+    return builder;
+  }
+
+  /** The prompt text, if that is the input. */
+  public Optional<String> prompt() {
+    return Optional.ofNullable(prompt);
+  }
+
+  /** A copy of the prompt's token ids, if they are the input. */
+  public Optional<int[]> promptTokens() {
+    return promptTokens == null ? Optional.empty() : Optional.of(promptTokens.clone());
+  }
+
+  /** The conversation, if that is the input; else empty. */
+  public List<ChatMessage> messages() {
+    return messages;
+  }
+
+  /** The tools that the model may call. */
+  public List<ToolDefinition> tools() {
+    return tools;
+  }
+
+  /** Further variables of the chat template. Unmodifiable. */
+  public Map<String, @Nullable Object> templateVariables() {
+    return templateVariables;
+  }
+
+  /** How tokens are chosen. */
+  public Sampling sampling() {
+    return sampling;
+  }
+
+  /** Most tokens to generate; absent: what the context has room for. */
+  public OptionalInt maxNewTokens() {
+    return maxNewTokens == null ? OptionalInt.empty() : OptionalInt.of(maxNewTokens);
+  }
+
+  /** Texts that end the generation and are not part of it. */
+  public List<String> stop() {
+    return stop;
+  }
+
+  /** Tokens that end the generation besides the checkpoint's end-of-sequence tokens. */
+  public List<Integer> stopTokenIds() {
+    return stopTokenIds;
+  }
+
+  /** Seed of the random choices; absent: drawn. */
+  public OptionalLong seed() {
+    return seed == null ? OptionalLong.empty() : OptionalLong.of(seed);
+  }
+
+  /** How many likeliest tokens to report beside each token's log-probability; absent: none at all. */
+  public OptionalInt logprobs() {
+    return logprobs == null ? OptionalInt.empty() : OptionalInt.of(logprobs);
+  }
+
+  /** Longest time from submit to the end, queue time included; absent: none. */
+  public Optional<Duration> timeout() {
+    return Optional.ofNullable(timeout);
+  }
+
+  /** Whether the checkpoint's end-of-sequence tokens are generated over. */
+  public boolean ignoreEos() {
+    return ignoreEos;
+  }
+
+  /** Sizes and settings; never the prompt itself, which may be private. */
+  @Override
+  public String toString() {
+    String input =
+        prompt != null
+            ? "prompt=" + prompt.length() + " chars"
+            : promptTokens != null
+                ? "promptTokens=" + promptTokens.length
+                : "messages=" + messages.size();
+    return "GenerationRequest[" + input + ", maxNewTokens=" + maxNewTokens + ", " + sampling + "]";
+  }
+
+  /** Collects a request's values; each setter refuses a value out of range. Not thread-safe. */
+  public static final class Builder {
+    private @Nullable String prompt;
+    private int @Nullable [] promptTokens;
+    private @Nullable List<ChatMessage> messages;
+    private List<ToolDefinition> tools = List.of();
+    private Map<String, @Nullable Object> templateVariables = Map.of();
+    private Sampling sampling = Sampling.unset();
+    private @Nullable Integer maxNewTokens;
+    private List<String> stop = List.of();
+    private List<Integer> stopTokenIds = List.of();
+    private @Nullable Long seed;
+    private @Nullable Integer logprobs;
+    private @Nullable Duration timeout;
+    private boolean ignoreEos;
+
+    private Builder() {}
+
+    /**
+     * Sets a plain prompt.
+     *
+     * @param text not empty
+     * @throws InvalidRequestException if it is empty or holds half a surrogate pair
+     */
+    public Builder prompt(String text) {
+      Check.given("prompt", text);
+      if (text.isEmpty()) {
+        throw new InvalidRequestException("prompt: empty (expected: at least one character)");
+      }
+      requireWholeCharacters("prompt", text);
+      prompt = text;
+      return this;
+    }
+
+    /**
+     * Sets token ids as the prompt; nothing is prepended. Works without a tokenizer.
+     *
+     * @param tokens at least one id, 0 or more; checked against the vocabulary at submit; copied
+     * @throws InvalidRequestException if there is none or one is negative
+     */
+    public Builder promptTokens(int... tokens) {
+      Check.given("promptTokens", tokens);
+      if (tokens.length == 0) {
+        throw new InvalidRequestException("promptTokens: empty (expected: at least one token id)");
+      }
+      for (int i = 0; i < tokens.length; i++) {
+        Check.range("promptTokens[" + i + "]", tokens[i], 0, Integer.MAX_VALUE);
+      }
+      promptTokens = tokens.clone();
+      return this;
+    }
+
+    /**
+     * Sets a conversation.
+     *
+     * @param conversation at least one message; copied
+     * @throws InvalidRequestException if there is none
+     */
+    public Builder messages(List<ChatMessage> conversation) {
+      Check.given("messages", conversation);
+      if (conversation.isEmpty()) {
+        throw new InvalidRequestException("messages: empty (expected: at least one message)");
+      }
+      for (ChatMessage message : conversation) {
+        Check.given("messages", message);
+        message.content().ifPresent(text -> requireWholeCharacters("messages.content", text));
+      }
+      messages = List.copyOf(conversation);
+      return this;
+    }
+
+    /** Sets the tools that the model may call; copied. */
+    public Builder tools(List<ToolDefinition> definitions) {
+      tools = List.copyOf(Check.given("tools", definitions));
+      return this;
+    }
+
+    /**
+     * Sets further variables of the chat template, for example {@code enable_thinking}.
+     *
+     * @param variables JSON-like values by name; copied
+     * @throws InvalidRequestException if a value is not JSON-like
+     */
+    public Builder templateVariables(Map<String, ? extends @Nullable Object> variables) {
+      templateVariables =
+          JsonValues.copyObject("templateVariables", Check.given("templateVariables", variables));
+      return this;
+    }
+
+    /** Sets how tokens are chosen. */
+    public Builder sampling(Sampling value) {
+      sampling = Check.given("sampling", value);
+      return this;
+    }
+
+    /**
+     * Sets the most tokens to generate; the prompt does not count.
+     *
+     * @param value 1 or more; the context length bounds it as well
+     * @throws InvalidRequestException if it is less than 1
+     */
+    public Builder maxNewTokens(int value) {
+      maxNewTokens = Check.range("maxNewTokens", value, 1, Integer.MAX_VALUE);
+      return this;
+    }
+
+    /**
+     * Sets texts that end the generation; they and what follows are not part of its text.
+     *
+     * @param texts at most {@link #MAX_STOP_STRINGS}, each 1 to {@link #MAX_STOP_LENGTH} characters
+     * @throws InvalidRequestException if there are too many, or one is empty or too long
+     */
+    public Builder stop(List<String> texts) {
+      Check.size("stop", Check.given("stop", texts), MAX_STOP_STRINGS);
+      for (String text : texts) {
+        int length = Check.given("stop", text).length();
+        Check.range("stop: length", length, 1, MAX_STOP_LENGTH);
+        requireWholeCharacters("stop", text);
+      }
+      stop = List.copyOf(texts);
+      return this;
+    }
+
+    /** The same as {@link #stop(List)}. */
+    public Builder stop(String... texts) {
+      return stop(List.of(texts));
+    }
+
+    /**
+     * Sets tokens that end the generation; they are not part of its text.
+     *
+     * @param ids 0 or more each, at most 1024
+     * @throws InvalidRequestException if one is negative or there are too many
+     */
+    public Builder stopTokenIds(int... ids) {
+      List<Integer> list = new ArrayList<>(ids.length);
+      for (int id : ids) {
+        list.add(Check.range("stopTokenIds", id, 0, Integer.MAX_VALUE));
+      }
+      Check.size("stopTokenIds", list, 1024);
+      stopTokenIds = List.copyOf(list);
+      return this;
+    }
+
+    /** Sets the seed; every value is allowed. */
+    public Builder seed(long value) {
+      seed = value;
+      return this;
+    }
+
+    /**
+     * Asks for the log-probability of each generated token and of the likeliest ones.
+     *
+     * @param top how many of the likeliest to report, 0 to {@link #MAX_LOGPROBS}; the engine's
+     *     {@code maxLogprobs} bounds it as well
+     * @throws InvalidRequestException if it is out of range
+     */
+    public Builder logprobs(int top) {
+      logprobs = Check.range("logprobs", top, 0, MAX_LOGPROBS);
+      return this;
+    }
+
+    /**
+     * Sets the longest time from submit to the end.
+     *
+     * @param value above zero; more than a century is the same as none
+     * @throws InvalidRequestException if it is zero or negative
+     */
+    public Builder timeout(Duration value) {
+      if (Check.given("timeout", value).isZero() || value.isNegative()) {
+        throw Check.fail("timeout", value, "above zero");
+      }
+      timeout = value;
+      return this;
+    }
+
+    /** Generates over the checkpoint's end-of-sequence tokens; meant for measuring. */
+    public Builder ignoreEos(boolean value) {
+      ignoreEos = value;
+      return this;
+    }
+
+    /**
+     * Builds the request.
+     *
+     * @throws InvalidRequestException unless exactly one input is given, or with tools but no
+     *     messages
+     */
+    public GenerationRequest build() {
+      return new GenerationRequest(this);
+    }
+
+    /** A lone surrogate has no UTF-8 form; a tokenizer would silently see "?" in its place. */
+    private static void requireWholeCharacters(String name, String text) {
+      for (int i = 0; i < text.length(); i++) {
+        char c = text.charAt(i);
+        if (Character.isHighSurrogate(c)
+            && i + 1 < text.length()
+            && Character.isLowSurrogate(text.charAt(i + 1))) {
+          i++;
+        } else if (Character.isSurrogate(c)) {
+          throw new InvalidRequestException(
+              name + ": half a surrogate pair at index " + i
+                  + " (expected: valid Unicode; the text was probably cut or decoded wrongly)");
+        }
+      }
+    }
+  }
+}
