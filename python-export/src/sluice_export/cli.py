@@ -1,0 +1,108 @@
+"""The console command `sluice-export`."""
+
+import argparse
+import signal
+import sys
+import traceback
+
+from sluice_export import __version__
+from sluice_export.errors import ExportError
+
+_DTYPES = ("float32", "float16", "bfloat16")
+
+
+def _parser():
+  parser = argparse.ArgumentParser(
+      prog="sluice-export",
+      description="Converts language-model checkpoints for Sluice and writes golden outputs.")
+  parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+  commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+  convert = commands.add_parser(
+      "convert", help="convert a checkpoint to a Hugging Face folder or a GGUF file",
+      description="Converts SRC (a GGUF file, a Hugging Face folder with safetensors or PyTorch "
+                  "weights, or one weight file beside its config.json) to DST: a GGUF file if DST "
+                  "ends in .gguf, else a Hugging Face folder with safetensors.")
+  convert.add_argument("source", metavar="SRC")
+  convert.add_argument("destination", metavar="DST")
+  convert.add_argument("--dtype", choices=_DTYPES,
+                       help="type of the weights (default: as stored; bfloat16 if quantized)")
+  convert.add_argument("--max-shard-size", metavar="SIZE",
+                       help="largest weight file of a folder, such as 500MB or 2GiB (default: 5GB)")
+  convert.add_argument("--no-tokenizer", action="store_true",
+                       help="write a GGUF file without tokenizer")
+
+  golden = commands.add_parser(
+      "golden", help="write the outputs that a checkpoint must produce (needs torch)",
+      description="Runs the Hugging Face checkpoint MODEL with transformers in float64 and writes "
+                  "expected.safetensors, which `sluice verify` reads.")
+  golden.add_argument("model", metavar="MODEL")
+  golden.add_argument("--out", metavar="FILE", help="default: MODEL/expected.safetensors")
+  golden.add_argument("--prompts", type=int, default=3, metavar="N",
+                      help="number of prompts (default: 3)")
+  golden.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32",
+                      help="bfloat16 adds a reference run in bfloat16 (default: float32)")
+  golden.add_argument("--inputs-from", metavar="FILE",
+                      help="use the prompts of another expected.safetensors")
+  golden.add_argument("--min-gap", type=float, default=0.004, metavar="G",
+                      help="reject prompts with a top-1 gap below G (default: 0.004)")
+
+  for command in (convert, golden):
+    command.add_argument("--force", action="store_true", help="replace an existing output")
+    command.add_argument("--verbose", action="store_true", help="show the stack trace of an error")
+  return parser
+
+
+def main(arguments=None):
+  """Runs the command line.
+
+  Returns:
+    0; 1 for a refusal or an error of the system; 2 for a missing package or wrong usage; 130 when
+    interrupted.
+  """
+  options = _parser().parse_args(arguments)
+  # A polite kill unwinds like any error, so that unfinished output is removed.
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+  try:
+    if options.command == "convert":
+      _convert(options)
+    else:
+      _golden(options)
+    return 0
+  except ExportError as error:
+    return _fail(error, error.exit_code, options.verbose)
+  except OSError as error:
+    return _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1, options.verbose)
+  except MemoryError:
+    return _fail("not enough memory for the largest tensor; use a machine with more", 1,
+                 options.verbose)
+  except KeyboardInterrupt:
+    return _fail("interrupted; nothing was written", 130, options.verbose)
+
+
+def _fail(message, code, verbose):
+  if verbose:
+    traceback.print_exc()
+  print(f"sluice-export: {message}", file=sys.stderr)
+  return code
+
+
+def _convert(options):
+  from sluice_export.convert import convert
+  report = convert(options.source, options.destination, dtype=options.dtype,
+                   max_shard_size=options.max_shard_size, no_tokenizer=options.no_tokenizer,
+                   force=options.force)
+  types = ", ".join(f"{count} {name}" for name, count in report.source_types.most_common())
+  print(f"{options.source}: {types}")
+  for note in report.notes:
+    print(f"note: {note}")
+  print(f"{options.destination}: {report.tensors} tensors, {report.nbytes / 1e6:.1f} MB, "
+        f"{report.dtype}")
+
+
+def _golden(options):
+  from sluice_export.golden import golden
+  report = golden(options.model, out=options.out, prompts=options.prompts, dtype=options.dtype,
+                  inputs_from=options.inputs_from, min_gap=options.min_gap, force=options.force)
+  for line in report.lines():
+    print(line)
