@@ -6,8 +6,8 @@
 /// small stable sequence slots. A decode step costs two calls: sluice_engine_submit and
 /// sluice_engine_wait.
 ///
-/// Conventions, for every function:
-/// - noexcept; returns a sluice_status. When `error` is not NULL and the status is not
+/// Conventions:
+/// - Every function is noexcept. All but the few that cannot fail return a sluice_status. When `error` is not NULL and the status is not
 ///   SLUICE_STATUS_OK and not SLUICE_STATUS_TIMEOUT, it is filled; otherwise it is untouched.
 ///   There is no thread-local last error: a virtual thread may change its carrier between calls.
 /// - Strings are UTF-8. Messages (`*_proto`) are Protocol Buffers of cpp/proto/sluice.proto, passed
@@ -17,10 +17,16 @@
 /// - All integers are little endian; the library refuses to start on another byte order.
 /// - What a build does not implement is answered with SLUICE_STATUS_UNSUPPORTED, naming the field.
 ///
-/// Threads: functions on one engine may be called from any thread. sluice_engine_submit, _wait and
-/// _trace of the same slot, and the weight calls, must not overlap each other (the caller
-/// serialises); _abort, _stats and _info may be called at any time between create and destroy.
+/// Threads: functions on one engine may be called from any thread. The caller serialises submits
+/// and traces over all slots, and serialises the weight calls begin, enqueue, poll and finish; the
+/// wait of one slot may overlap the submit of another. sluice_engine_abort, sluice_weights_abort,
+/// _stats, _info, _step_layout and _step_buffers may overlap anything but destroy.
 /// sluice_engine_destroy must be the last call and must not overlap another one.
+///
+/// A slot is in flight from a successful submit until wait returns anything but
+/// SLUICE_STATUS_TIMEOUT. Submit or trace of a slot in flight and wait on one that is not are
+/// answered SLUICE_STATUS_WRONG_STATE at once. After sluice_engine_abort every later submit, trace
+/// and weight call returns SLUICE_STATUS_ABORTED.
 #ifndef SLUICE_SLUICE_H_
 #define SLUICE_SLUICE_H_
 
@@ -129,7 +135,8 @@ SLUICE_API sluice_status sluice_comm_id(uint8_t* comm_id, sluice_error* error) S
 ///
 /// @param spec_proto      ModelSpec of `spec_bytes` bytes
 /// @param options_proto   EngineOptions of `options_bytes` bytes
-/// @param devices         device index of each local rank, `num_devices` long (CPU: one entry, 0)
+/// @param devices         device index of each local rank, `num_devices` long (CPU: 0 for each);
+///                        on the CPU `num_threads` is the total over local ranks
 /// @param first_rank      global rank of devices[0]
 /// @param world_size      ranks of all processes = tensor * pipeline * expert parallel sizes;
 ///                        rank = (pipeline * expert_size + expert) * tensor_size + tensor
@@ -138,6 +145,11 @@ SLUICE_API sluice_status sluice_comm_id(uint8_t* comm_id, sluice_error* error) S
 /// @param layer_begin,layer_end  layers [begin, end) that this process holds; 0, 0 for all of them.
 ///                        Pipeline stages: the first holds the embedding, the last the heads
 /// @param engine          receives the handle; NULL on failure
+///
+/// Every process's output area is complete, whatever its layers. Waiting for other processes to
+/// join ends with SLUICE_STATUS_TIMEOUT after EngineOptions.comm_timeout_micros.
+/// SLUICE_STATUS_INVALID_ARGUMENT also when an area or an element count would pass 2^31 - 1, or
+/// num_blocks * block_size of a kv group.
 SLUICE_API sluice_status sluice_engine_create(const uint8_t* spec_proto, int64_t spec_bytes,
                                               const uint8_t* options_proto, int64_t options_bytes,
                                               const int32_t* devices, int32_t num_devices,
@@ -145,6 +157,17 @@ SLUICE_API sluice_status sluice_engine_create(const uint8_t* spec_proto, int64_t
                                               const uint8_t* comm_id, int32_t layer_begin,
                                               int32_t layer_end, sluice_engine** engine,
                                               sluice_error* error) SLUICE_NOEXCEPT;
+
+/// Two-call output: the EngineInfo that sluice_engine_create with the same arguments would give.
+/// Allocates nothing on a device and reads no file. EngineOptions.num_blocks may be empty; then
+/// num_blocks is 0 in the answer and the caller multiplies bytes_per_block itself.
+SLUICE_API sluice_status sluice_engine_plan(const uint8_t* spec_proto, int64_t spec_bytes,
+                                            const uint8_t* options_proto, int64_t options_bytes,
+                                            const int32_t* devices, int32_t num_devices,
+                                            int32_t first_rank, int32_t world_size,
+                                            int32_t layer_begin, int32_t layer_end, uint8_t* buffer,
+                                            int64_t capacity, int64_t* size,
+                                            sluice_error* error) SLUICE_NOEXCEPT;
 
 /// Aborts what is in flight, waits for it to stop, frees everything. NULL is harmless.
 SLUICE_API void sluice_engine_destroy(sluice_engine* engine) SLUICE_NOEXCEPT;
@@ -185,8 +208,14 @@ SLUICE_API sluice_status sluice_engine_stats(sluice_engine* engine, int64_t* val
 
 typedef enum sluice_weights_mode {
   SLUICE_WEIGHTS_LOAD = 0,    ///< first load: finish demands every slot complete
-  SLUICE_WEIGHTS_UPDATE = 1,  ///< rewrites what is enqueued; no step may be in flight
-  SLUICE_WEIGHTS_ADAPTER = 2  ///< fills destination.adapter; 0 is refused
+  /// Rewrites what is enqueued. With a step in flight: SLUICE_STATUS_WRONG_STATE. From begin until
+  /// finish, and after a failure or abort until a LOAD or UPDATE that names at least the same parts
+  /// finishes, the engine is not ready (submit: SLUICE_STATUS_WRONG_STATE).
+  SLUICE_WEIGHTS_UPDATE = 1,
+  /// Replaces whole the adapters that WeightTransferList.adapters names; one without transfers is
+  /// unloaded. Steps in flight may use other adapters. After a failure or abort the named adapters
+  /// are empty.
+  SLUICE_WEIGHTS_ADAPTER = 2
 } sluice_weights_mode;
 
 /// Two-call output: a WeightSlotList, every slot the engine expects on its local ranks.
@@ -210,8 +239,8 @@ typedef struct sluice_weights_progress {
   int64_t bytes_total;
 } sluice_weights_progress;
 
-/// Waits up to `timeout_us` for progress. OK: all that was queued is done. TIMEOUT: still working,
-/// `progress` is filled. Any other status: the first failure of a transfer (its name is in the
+/// Waits up to `timeout_us` (0: not at all; < 0: without limit) for the queue to empty. OK: all that
+/// was queued is done. TIMEOUT: still working. `progress` is filled for both. Any other status: the first failure of a transfer (its name is in the
 /// text); the load is over and only sluice_weights_abort or destroy may follow.
 SLUICE_API sluice_status sluice_weights_poll(sluice_engine* engine, int64_t timeout_us,
                                              sluice_weights_progress* progress,
@@ -222,7 +251,8 @@ SLUICE_API sluice_status sluice_weights_poll(sluice_engine* engine, int64_t time
 SLUICE_API sluice_status sluice_weights_finish(sluice_engine* engine,
                                                sluice_error* error) SLUICE_NOEXCEPT;
 
-/// Drops what is queued and ends the load. Safe from any thread, during poll too. After an aborted
+/// Drops what is queued and ends the load: a poll or finish in progress returns
+/// SLUICE_STATUS_ABORTED. Safe from any thread. After an aborted
 /// SLUICE_WEIGHTS_LOAD the engine can only begin again or be destroyed.
 SLUICE_API sluice_status sluice_weights_abort(sluice_engine* engine,
                                               sluice_error* error) SLUICE_NOEXCEPT;
@@ -234,20 +264,35 @@ SLUICE_API sluice_status sluice_weights_abort(sluice_engine* engine,
 // area and an output area, both allocated (pinned) by the engine. Each is a header followed by
 // sections at fixed offsets that sluice_engine_step_layout tells once. Element types are named
 // below: i32, u32, i64, u64, f32, f64, or a struct of this header. Section starts are multiples
-// of 64 bytes.
+// of 64 bytes, in no particular order of ids (small sections that are always used come first);
+// an implementation may copy only the used part of each. In a section of `A * B` elements, element
+// (a, b) is at a * B + b, B being the full value of the options or the spec.
 //
 // Input, per token t in [0, T): tokens of one sequence are adjacent and in position order.
-// Input, per sequence s in [0, S): sequences are disjoint ranges of tokens and cover all of them.
-// A seq_slot appears at most once in a step.
+// Input, per sequence s in [0, S): sequences are disjoint non-empty ranges of tokens and cover all
+// of them. A seq_slot appears at most once. T = S = R = 0 is legal: a step of updates alone
+// (QUERY_START then is one 0), also the place for updates that exceed a section's capacity.
+//
+// Resident state changes in this order: state operations, block updates, count updates, RoPE
+// updates, then the tokens. So that they can run in parallel, within one step a block, or a
+// seq_slot, is a target at most once and is never both a source and a target of state operations,
+// and (seq_slot, kv_group, index) appears once among block updates; count updates add up.
+//
+// A query reads keys and values through the block table alone, its own included. Every block that
+// a query of the step can see must be set in the table, each KV slot must agree with the table, and
+// no KV slot appears twice; submit checks this against its own copy of the tables.
 
 typedef enum sluice_section {
-  /// i32[T]. >= 0: a token id. -1 - r: the last token accepted at output row r of the step
-  /// submitted before this one, which Java does not know yet. SLUICE_TOKEN_EMBEDDING - e: row e of
-  /// SLUICE_SECTION_EMBEDDING.
+  /// i32[T]. >= 0: a token id. -1 - r, r < rows of the step submitted before this one: the last
+  /// token accepted at its SAMPLE row r, which Java does not know yet. SLUICE_TOKEN_EMBEDDING - e:
+  /// row e of SLUICE_SECTION_EMBEDDING. SLUICE_TOKEN_LAST: the resident last token of the seq_slot,
+  /// chosen any number of steps ago.
   SLUICE_SECTION_TOKEN_ID = 0,
-  /// i32[T * position_dims]. Dimension 0 is the position that KV state, windows and capacity count.
+  /// i32[T * position_dims]. Dimension 0 is the position that KV state, windows and capacity count;
+  /// RoPE uses it too unless RopeSpec.pair_dims names another.
   SLUICE_SECTION_TOKEN_POSITION = 1,
-  /// i32[T * kv_groups]. Where the token's state goes: block * block_size + offset; -1: not kept.
+  /// i32[T * kv_groups]. Where the token's state goes: block * block_size + offset. -1 only in groups
+  /// that have no layer on this process.
   SLUICE_SECTION_TOKEN_KV_SLOT = 2,
   /// i32[S]. Key of resident state: block table, penalty counts, last token. In [0, max_sequences).
   SLUICE_SECTION_SEQ_SLOT = 3,
@@ -282,12 +327,13 @@ typedef enum sluice_section {
   SLUICE_SECTION_INPUT_COUNT = 18,
 
   // Output sections. D = max_draft_len, N = max_top_n.
-  /// i32[R]. Tokens accepted: 1 + accepted drafts for SAMPLE rows, 0 for other kinds.
+  /// i32[R]. Tokens accepted: 1 + accepted drafts for SAMPLE rows, 0 for other kinds and for rows
+  /// whose FINITE is not 1.
   SLUICE_SECTION_ACCEPTED_COUNT = 32,
   /// i32[R * (1 + D)].
   SLUICE_SECTION_TOKENS = 33,
   /// f32[R * (1 + D)]. Natural log-probability of each accepted token under the softmax of the raw
-  /// logits, before penalties, bias, mask and temperature.
+  /// logits (after logit_multiplier and soft cap), before penalties, bias, mask and temperature.
   SLUICE_SECTION_LOGPROB = 34,
   /// i32[R * (1 + D)]. How many tokens have a larger raw logit, or an equal one and a lower id.
   SLUICE_SECTION_RANK = 35,
@@ -297,28 +343,35 @@ typedef enum sluice_section {
   /// i32[R * (1 + D) * N] and f32[R * (1 + D) * N], by falling log-probability.
   SLUICE_SECTION_TOP_TOKEN = 38,
   SLUICE_SECTION_TOP_LOGPROB = 39,
-  /// f32[R * max values of a head]. Classification scores, value heads.
+  /// f32[R * values], values = the largest num_labels of a CLASSIFICATION head (VALUE: 1).
   SLUICE_SECTION_HEAD_VALUE = 40,
   /// f32[hidden rows * hidden_size]. Rows of kind HIDDEN, in row order.
   SLUICE_SECTION_HIDDEN = 41,
-  /// i32[R]. 1: every raw logit of the row (of its drafts too) is finite; 0: the row is unusable.
+  /// i32[R]. 1: usable. 0: a raw logit of the row (or of its drafts) is not finite. 2: mask and bias
+  /// allow no token. For 0 and 2 nothing is accepted or counted, the sequence's last token becomes 0,
+  /// and the step and the engine go on.
   SLUICE_SECTION_FINITE = 42,
-  /// i32[layers * num_experts]. Tokens per expert, accepted by capacity; 0 for layers without experts.
+  /// i32[layers * num_experts], all layers of the model, the largest num_experts of them. Tokens per
+  /// expert, accepted by capacity; 0 for layers without experts.
   SLUICE_SECTION_EXPERT_COUNT = 43,
   SLUICE_SECTION_END = 44
 } sluice_section;
 
-/// Token ids at or below this name rows of SLUICE_SECTION_EMBEDDING.
+/// Token ids in (SLUICE_TOKEN_LAST, SLUICE_TOKEN_EMBEDDING] name rows of SLUICE_SECTION_EMBEDDING.
 #define SLUICE_TOKEN_EMBEDDING (-1073741824)
 
-#define SLUICE_STEP_MAGIC 0x504C5453u /* "STLP" in memory */
+/// The resident last token of the sequence.
+#define SLUICE_TOKEN_LAST (-2147483647 - 1)
+
+/// "STLP" in memory.
+#define SLUICE_STEP_MAGIC 0x504C5453
 
 /// Starts the input area of a slot; 256 bytes.
 typedef struct sluice_step_header {
   uint32_t magic;        ///< SLUICE_STEP_MAGIC
   uint32_t abi_version;  ///< SLUICE_ABI_VERSION
-  uint64_t step_id;      ///< grows by one with each submit
-  uint64_t used_bytes;   ///< end of the last section in use; what a broadcast must copy
+  uint64_t step_id;      ///< grows by one with each successful submit or trace; the first is 1
+  uint64_t used_bytes;   ///< at least the end of every section in use
   uint64_t plan_hash;    ///< compared across ranks; 0: not compared
   uint32_t flags;        ///< sluice_step_flag
   uint32_t reserved0;
@@ -374,9 +427,13 @@ typedef struct sluice_count_update {
 } sluice_count_update;
 
 typedef enum sluice_output_kind {
-  SLUICE_OUTPUT_SAMPLE = 0,   ///< choose a token (and verify drafts)
-  SLUICE_OUTPUT_LOGPROB = 1,  ///< log-probabilities of the row's targets and top_n; nothing is chosen
-  SLUICE_OUTPUT_HEAD = 2,     ///< values of ModelSpec.heads[head]
+  /// Choose a token (and verify drafts) by a GENERATION or REASONING head. At most one SAMPLE row per
+  /// sequence, and token_index + draft_len is the sequence's last token of the step.
+  SLUICE_OUTPUT_SAMPLE = 0,
+  /// Log-probabilities of the row's targets and top_n by a GENERATION or REASONING head; nothing is
+  /// chosen. Any number of rows, also on the token of a SAMPLE row.
+  SLUICE_OUTPUT_LOGPROB = 1,
+  SLUICE_OUTPUT_HEAD = 2,     ///< values of a CLASSIFICATION or VALUE head
   SLUICE_OUTPUT_HIDDEN = 3    ///< the input of the heads
 } sluice_output_kind;
 
@@ -390,8 +447,18 @@ typedef enum sluice_output_flag {
 /// penalty; bias; mask; then temperature, top_k, top_p, min_p on the softmax. With temperature 0
 /// the largest logit after bias and mask wins, equal ones by the lower id.
 ///
-/// The random number of a choice is Philox4x32-10 with key `seed` and counter (`draw_position`,
-/// draw), draw 0 for the sample, so a sequence's tokens do not depend on its neighbours.
+/// The filters: candidates by falling probability, equal ones by the lower id; top_k keeps the first
+/// k; top_p the shortest prefix whose sum reaches top_p of what is left; min_p those with
+/// p >= min_p * largest p. The token is the first whose cumulative sum exceeds u * total.
+///
+/// u = (word0 >> 8) * 2^-24 of Philox4x32-10 with key {seed low, seed high} and counter
+/// {draw_position low, draw_position high, draw, 0}, draw 0; so a sequence's tokens do not depend on
+/// its neighbours.
+///
+/// Drafts: position i of a drafted row is chosen exactly as an undrafted row would be, at
+/// draw_position + i, its penalties seeing the tokens accepted before it, with its own mask. Draft i
+/// is accepted if it equals that token; the first unequal token is the last accepted one. So the
+/// output is the same, to the bit, with and without drafts.
 typedef struct sluice_output_row {
   int32_t token_index;     ///< token of this step whose output is meant (with drafts: the token before the first draft)
   int32_t kind;            ///< sluice_output_kind
@@ -406,7 +473,7 @@ typedef struct sluice_output_row {
   float repetition_penalty;  ///< > 0; 1: off. Divides positive, multiplies negative logits of seen tokens
   float presence_penalty;    ///< 0: off. Subtracted from logits of tokens in the output
   float frequency_penalty;   ///< 0: off. Times the count in the output, subtracted
-  int32_t draft_len;       ///< the next draft_len tokens of the sequence are drafts to verify
+  int32_t draft_len;       ///< the next draft_len tokens of the sequence are drafts; 0 unless SAMPLE
   int32_t logit_bias_begin;
   int32_t logit_bias_count;
   int32_t target_begin;
@@ -422,12 +489,14 @@ typedef struct sluice_logit_bias {
 } sluice_logit_bias;
 
 /// Dynamic variant `variant` of ModelSpec.ropes[rope] becomes the rotary_dim / 2 frequencies at
-/// `inv_freq_begin`. Sequences that use it must not be in flight.
+/// `inv_freq_begin`, in stream order: steps submitted before keep the old ones. Static variants are
+/// refused.
 typedef struct sluice_rope_update {
   int32_t rope;
-  int32_t variant;
+  int32_t variant;  ///< in [variants.length, variants.length + num_dynamic_variants)
   int32_t inv_freq_begin;
-  float attention_scale;
+  int32_t reserved;
+  double attention_scale;
 } sluice_rope_update;
 
 /// Where things lie in a slot, the same for every slot of an engine.
@@ -464,7 +533,7 @@ SLUICE_API sluice_status sluice_engine_wait(sluice_engine* engine, int32_t slot,
 
 /// Runs the step written in `slot` eagerly, as submit and wait together, and keeps named
 /// intermediate tensors of its tokens. Off the step path: it may allocate host memory and is slow.
-/// No other step may be in flight.
+/// No other step may be in flight. State changes exactly as by submit, and a step_id is used.
 ///
 /// `request_proto` is a TraceRequest. Output of `*size` bytes: u64 length of a TraceResult message,
 /// the message, padding to a multiple of 64, the tensors' bytes at the offsets it tells. With a
