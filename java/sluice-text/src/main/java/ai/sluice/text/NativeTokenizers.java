@@ -1,0 +1,237 @@
+package ai.sluice.text;
+
+import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
+import ai.sluice.api.NativeLoadException;
+import com.google.common.hash.Hashing;
+import com.google.common.hash.HashingInputStream;
+import com.google.common.io.ByteStreams;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Loads the native tokenizer library on first use.
+ *
+ * <p>DJL's own loader looks for CUDA, may download a library and reports the machine to its makers.
+ * It is never initialised here: the binding class {@link TokenizersLibrary} declares native methods
+ * and nothing else, so the library packed in the same jar is extracted, checked against the hash
+ * below and loaded without DJL's help. No environment variable or property can change the flavour.
+ *
+ * <p>Places, in order: the folder {@code -Dsluice.library.path}; the user's cache, {@code
+ * $XDG_CACHE_HOME/sluice/native/<sha256>} or {@code ~/.cache/sluice/native/<sha256>}; a fresh folder
+ * of {@code java.io.tmpdir} where the cache cannot be written.
+ */
+final class NativeTokenizers {
+  private static final Logger log = LoggerFactory.getLogger(NativeTokenizers.class);
+
+  /** Platform of the binding's jar and the hash of its CPU library; moves with the version. */
+  enum Packed {
+    LINUX_X86_64(
+        "linux-x86_64",
+        "libtokenizers.so",
+        "edf58c92155e0fe4fae5231e782a1f02deeb5881de7bbcd1195f6e25009da90a"),
+    LINUX_AARCH64(
+        "linux-aarch64",
+        "libtokenizers.so",
+        "2561672dc37df2704e29eab4049bcfceee5332799bc3b9d85f7d70045b99a610"),
+    MACOS_AARCH64(
+        "osx-aarch64",
+        "libtokenizers.dylib",
+        "cca1c15bcbfa47b1c942e9d395ea8353161e5ed709f74826ad5faebcd05544ab");
+
+    final String folder;
+    final String fileName;
+    final String sha256;
+
+    Packed(String folder, String fileName, String sha256) {
+      this.folder = folder;
+      this.fileName = fileName;
+      this.sha256 = sha256;
+    }
+
+    String resource() {
+      return "native/lib/" + folder + "/cpu/" + fileName;
+    }
+  }
+
+  /** The class holder: its initialisation is the load, so the JVM makes it happen once. */
+  private static final class Holder {
+    static final TokenizersLibrary LIBRARY = load();
+  }
+
+  private NativeTokenizers() {}
+
+  /**
+   * The binding, its library loaded.
+   *
+   * @throws NativeLoadException if no library could be loaded, naming every place tried
+   */
+  static TokenizersLibrary library() {
+    try {
+      return Holder.LIBRARY;
+    } catch (ExceptionInInitializerError e) {
+      if (e.getCause() instanceof NativeLoadException cause) {
+        throw cause;
+      }
+      throw e;
+    } catch (NoClassDefFoundError e) {
+      throw new NativeLoadException(
+          "tokenizers: the native library failed to load earlier in this process; see the first"
+              + " failure",
+          e);
+    }
+  }
+
+  private static TokenizersLibrary load() {
+    Packed packed = packedFor(System.getProperty("os.name", ""), System.getProperty("os.arch", ""));
+    List<String> tried = new ArrayList<>();
+    Path library = overridden(packed, tried);
+    if (library == null) {
+      library = extracted(packed, tried);
+    }
+    try {
+      System.load(library.toAbsolutePath().toString());
+    } catch (UnsatisfiedLinkError e) {
+      tried.add(library + ": " + e.getMessage());
+      throw failure(tried, e);
+    }
+    log.debug("tokenizers: loaded {}", library);
+    return TokenizersLibrary.LIB;
+  }
+
+  /** The library packed for a platform, by the values of os.name and os.arch. */
+  static Packed packedFor(String osName, String osArch) {
+    String os = osName.toLowerCase(Locale.ROOT);
+    boolean x86 = osArch.equals("amd64") || osArch.equals("x86_64");
+    boolean arm = osArch.equals("aarch64") || osArch.equals("arm64");
+    if (os.startsWith("linux") && x86) {
+      return Packed.LINUX_X86_64;
+    }
+    if (os.startsWith("linux") && arm) {
+      return Packed.LINUX_AARCH64;
+    }
+    if (os.startsWith("mac") && arm) {
+      return Packed.MACOS_AARCH64;
+    }
+    throw new NativeLoadException(
+        "tokenizers: platform " + osName + " " + osArch
+            + " (expected: Linux amd64, Linux aarch64 or macOS aarch64)");
+  }
+
+  private static @org.jspecify.annotations.Nullable Path overridden(
+      Packed packed, List<String> tried) {
+    String folder = System.getProperty("sluice.library.path");
+    if (folder == null || folder.isEmpty()) {
+      return null;
+    }
+    Path library = Path.of(folder).resolve(packed.fileName);
+    if (Files.isRegularFile(library)) {
+      return library;
+    }
+    tried.add(library + ": no such file (sluice.library.path)");
+    return null;
+  }
+
+  private static Path extracted(Packed packed, List<String> tried) {
+    String home = System.getProperty("user.home", "");
+    String xdg = System.getenv("XDG_CACHE_HOME");
+    Path cache =
+        xdg != null && !xdg.isEmpty() ? Path.of(xdg) : Path.of(home.isEmpty() ? "." : home, ".cache");
+    Path folder = cache.resolve("sluice").resolve("native").resolve(packed.sha256);
+    try {
+      return extract(packed, folder);
+    } catch (IOException e) {
+      tried.add(folder + ": " + e);
+    }
+    try {
+      Path temporary = Files.createTempDirectory("sluice-tokenizers");
+      temporary.toFile().deleteOnExit();
+      Path library = extract(packed, temporary);
+      library.toFile().deleteOnExit();
+      return library;
+    } catch (IOException e) {
+      tried.add(System.getProperty("java.io.tmpdir") + ": " + e);
+      throw failure(tried, e);
+    }
+  }
+
+  /**
+   * Puts the packed library into a folder unless it lies there already with the right contents. A
+   * writer fills a file of its own and moves it into place, so that concurrent processes never see
+   * half a library.
+   */
+  static Path extract(Packed packed, Path folder) throws IOException {
+    Path library = folder.resolve(packed.fileName);
+    if (Files.isRegularFile(library) && hash(library).equals(packed.sha256)) {
+      return library;
+    }
+    createPrivate(folder);
+    Path partial = Files.createTempFile(folder, packed.fileName, ".part");
+    try {
+      String hash;
+      try (InputStream in = TokenizersLibrary.class.getClassLoader()
+              .getResourceAsStream(packed.resource())) {
+        if (in == null) {
+          throw new IOException(packed.resource() + ": not in the tokenizers jar");
+        }
+        HashingInputStream hashing = new HashingInputStream(Hashing.sha256(), in);
+        try (OutputStream out = Files.newOutputStream(partial)) {
+          hashing.transferTo(out);
+        }
+        hash = hashing.hash().toString();
+      }
+      if (!hash.equals(packed.sha256)) {
+        throw new IOException(
+            packed.resource() + ": sha256 " + hash + " (expected: " + packed.sha256
+                + "; the jar on the class path is not the one that Sluice was built with)");
+      }
+      Files.move(partial, library, StandardCopyOption.ATOMIC_MOVE,
+          StandardCopyOption.REPLACE_EXISTING);
+      return library;
+    } finally {
+      Files.deleteIfExists(partial);
+    }
+  }
+
+  private static void createPrivate(Path folder) throws IOException {
+    if (Files.getFileStore(existing(folder)).supportsFileAttributeView("posix")) {
+      Files.createDirectories(
+          folder,
+          PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+    } else {
+      Files.createDirectories(folder);
+    }
+  }
+
+  private static Path existing(Path folder) {
+    Path path = folder.toAbsolutePath();
+    while (!Files.exists(path) && path.getParent() != null) {
+      path = path.getParent();
+    }
+    return path;
+  }
+
+  private static String hash(Path file) throws IOException {
+    try (InputStream in = Files.newInputStream(file)) {
+      HashingInputStream hashing = new HashingInputStream(Hashing.sha256(), in);
+      ByteStreams.exhaust(hashing);
+      return hashing.hash().toString();
+    }
+  }
+
+  private static NativeLoadException failure(List<String> tried, Throwable cause) {
+    return new NativeLoadException(
+        "tokenizers: no native library could be loaded; tried: " + String.join("; ", tried)
+            + " (remedy: put the library into a folder and pass -Dsluice.library.path=FOLDER)",
+        cause);
+  }
+}

@@ -1,0 +1,374 @@
+package ai.sluice.text;
+
+import ai.sluice.api.CheckpointFormatException;
+import ai.sluice.api.InvalidRequestException;
+import ai.sluice.api.SluiceException;
+import ai.sluice.text.SpecialTokens.Token;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Turns text into token ids and back. Made from a Hugging Face {@code tokenizer.json} or from the
+ * vocabulary of a GGUF file; nothing is downloaded, no other process or host is asked.
+ *
+ * <p>Text is never truncated and never padded, whatever the file says.
+ *
+ * <p>Thread-safe. Owns native memory until {@link #close}, which waits for calls in flight and may
+ * be repeated; calls that need the native side after it throw {@link
+ * ai.sluice.api.EngineClosedException}. Decoding and look-ups work on after it.
+ */
+public final class Tokenizer implements AutoCloseable {
+  private final byte[] json;
+  private final NativeTokenizer main;
+  private final Vocabulary vocabulary;
+  private final TokenDecoder decoder;
+  private final SpecialTokens specialTokens;
+  private final @Nullable AddedEnds ends;
+  private final TextMatcher specialTexts;
+  private final Object plainLock = new Object();
+  private @Nullable NativeTokenizer plain;
+  private boolean closed;
+
+  /** The tokens that encoding adds, where that is not the tokenizer.json's own business. */
+  private record AddedEnds(OptionalInt first, OptionalInt last) {}
+
+  private Tokenizer(
+      byte[] json,
+      NativeTokenizer main,
+      Vocabulary vocabulary,
+      TokenDecoder decoder,
+      SpecialTokens specialTokens,
+      @Nullable AddedEnds ends) {
+    this.json = json;
+    this.main = main;
+    this.vocabulary = vocabulary;
+    this.decoder = decoder;
+    this.specialTokens = specialTokens;
+    this.ends = ends;
+    this.specialTexts = new TextMatcher(vocabulary.specialTexts());
+  }
+
+  /**
+   * Loads a tokenizer.json. A {@code tokenizer_config.json} beside it, if there is one, names the
+   * special tokens and says whether encoding adds them.
+   *
+   * @param tokenizerJson the file
+   * @throws CheckpointFormatException if a file is missing or malformed
+   * @throws ai.sluice.api.UnsupportedModelException if the tokenizer is of a kind that cannot be
+   *     decoded
+   * @throws ai.sluice.api.NativeLoadException if the native library cannot be loaded
+   */
+  public static Tokenizer fromFile(Path tokenizerJson) {
+    Path configFile = tokenizerJson.resolveSibling("tokenizer_config.json");
+    TokenizerConfig config = Files.isRegularFile(configFile)
+        ? TokenizerConfig.parse(read(configFile), configFile)
+        : TokenizerConfig.EMPTY;
+    return fromJson(read(tokenizerJson), config, tokenizerJson);
+  }
+
+  /**
+   * Loads a tokenizer from memory, without named special tokens.
+   *
+   * @param tokenizerJson the UTF-8 bytes of a tokenizer.json; not copied, not to be changed
+   * @throws CheckpointFormatException if it is malformed
+   * @throws ai.sluice.api.UnsupportedModelException if it is of a kind that cannot be decoded
+   * @throws ai.sluice.api.NativeLoadException if the native library cannot be loaded
+   */
+  public static Tokenizer fromJson(byte[] tokenizerJson) {
+    return fromJson(tokenizerJson, TokenizerConfig.EMPTY, null);
+  }
+
+  /**
+   * Loads a tokenizer from memory.
+   *
+   * @param tokenizerJson the UTF-8 bytes of a tokenizer.json; not copied, not to be changed
+   * @param tokenizerConfigJson the UTF-8 bytes of a tokenizer_config.json
+   * @throws CheckpointFormatException if either is malformed
+   * @throws ai.sluice.api.UnsupportedModelException if it is of a kind that cannot be decoded
+   * @throws ai.sluice.api.NativeLoadException if the native library cannot be loaded
+   */
+  public static Tokenizer fromJson(byte[] tokenizerJson, byte[] tokenizerConfigJson) {
+    return fromJson(tokenizerJson, TokenizerConfig.parse(tokenizerConfigJson, null), null);
+  }
+
+  private static Tokenizer fromJson(byte[] json, TokenizerConfig config, @Nullable Path file) {
+    // The native side and ours read the same bytes; on two cores that takes the time of one.
+    CompletableFuture<NativeTokenizer> pending = createNative(json, file);
+    TokenizerJson parsed;
+    SpecialTokens special;
+    AddedEnds ends;
+    try {
+      parsed = TokenizerJson.parse(json, file);
+      Vocabulary vocabulary = parsed.vocabulary();
+      special = SpecialTokens.of(
+          token(vocabulary, "bos_token", config.bosToken(), file),
+          token(vocabulary, "eos_token", config.eosToken(), file),
+          token(vocabulary, "unk_token", config.unkToken(), file),
+          token(vocabulary, "pad_token", config.padToken(), file));
+      ends = config.addBosToken() == null && config.addEosToken() == null
+          ? null
+          : ends(special, Boolean.TRUE.equals(config.addBosToken()),
+              Boolean.TRUE.equals(config.addEosToken()), file);
+    } catch (RuntimeException e) {
+      pending.whenComplete((tokenizer, failure) -> {
+        if (tokenizer != null) {
+          tokenizer.close();
+        }
+      });
+      throw e;
+    }
+    return new Tokenizer(
+        json, join(pending), parsed.vocabulary(), parsed.decoder(), special, ends);
+  }
+
+  /**
+   * Builds a tokenizer from the vocabulary of a GGUF file.
+   *
+   * @param source the vocabulary
+   * @throws CheckpointFormatException if its parts contradict each other
+   * @throws ai.sluice.api.UnsupportedModelException if its kind or its pre-tokenizer is not known,
+   *     naming those that are
+   * @throws ai.sluice.api.NativeLoadException if the native library cannot be loaded
+   */
+  public static Tokenizer fromGguf(GgufVocabulary source) {
+    byte[] json = GgufTokenizerJson.write(source);
+    CompletableFuture<NativeTokenizer> pending = createNative(json, null);
+    Vocabulary vocabulary = GgufTokenizerJson.vocabulary(source);
+    TokenDecoder decoder = GgufTokenizerJson.decoder(source);
+    SpecialTokens special = SpecialTokens.of(
+        token(vocabulary, source.bosId()),
+        token(vocabulary, source.eosId()),
+        token(vocabulary, source.unkId()),
+        token(vocabulary, source.padId()));
+    // SentencePiece files of the first converters say nothing and mean yes.
+    boolean addBos = source.addBos() == null
+        ? source.model().equals("llama") && special.bos().isPresent()
+        : source.addBos();
+    NativeTokenizer main = join(pending);
+    try {
+      return new Tokenizer(json, main, vocabulary, decoder, special,
+          ends(special, addBos, Boolean.TRUE.equals(source.addEos()), null));
+    } catch (RuntimeException e) {
+      main.close();
+      throw e;
+    }
+  }
+
+  private static CompletableFuture<NativeTokenizer> createNative(byte[] json, @Nullable Path file) {
+    CompletableFuture<NativeTokenizer> future = new CompletableFuture<>();
+    Thread thread = new Thread(() -> {
+      try {
+        future.complete(NativeTokenizer.create(TokenizerJson.text(json)));
+      } catch (SluiceException e) {
+        future.completeExceptionally(e);
+      } catch (RuntimeException e) {
+        future.completeExceptionally(new CheckpointFormatException(
+            file, null, e.getMessage() + " (expected: a tokenizer.json that Hugging Face's"
+                + " tokenizers 0.21 reads)", e));
+      } catch (Throwable e) {
+        future.completeExceptionally(e);
+      }
+    }, "sluice-tokenizer-load");
+    thread.setDaemon(true);
+    thread.start();
+    return future;
+  }
+
+  private static NativeTokenizer join(CompletableFuture<NativeTokenizer> pending) {
+    try {
+      return pending.join();
+    } catch (CompletionException e) {
+      if (e.getCause() instanceof RuntimeException cause) {
+        throw cause;
+      }
+      throw e;
+    }
+  }
+
+  private static byte[] read(Path file) {
+    try {
+      return Files.readAllBytes(file);
+    } catch (IOException e) {
+      throw new CheckpointFormatException(file, null, "cannot be read: " + e
+          + " (expected: a tokenizer of the model; remedy: fetch the whole model folder)", e);
+    }
+  }
+
+  private static @Nullable Token token(
+      Vocabulary vocabulary, String key, @Nullable String text, @Nullable Path file) {
+    if (text == null) {
+      return null;
+    }
+    int id = vocabulary.id(text);
+    if (id < 0) {
+      throw new CheckpointFormatException(
+          file, key, "\"" + text + "\" (expected: a token of the vocabulary)");
+    }
+    return new Token(id, text);
+  }
+
+  private static @Nullable Token token(Vocabulary vocabulary, OptionalInt id) {
+    return id.isEmpty() ? null : new Token(id.getAsInt(), vocabulary.token(id.getAsInt()));
+  }
+
+  private static AddedEnds ends(
+      SpecialTokens special, boolean addBos, boolean addEos, @Nullable Path file) {
+    if (addBos && special.bos().isEmpty() || addEos && special.eos().isEmpty()) {
+      String end = addBos && special.bos().isEmpty() ? "bos" : "eos";
+      throw new CheckpointFormatException(
+          file, "add_" + end + "_token", "true (expected: false, since no " + end
+              + " token is named)");
+    }
+    return new AddedEnds(
+        addBos ? OptionalInt.of(special.bos().orElseThrow().id()) : OptionalInt.empty(),
+        addEos ? OptionalInt.of(special.eos().orElseThrow().id()) : OptionalInt.empty());
+  }
+
+  /**
+   * Token ids of a text.
+   *
+   * @param text the text, of any length
+   * @param addSpecialTokens whether to add the tokens that begin or end a document, as the model
+   *     was trained with them; false for text that a chat template rendered
+   * @param parseSpecialTokens whether the texts of special tokens in {@code text} become those
+   *     tokens; false for text of which nobody vouches. The first such text with {@code false}
+   *     builds a second native tokenizer, which takes the time of the first
+   * @return the ids, in order
+   * @throws InvalidRequestException if the text has a lone surrogate
+   * @throws ai.sluice.api.EngineClosedException after {@link #close}
+   */
+  public int[] encode(String text, boolean addSpecialTokens, boolean parseSpecialTokens) {
+    requireWellFormed(text);
+    NativeTokenizer tokenizer =
+        parseSpecialTokens || !specialTexts.foundIn(text) ? main : plain();
+    AddedEnds added = addSpecialTokens ? ends : null;
+    int[] ids = tokenizer.encode(text, addSpecialTokens && ends == null);
+    if (added == null) {
+      return ids;
+    }
+    int before = added.first().isPresent() ? 1 : 0;
+    int after = added.last().isPresent() ? 1 : 0;
+    if (before + after == 0) {
+      return ids;
+    }
+    int[] all = new int[before + ids.length + after];
+    System.arraycopy(ids, 0, all, before, ids.length);
+    added.first().ifPresent(id -> all[0] = id);
+    added.last().ifPresent(id -> all[all.length - 1] = id);
+    return all;
+  }
+
+  private NativeTokenizer plain() {
+    synchronized (plainLock) {
+      if (plain == null) {
+        if (closed) {
+          return main;
+        }
+        plain = NativeTokenizer.create(TokenizerJson.withoutSpecialTokens(json));
+      }
+      return plain;
+    }
+  }
+
+  private static void requireWellFormed(String text) {
+    for (int i = 0; i < text.length(); i++) {
+      if (Character.isSurrogate(text.charAt(i))) {
+        if (Character.isHighSurrogate(text.charAt(i)) && i + 1 < text.length()
+            && Character.isLowSurrogate(text.charAt(i + 1))) {
+          i++;
+        } else {
+          throw new InvalidRequestException(
+              String.format("text: lone surrogate U+%04X at index %d (expected: well-formed"
+                  + " UTF-16)", (int) text.charAt(i), i));
+        }
+      }
+    }
+  }
+
+  /**
+   * The text of a document. Bytes that are no UTF-8 become U+FFFD, one for each maximal part of a
+   * character; ids that the vocabulary does not know have no text.
+   *
+   * @param ids the ids of the whole document
+   * @param skipSpecialTokens whether to leave special tokens out
+   */
+  public String decode(int[] ids, boolean skipSpecialTokens) {
+    StreamingDecoder stream = streamingDecoder(skipSpecialTokens);
+    for (int id : ids) {
+      stream.feed(id);
+    }
+    return stream.finish();
+  }
+
+  /** The text of a document without its special tokens; see {@link #decode(int[], boolean)}. */
+  public String decode(int... ids) {
+    return decode(ids, true);
+  }
+
+  /**
+   * Starts decoding a document token by token.
+   *
+   * @param skipSpecialTokens whether to leave special tokens out
+   */
+  public StreamingDecoder streamingDecoder(boolean skipSpecialTokens) {
+    return new StreamingDecoder(vocabulary, decoder, skipSpecialTokens, false);
+  }
+
+  /**
+   * Starts decoding tokens that continue a text: SentencePiece vocabularies keep the space in front
+   * of the first word, which {@link #streamingDecoder} drops at the start of a document.
+   *
+   * @param skipSpecialTokens whether to leave special tokens out
+   */
+  public StreamingDecoder continuingDecoder(boolean skipSpecialTokens) {
+    return new StreamingDecoder(vocabulary, decoder, skipSpecialTokens, true);
+  }
+
+  /** The id of a token, by its text in the vocabulary. */
+  public OptionalInt tokenToId(String token) {
+    int id = vocabulary.id(token);
+    return id < 0 ? OptionalInt.empty() : OptionalInt.of(id);
+  }
+
+  /** The text of a token in the vocabulary; absent for an id that it does not know. */
+  public Optional<String> idToToken(int id) {
+    return Optional.ofNullable(vocabulary.token(id));
+  }
+
+  /** One more than the largest token id. A model's own vocabulary may be larger (padding). */
+  public int vocabSize() {
+    return vocabulary.size();
+  }
+
+  /** The tokens with a fixed meaning. */
+  public SpecialTokens specialTokens() {
+    return specialTokens;
+  }
+
+  /** Whether a token is special: control, not text. */
+  public boolean isSpecial(int id) {
+    return id >= 0 && vocabulary.isSpecial(id);
+  }
+
+  /** The library's own decoding, for tests. */
+  String nativeDecode(int[] ids, boolean skipSpecialTokens) {
+    return main.decode(ids, skipSpecialTokens);
+  }
+
+  @Override
+  public void close() {
+    synchronized (plainLock) {
+      closed = true;
+      if (plain != null) {
+        plain.close();
+      }
+    }
+    main.close();
+  }
+}
