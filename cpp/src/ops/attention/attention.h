@@ -1,0 +1,71 @@
+/// @file
+/// Softmax attention of a ragged batch of queries over a paged KV cache: prefill, chunked prefill
+/// and decode in one op. Multi-head, grouped-query and multi-query.
+///
+/// out[t, h] = sum_j softmax_j(score(t, h, j)) v[j, h / (num_q_heads / num_kv_heads)]
+/// score = cap(softmax_scale * q[t, h] . k[j, h / ...]), cap(s) = soft_cap * tanh(s / soft_cap)
+/// over the keys j that token t at position p sees: j < context_len; with `causal` j <= p; with
+/// `window` p - j < window; with `chunk` j / chunk == p / chunk. No key: out is zero, lse -inf.
+///
+/// The keys are reduced in tiles of 64 fixed absolute positions, tiles in spans of 512 fixed
+/// positions, spans in order; a row's arithmetic never depends on other rows, on the number of
+/// threads or on where a chunk of queries begins. So results are bit-equal over batching, chunking
+/// and prefix hits in both numerics modes.
+#ifndef SLUICE_OPS_ATTENTION_ATTENTION_H_
+#define SLUICE_OPS_ATTENTION_ATTENTION_H_
+
+#include <cstdint>
+
+#include "device/cpu.h"
+#include "ops/kv_write/kv_cache.h"
+
+namespace sluice {
+
+struct AttentionParams {
+  // Queries, after RoPE and norms; the keys and values of the step's tokens are in the cache already.
+  int64_t num_tokens = 0;
+  int32_t num_q_heads = 0;        ///< a multiple of kv.num_kv_heads
+  const void* q = nullptr;        ///< [num_tokens, num_q_heads, kv.k_dim], heads dense in a token
+  Format q_format = Format::kUnknown;  ///< F32 or BF16; rounded to BF16 when the cache is BF16
+  int64_t q_stride = 0;           ///< elements between tokens
+  const int32_t* positions = nullptr;  ///< [num_tokens], rising inside a sequence
+  int64_t position_stride = 1;    ///< elements between tokens' positions (position_dims)
+
+  // Sequences: disjoint, in order, covering all tokens.
+  int32_t num_sequences = 0;
+  const int32_t* query_start = nullptr;  ///< [num_sequences + 1]
+  const int32_t* context_len = nullptr;  ///< [num_sequences]; positions below it hold keys
+  const int32_t* block_tables = nullptr; ///< row r: block of positions [i * block_size, ...) at i
+  int64_t block_table_stride = 0;        ///< elements between rows
+  const int32_t* table_rows = nullptr;   ///< [num_sequences] row of each (seq_slot); null: row s
+
+  KvCacheView kv;
+
+  float softmax_scale = 1.0f;
+  float soft_cap = 0.0f;          ///< 0: off
+  int32_t window = 0;             ///< 0: off
+  int32_t chunk = 0;              ///< 0: off
+  bool causal = true;
+  const float* sinks = nullptr;   ///< [num_q_heads] logits that join the softmax without a value; or null
+
+  void* out = nullptr;            ///< [num_tokens, num_q_heads, kv.v_dim], heads dense in a token
+  Format out_format = Format::kUnknown;  ///< F32 or BF16
+  int64_t out_stride = 0;         ///< elements between tokens
+  float* lse = nullptr;           ///< [num_tokens, num_q_heads] natural log of the sum of exponents, sinks included; or null
+};
+
+/// Bytes of workspace for any call with these bounds.
+int64_t attention_workspace_bytes(const Exec& exec, int64_t max_tokens, int32_t max_sequences,
+                                  int64_t max_context_len, int32_t num_q_heads, int32_t k_dim,
+                                  int32_t v_dim);
+
+/// Reads only cache positions that some query sees, and of the block tables only their blocks; what
+/// lies elsewhere may be NaN or out of range. `workspace` is 64-byte aligned. Throws
+/// INVALID_ARGUMENT, naming the field, for sizes out of range and for a visible position whose
+/// table entry is outside [0, num_blocks).
+void attention(const Exec& exec, const AttentionParams& params, void* workspace,
+               int64_t workspace_bytes);
+
+}  // namespace sluice
+
+#endif  // SLUICE_OPS_ATTENTION_ATTENTION_H_

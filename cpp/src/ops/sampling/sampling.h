@@ -1,0 +1,69 @@
+/// @file
+/// Chooses tokens from logits and tells log-probabilities and ranks, by the rules of
+/// sluice_output_row in sluice.h.
+///
+/// top_k keeps the k largest (equal ones by the lower id), top_p then keeps the shortest prefix of
+/// what is left whose renormalised probability reaches top_p, min_p then drops what is below min_p
+/// times the largest probability. Rows are independent of each other and of the threads.
+#ifndef SLUICE_OPS_SAMPLING_SAMPLING_H_
+#define SLUICE_OPS_SAMPLING_SAMPLING_H_
+
+#include <cstdint>
+
+#include "device/cpu.h"
+#include "ops/sampling/token_counts.h"
+#include "sluice/sluice.h"
+
+namespace sluice {
+
+/// The four numbers of Philox4x32-10 for a key and a counter.
+struct PhiloxBlock {
+  uint32_t x[4];
+};
+PhiloxBlock philox4x32_10(uint64_t key, uint64_t counter_low, uint64_t counter_high);
+
+/// Uniform in [0, 1) for (seed, draw_position, draw): the first two words of
+/// philox4x32_10(seed, draw_position, draw) as a 53-bit fraction.
+double philox_uniform(uint64_t seed, int64_t draw_position, uint64_t draw);
+
+struct SamplingParams {
+  int32_t num_rows = 0;       ///< rows of kind SAMPLE or LOGPROB
+  int32_t vocab_size = 0;
+  float* logits = nullptr;    ///< [num_rows, vocab_size]; overwritten by penalties, bias and mask
+  int64_t logits_stride = 0;  ///< elements
+  const sluice_output_row* const* rows = nullptr;  ///< [num_rows]
+  const int32_t* seq_slots = nullptr;  ///< [num_rows] key into counts; null when counts is null
+  TokenCounts* counts = nullptr;       ///< null: penalties must be off in every row. Accepted tokens of rows with SLUICE_OUTPUT_FLAG_COUNT are added
+  const sluice_logit_bias* logit_bias = nullptr;  ///< section LOGIT_BIAS; rows tell their range
+  const int32_t* targets = nullptr;    ///< section TARGET
+  const uint32_t* masks = nullptr;     ///< section MASK, ceil(vocab_size / 32) words each
+
+  // Output sections of the step; row r of this struct writes output row row_index[r].
+  const int32_t* row_index = nullptr;  ///< [num_rows]; null: r
+  int32_t max_draft_len = 0;           ///< D; > 0 in a row: UNSUPPORTED
+  int32_t max_top_n = 0;               ///< N
+  int32_t* accepted_count = nullptr;   ///< [R]
+  int32_t* tokens = nullptr;           ///< [R, 1 + D]
+  float* logprob = nullptr;            ///< [R, 1 + D]
+  int32_t* rank = nullptr;             ///< [R, 1 + D]
+  float* target_logprob = nullptr;     ///< [targets]
+  int32_t* target_rank = nullptr;      ///< [targets]
+  int32_t* top_token = nullptr;        ///< [R, 1 + D, N]; null when no row has top_n
+  float* top_logprob = nullptr;        ///< [R, 1 + D, N]
+  int32_t* finite = nullptr;           ///< [R]
+};
+
+/// Bytes of workspace for up to max_rows rows.
+int64_t sampling_workspace_bytes(const Exec& exec, int32_t vocab_size);
+
+/// A row with a logit that is NaN or infinite gets finite = 0, accepted_count 0, token -1,
+/// log-probabilities NaN and ranks 0; other rows are unharmed. When bias and mask forbid every
+/// token, accepted_count is 0 and the token -1 with finite = 1.
+/// Throws INVALID_ARGUMENT for values outside the ranges of sluice_output_row, UNSUPPORTED for
+/// draft_len > 0 (verification of drafts is not built yet).
+void sampling(const Exec& exec, const SamplingParams& params, void* workspace,
+              int64_t workspace_bytes);
+
+}  // namespace sluice
+
+#endif  // SLUICE_OPS_SAMPLING_SAMPLING_H_
