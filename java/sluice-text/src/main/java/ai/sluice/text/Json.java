@@ -17,14 +17,6 @@ final class Json {
           .maxDocumentLength(512L << 20)
           .build();
 
-  /** Streaming reader; vocabularies are too large for duplicate detection, which they do apart. */
-  static final JsonFactory FACTORY =
-      JsonFactory.builder()
-          .streamReadConstraints(CONSTRAINTS)
-          .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
-          .disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES)
-          .build();
-
   /** Tree reader and writer. */
   static final ObjectMapper MAPPER =
       JsonMapper.builder(

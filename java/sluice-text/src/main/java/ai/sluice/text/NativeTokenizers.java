@@ -2,19 +2,19 @@ package ai.sluice.text;
 
 import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
 import ai.sluice.api.NativeLoadException;
-import com.google.common.hash.Hashing;
-import com.google.common.hash.HashingInputStream;
-import com.google.common.io.ByteStreams;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Locale;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -127,7 +127,7 @@ final class NativeTokenizers {
             + " (expected: Linux amd64, Linux aarch64 or macOS aarch64)");
   }
 
-  private static @org.jspecify.annotations.Nullable Path overridden(
+  private static @Nullable Path overridden(
       Packed packed, List<String> tried) {
     String folder = System.getProperty("sluice.library.path");
     if (folder == null || folder.isEmpty()) {
@@ -177,18 +177,16 @@ final class NativeTokenizers {
     createPrivate(folder);
     Path partial = Files.createTempFile(folder, packed.fileName, ".part");
     try {
-      String hash;
+      byte[] contents;
       try (InputStream in = TokenizersLibrary.class.getClassLoader()
               .getResourceAsStream(packed.resource())) {
         if (in == null) {
           throw new IOException(packed.resource() + ": not in the tokenizers jar");
         }
-        HashingInputStream hashing = new HashingInputStream(Hashing.sha256(), in);
-        try (OutputStream out = Files.newOutputStream(partial)) {
-          hashing.transferTo(out);
-        }
-        hash = hashing.hash().toString();
+        contents = in.readAllBytes();
       }
+      String hash = hash(contents);
+      Files.write(partial, contents);
       if (!hash.equals(packed.sha256)) {
         throw new IOException(
             packed.resource() + ": sha256 " + hash + " (expected: " + packed.sha256
@@ -221,10 +219,14 @@ final class NativeTokenizers {
   }
 
   private static String hash(Path file) throws IOException {
-    try (InputStream in = Files.newInputStream(file)) {
-      HashingInputStream hashing = new HashingInputStream(Hashing.sha256(), in);
-      ByteStreams.exhaust(hashing);
-      return hashing.hash().toString();
+    return hash(Files.readAllBytes(file));
+  }
+
+  private static String hash(byte[] contents) {
+    try {
+      return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(contents));
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException("SHA-256 is part of every Java platform", e);
     }
   }
 

@@ -1,23 +1,24 @@
 package ai.sluice.text;
 
 import ai.sluice.api.CheckpointFormatException;
-import com.fasterxml.jackson.core.JsonParser;
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.HashSet;
 import java.util.Set;
 import java.util.UUID;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What Java itself needs of a tokenizer.json: the tokens by id and the decoder. One streaming pass;
- * merges and the rest of the pipeline are the native library's business.
+ * What Java itself needs of a tokenizer.json: the tokens by id and the decoder. One pass; merges and
+ * the rest of the pipeline are the native library's business, which also checks the whole syntax.
+ *
+ * @param vocabulary the tokens by id
+ * @param decoder how they become text
  */
 record TokenizerJson(Vocabulary vocabulary, TokenDecoder decoder) {
 
@@ -33,31 +34,18 @@ record TokenizerJson(Vocabulary vocabulary, TokenDecoder decoder) {
     Vocabulary.Builder vocabulary = new Vocabulary.Builder(file);
     JsonNode decoder = null;
     JsonNode added = null;
-    boolean hasModel = false;
-    try (JsonParser parser = Json.FACTORY.createParser(json)) {
-      parser.setCodec(Json.MAPPER);
-      expect(parser.nextToken() == JsonToken.START_OBJECT, file, "no JSON object");
-      while (parser.nextToken() == JsonToken.FIELD_NAME) {
-        String key = parser.currentName();
-        parser.nextToken();
-        switch (key) {
-          case "added_tokens" -> added = parser.readValueAsTree();
-          case "decoder" -> decoder = parser.readValueAsTree();
-          case "model" -> {
-            hasModel = true;
-            model(parser, vocabulary, file);
-          }
-          default -> parser.skipChildren();
-        }
+    JsonScanner scanner = new JsonScanner(json, file);
+    scanner.expect('{');
+    for (boolean first = true; scanner.hasNext(first, '}'); first = false) {
+      switch (scanner.key()) {
+        case "added_tokens" -> added = tree(json, scanner, file);
+        case "decoder" -> decoder = tree(json, scanner, file);
+        case "model" -> model(scanner, vocabulary, null);
+        default -> scanner.skipValue();
       }
-    } catch (JsonProcessingException e) {
-      throw new CheckpointFormatException(file, null, "not valid JSON: " + e.getOriginalMessage()
-          + " (expected: a tokenizer.json)", e);
-    } catch (IOException e) {
-      throw new CheckpointFormatException(file, null, "cannot be read: " + e.getMessage(), e);
     }
-    expect(hasModel && vocabulary.size() > 0, file, "no model.vocab");
-    if (added != null && added.isArray()) {
+    expect(vocabulary.size() > 0, file, "no model.vocab");
+    if (added != null) {
       for (JsonNode token : added) {
         expect(token.path("id").isInt() && token.path("content").isTextual(), file,
             "added_tokens: an entry without id and content");
@@ -68,34 +56,55 @@ record TokenizerJson(Vocabulary vocabulary, TokenDecoder decoder) {
     return new TokenizerJson(vocabulary.build(), TokenDecoder.fromJson(decoder));
   }
 
-  private static void model(JsonParser parser, Vocabulary.Builder vocabulary, @Nullable Path file)
-      throws IOException {
-    expect(parser.currentToken() == JsonToken.START_OBJECT, file, "model is no object");
-    while (parser.nextToken() == JsonToken.FIELD_NAME) {
-      String key = parser.currentName();
-      JsonToken value = parser.nextToken();
-      if (!key.equals("vocab")) {
-        parser.skipChildren();
-      } else if (value == JsonToken.START_OBJECT) {
-        while (parser.nextToken() == JsonToken.FIELD_NAME) {
-          String token = parser.currentName();
-          expect(parser.nextToken() == JsonToken.VALUE_NUMBER_INT, file,
-              "model.vocab: an id that is no integer");
-          vocabulary.add(parser.getIntValue(), token);
-        }
-      } else if (value == JsonToken.START_ARRAY) {
+  private static JsonNode tree(byte[] json, JsonScanner scanner, @Nullable Path file) {
+    scanner.peek();
+    int start = scanner.position();
+    scanner.skipValue();
+    try {
+      return Json.MAPPER.readTree(json, start, scanner.position() - start);
+    } catch (IOException e) {
+      throw new CheckpointFormatException(
+          file, null, "not valid JSON: " + e.getMessage() + " (expected: a tokenizer.json)", e);
+    }
+  }
+
+  /** Reads {@code model.vocab} into a vocabulary, or only its texts into a set. */
+  private static void model(
+      JsonScanner scanner, Vocabulary.@Nullable Builder vocabulary, @Nullable Set<String> texts) {
+    scanner.expect('{');
+    for (boolean first = true; scanner.hasNext(first, '}'); first = false) {
+      if (!scanner.key().equals("vocab")) {
+        scanner.skipValue();
+      } else if (scanner.skip('[')) {
         int id = 0;
-        while (parser.nextToken() == JsonToken.START_ARRAY) {
-          expect(parser.nextToken() == JsonToken.VALUE_STRING, file,
-              "model.vocab: an entry that is no [token, score]");
-          vocabulary.add(id++, parser.getText());
-          while (parser.nextToken() != JsonToken.END_ARRAY) {
-            parser.skipChildren();
+        for (boolean head = true; scanner.hasNext(head, ']'); head = false) {
+          scanner.expect('[');
+          take(scanner.string(), id++, vocabulary, texts);
+          while (scanner.skip(',')) {
+            scanner.skipValue();
           }
+          scanner.expect(']');
         }
       } else {
-        expect(false, file, "model.vocab is neither object nor array");
+        scanner.expect('{');
+        for (boolean head = true; scanner.hasNext(head, '}'); head = false) {
+          String token = scanner.key();
+          take(token, scanner.integer(), vocabulary, texts);
+        }
       }
+    }
+  }
+
+  private static void take(
+      String token,
+      int id,
+      Vocabulary.@Nullable Builder vocabulary,
+      @Nullable Set<String> texts) {
+    if (vocabulary != null) {
+      vocabulary.add(id, token);
+    }
+    if (texts != null) {
+      texts.add(token);
     }
   }
 
@@ -108,34 +117,45 @@ record TokenizerJson(Vocabulary vocabulary, TokenDecoder decoder) {
   /**
    * The same tokenizer with no special token matched in text, all ids as they were. A special token
    * that the model's own vocabulary holds is no longer listed; one beyond it gives up its text for
-   * one that no input contains, since the library numbers those by their order.
+   * one that no input contains, since the library numbers those by their order. Only the list of
+   * added tokens is written anew, the rest copied.
+   *
+   * @param json a tokenizer.json that {@link #parse} accepted
    */
   static String withoutSpecialTokens(byte[] json) {
-    try {
-      ObjectNode root = (ObjectNode) Json.MAPPER.readTree(json);
-      Set<String> vocabulary = new HashSet<>();
-      JsonNode vocab = root.path("model").path("vocab");
-      if (vocab.isObject()) {
-        vocab.fieldNames().forEachRemaining(vocabulary::add);
-      } else {
-        vocab.forEach(entry -> vocabulary.add(entry.path(0).asText()));
-      }
-      ArrayNode kept = Json.MAPPER.createArrayNode();
-      for (JsonNode token : root.path("added_tokens")) {
-        String content = token.path("content").asText();
-        if (!token.path("special").asBoolean()) {
-          kept.add(token);
-        } else if (!vocabulary.contains(content)) {
-          kept.add(((ObjectNode) token.deepCopy()).put("content", "\u0000" + UUID.randomUUID()));
+    Set<String> texts = new HashSet<>();
+    JsonNode added = null;
+    int start = 0;
+    int end = 0;
+    JsonScanner scanner = new JsonScanner(json, null);
+    scanner.expect('{');
+    for (boolean first = true; scanner.hasNext(first, '}'); first = false) {
+      switch (scanner.key()) {
+        case "added_tokens" -> {
+          scanner.peek();
+          start = scanner.position();
+          added = tree(json, scanner, null);
+          end = scanner.position();
         }
+        case "model" -> model(scanner, null, texts);
+        default -> scanner.skipValue();
       }
-      root.set("added_tokens", kept);
-      return Json.MAPPER.writeValueAsString(root);
-    } catch (IOException e) {
-      throw new IllegalStateException("a tokenizer.json that was read before cannot be read", e);
     }
+    if (added == null) {
+      return text(json);
+    }
+    ArrayNode kept = Json.MAPPER.createArrayNode();
+    for (JsonNode token : added) {
+      if (!token.path("special").asBoolean()) {
+        kept.add(token);
+      } else if (!texts.contains(token.path("content").asText())) {
+        kept.add(((ObjectNode) token.deepCopy()).put("content", "\u0000" + UUID.randomUUID()));
+      }
+    }
+    return text(Arrays.copyOf(json, start)) + kept + text(Arrays.copyOfRange(json, end, json.length));
   }
 
+  /** The text of UTF-8 bytes. */
   static String text(byte[] json) {
     return new String(json, StandardCharsets.UTF_8);
   }

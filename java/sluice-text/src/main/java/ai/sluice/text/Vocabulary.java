@@ -2,10 +2,10 @@ package ai.sluice.text;
 
 import ai.sluice.api.CheckpointFormatException;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
@@ -17,15 +17,13 @@ final class Vocabulary {
 
   private final @Nullable String[] tokens;
   private final BitSet special;
-  private final List<String> specialTexts;
+  private final Map<String, Integer> specialIds = new LinkedHashMap<>();
   private volatile @Nullable Map<String, Integer> ids;
 
   private Vocabulary(@Nullable String[] tokens, BitSet special) {
     this.tokens = tokens;
     this.special = special;
-    List<String> texts = new ArrayList<>();
-    special.stream().mapToObj(id -> tokens[id]).forEach(texts::add);
-    this.specialTexts = List.copyOf(texts);
+    special.stream().forEach(id -> specialIds.putIfAbsent(tokens[id], id));
   }
 
   /** One more than the largest id. */
@@ -44,11 +42,15 @@ final class Vocabulary {
 
   /** Texts of all special tokens. */
   List<String> specialTexts() {
-    return specialTexts;
+    return List.copyOf(specialIds.keySet());
   }
 
   /** The id of a token, or -1. */
   int id(String token) {
+    Integer specialId = specialIds.get(token);
+    if (specialId != null) {
+      return specialId;
+    }
     Map<String, Integer> map = ids;
     if (map == null) {
       map = new HashMap<>(tokens.length * 2);
