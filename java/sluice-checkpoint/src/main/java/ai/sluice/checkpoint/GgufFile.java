@@ -2,6 +2,8 @@ package ai.sluice.checkpoint;
 
 import ai.sluice.api.CheckpointFormatException;
 import ai.sluice.api.UnsupportedModelException;
+import ai.sluice.checkpoint.io.PositionalFile;
+import ai.sluice.checkpoint.io.Quote;
 import com.google.common.math.LongMath;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;

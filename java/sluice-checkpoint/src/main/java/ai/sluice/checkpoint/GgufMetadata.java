@@ -1,6 +1,7 @@
 package ai.sluice.checkpoint;
 
 import ai.sluice.api.CheckpointFormatException;
+import ai.sluice.checkpoint.io.Quote;
 import com.google.common.collect.ImmutableMap;
 import java.nio.file.Path;
 import java.util.AbstractList;

@@ -1,6 +1,8 @@
 package ai.sluice.checkpoint;
 
 import ai.sluice.api.CheckpointFormatException;
+import ai.sluice.checkpoint.io.PositionalFile;
+import ai.sluice.checkpoint.io.Quote;
 import com.google.common.base.Utf8;
 import com.google.common.primitives.UnsignedLong;
 import java.nio.ByteBuffer;

@@ -1,6 +1,7 @@
 package ai.sluice.checkpoint;
 
 import ai.sluice.api.CheckpointFormatException;
+import ai.sluice.checkpoint.io.Quote;
 import com.google.common.base.Utf8;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;

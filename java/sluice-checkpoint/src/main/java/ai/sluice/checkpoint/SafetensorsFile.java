@@ -1,6 +1,8 @@
 package ai.sluice.checkpoint;
 
 import ai.sluice.api.CheckpointFormatException;
+import ai.sluice.checkpoint.io.PositionalFile;
+import ai.sluice.checkpoint.io.Quote;
 import com.google.common.collect.ImmutableMap;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;

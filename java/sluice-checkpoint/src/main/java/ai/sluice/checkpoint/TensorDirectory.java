@@ -1,6 +1,7 @@
 package ai.sluice.checkpoint;
 
 import ai.sluice.api.CheckpointFormatException;
+import ai.sluice.checkpoint.io.Quote;
 import com.google.common.collect.ImmutableMap;
 import java.nio.file.Path;
 import java.util.Collection;
@@ -8,6 +9,7 @@ import java.util.Collections;
 import java.util.EnumMap;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.stream.Collectors;
 
 /** The tensors of a checkpoint by name, whichever files hold them, in the files' order. */
@@ -41,6 +43,11 @@ public final class TensorDirectory {
   /** All tensors; the collection cannot be changed. */
   public Collection<TensorInfo> tensors() {
     return Collections.unmodifiableCollection(tensors.values());
+  }
+
+  /** All names, in the files' order; the set cannot be changed. */
+  public Set<String> names() {
+    return Collections.unmodifiableSet(tensors.keySet());
   }
 
   /** The tensor of this name, if there is one. */

@@ -1,4 +1,4 @@
-package ai.sluice.checkpoint;
+package ai.sluice.checkpoint.io;
 
 import ai.sluice.api.CheckpointFormatException;
 import com.fasterxml.jackson.core.JsonFactory;
@@ -22,9 +22,9 @@ import java.nio.file.Path;
  * JSON from untrusted files: UTF-8 only, no duplicate keys, no comments, no trailing text, and caps
  * on depth, number length and text length.
  */
-final class StrictJson {
+public final class StrictJson {
   /** The largest side file (config, tokenizer settings) that is read, in bytes. */
-  static final int MAX_SIDE_FILE_BYTES = 64 << 20;
+  public static final int MAX_SIDE_FILE_BYTES = 64 << 20;
 
   private static final int MAX_NUMBER_LENGTH = 400;
   private static final int MAX_STRING_LENGTH = 16 << 20;
@@ -38,7 +38,7 @@ final class StrictJson {
   private StrictJson() {}
 
   /** A factory whose parsers refuse duplicate keys and nesting deeper than {@code depth}. */
-  static JsonFactory factory(int depth) {
+  public static JsonFactory factory(int depth) {
     return JsonFactory.builder()
         .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
         .streamReadConstraints(
@@ -57,7 +57,7 @@ final class StrictJson {
    * A parser over {@code json}, which must be UTF-8. A reader is used on purpose: over bytes the
    * parser would guess UTF-16 and UTF-32 from the first bytes and accept them.
    */
-  static JsonParser parser(JsonFactory factory, Path file, byte[] json) throws IOException {
+  public static JsonParser parser(JsonFactory factory, Path file, byte[] json) throws IOException {
     requireUtf8(file, json);
     return factory.createParser(
         new InputStreamReader(new ByteArrayInputStream(json), StandardCharsets.UTF_8));
@@ -68,7 +68,7 @@ final class StrictJson {
    *
    * @throws CheckpointFormatException if the file is missing, too large or no JSON object
    */
-  static ObjectNode readObject(Path file) {
+  public static ObjectNode readObject(Path file) {
     byte[] json = readSideFile(file);
     try (JsonParser parser = parser(TREES.getFactory(), file, json)) {
       JsonNode node = TREES.readTree(parser);
@@ -86,7 +86,7 @@ final class StrictJson {
   }
 
   /** The bytes of a small file. */
-  static byte[] readSideFile(Path file) {
+  public static byte[] readSideFile(Path file) {
     try (PositionalFile open = PositionalFile.open(file)) {
       if (open.size() > MAX_SIDE_FILE_BYTES) {
         throw new CheckpointFormatException(
@@ -98,13 +98,13 @@ final class StrictJson {
     }
   }
 
-  static void requireUtf8(Path file, byte[] text) {
+  public static void requireUtf8(Path file, byte[] text) {
     if (!Utf8.isWellFormed(text)) {
       throw new CheckpointFormatException(file, null, "not UTF-8 (expected: JSON in UTF-8)");
     }
   }
 
-  static CheckpointFormatException notJson(Path file, IOException cause) {
+  public static CheckpointFormatException notJson(Path file, IOException cause) {
     String what =
         cause instanceof JsonProcessingException problem
             ? Quote.clip(problem.getOriginalMessage()) + at(problem)
@@ -120,7 +120,7 @@ final class StrictJson {
   }
 
   /** The JSON name of a node's kind: object, array, string, number, boolean, null. */
-  static String kind(JsonNode node) {
+  public static String kind(JsonNode node) {
     return switch (node.getNodeType()) {
       case OBJECT -> "object";
       case ARRAY -> "array";

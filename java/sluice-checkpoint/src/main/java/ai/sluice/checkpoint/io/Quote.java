@@ -1,13 +1,13 @@
-package ai.sluice.checkpoint;
+package ai.sluice.checkpoint.io;
 
 /** Makes text from a file fit to be shown: short, and without control characters. */
-final class Quote {
+public final class Quote {
   private static final int MAX_LENGTH = 120;
 
   private Quote() {}
 
   /** {@code text} with control characters as {@code \\uXXXX}, cut after 120 characters. */
-  static String clip(String text) {
+  public static String clip(String text) {
     StringBuilder out = new StringBuilder(Math.min(text.length(), MAX_LENGTH) + 16);
     for (int i = 0; i < text.length(); i++) {
       if (i >= MAX_LENGTH) {

@@ -1,4 +1,4 @@
-package ai.sluice.checkpoint;
+package ai.sluice.checkpoint.io;
 
 import ai.sluice.api.CheckpointFormatException;
 import java.io.Closeable;
@@ -14,7 +14,7 @@ import java.nio.file.StandardOpenOption;
  * A regular file read at absolute positions. Never memory-mapped: a file that shrinks under a map
  * kills the process, while a short read here is an exception.
  */
-final class PositionalFile implements Closeable {
+public final class PositionalFile implements Closeable {
   private final Path path;
   private final FileChannel channel;
   private final long size;
@@ -30,7 +30,7 @@ final class PositionalFile implements Closeable {
    *
    * @throws CheckpointFormatException if it does not exist, is no regular file or cannot be read
    */
-  static PositionalFile open(Path path) {
+  public static PositionalFile open(Path path) {
     requireRegularFile(path);
     try {
       FileChannel channel = FileChannel.open(path, StandardOpenOption.READ);
@@ -46,7 +46,7 @@ final class PositionalFile implements Closeable {
   }
 
   /** Throws unless {@code path} is an existing regular file (opening a pipe would block). */
-  static void requireRegularFile(Path path) {
+  public static void requireRegularFile(Path path) {
     if (!Files.exists(path)) {
       throw new CheckpointFormatException(
           path,
@@ -61,7 +61,7 @@ final class PositionalFile implements Closeable {
     }
   }
 
-  static CheckpointFormatException unreadable(Path path, IOException cause) {
+  public static CheckpointFormatException unreadable(Path path, IOException cause) {
     return new CheckpointFormatException(
         path,
         null,
@@ -69,12 +69,12 @@ final class PositionalFile implements Closeable {
         cause);
   }
 
-  Path path() {
+  public Path path() {
     return path;
   }
 
   /** The file's size when it was opened, in bytes. */
-  long size() {
+  public long size() {
     return size;
   }
 
@@ -83,7 +83,7 @@ final class PositionalFile implements Closeable {
    *
    * @throws CheckpointFormatException if the file ends before
    */
-  void readFully(long position, ByteBuffer target) {
+  public void readFully(long position, ByteBuffer target) {
     long at = position;
     try {
       while (target.hasRemaining()) {
@@ -103,7 +103,7 @@ final class PositionalFile implements Closeable {
   }
 
   /** The {@code length} bytes from {@code position} on. */
-  byte[] read(long position, int length) {
+  public byte[] read(long position, int length) {
     ByteBuffer buffer = ByteBuffer.allocate(length);
     readFully(position, buffer);
     return buffer.array();
