@@ -2,6 +2,7 @@ package ai.sluice.jni;
 
 import ai.sluice.api.NativeLoadException;
 import java.nio.file.Path;
+import java.util.Objects;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -33,7 +34,7 @@ final class LoadedLibraries {
     if (loaded.failure != null) {
       throw new NativeLoadException(String.valueOf(loaded.failure.getMessage()), loaded.failure);
     }
-    return java.util.Objects.requireNonNull(loaded.sluice);
+    return Objects.requireNonNull(loaded.sluice);
   }
 
   private static LoadedLibraries loadOnce() {

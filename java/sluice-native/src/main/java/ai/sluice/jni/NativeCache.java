@@ -34,19 +34,22 @@ final class NativeCache {
   private static final FileAttribute<Set<PosixFilePermission>> OWNER_ONLY_ATTRIBUTE =
       PosixFilePermissions.asFileAttribute(OWNER_ONLY);
 
+  private final Path root;
   private final List<String> tried;
 
   /**
-   * Creates a view of the cache.
+   * Creates a view of a cache.
    *
+   * @param root the folder under which every version lies; it need not exist
    * @param tried receives a line for each failure
    */
-  NativeCache(List<String> tried) {
+  NativeCache(Path root, List<String> tried) {
+    this.root = root;
     this.tried = tried;
   }
 
-  /** The folder under which every version lies; it need not exist. */
-  static Path root() {
+  /** The folder of this user's cache. */
+  static Path userRoot() {
     String cache = System.getenv("XDG_CACHE_HOME");
     if (cache != null && Path.of(cache).isAbsolute()) {
       return Path.of(cache, "sluice", "natives");
@@ -67,7 +70,7 @@ final class NativeCache {
    * @return the file, or null when it cannot be had; the reasons are then in {@code tried}
    */
   @Nullable Path extract(String name, String sha256, ResourceLookup.Found source) {
-    Path folder = root().resolve(sha256);
+    Path folder = root.resolve(sha256);
     Path file = folder.resolve(name);
     try {
       if (Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS) && isOwn(folder)
@@ -95,9 +98,8 @@ final class NativeCache {
     }
   }
 
-  private static void createPrivateFolder(Path folder) throws IOException {
-    Files.createDirectories(root().getParent());
-    Files.createDirectories(root(), OWNER_ONLY_ATTRIBUTE);
+  private void createPrivateFolder(Path folder) throws IOException {
+    Files.createDirectories(root);
     Files.createDirectories(folder, OWNER_ONLY_ATTRIBUTE);
     if (!isOwn(folder)) {
       throw new IOException(

@@ -100,7 +100,7 @@ final class NativeFiles {
   }
 
   private NativeFile fromJars(String name) {
-    Entry entry = index().get(name);
+    Entry entry = index(name).get(name);
     if (entry == null) {
       tried.add(INDEX + ": does not list " + name);
       throw missing(name, remedy());
@@ -109,7 +109,7 @@ final class NativeFiles {
     if (found == null) {
       throw missing(name, remedy());
     }
-    Path cached = new NativeCache(tried).extract(name, entry.sha256(), found);
+    Path cached = new NativeCache(NativeCache.userRoot(), tried).extract(name, entry.sha256(), found);
     if (cached == null) {
       throw missing(name, "remedy: -D" + LIBRARY_PATH + "=FOLDER, or set XDG_CACHE_HOME to a "
           + "folder that can be written");
@@ -117,14 +117,14 @@ final class NativeFiles {
     return new NativeFile(cached, found.origin());
   }
 
-  private Map<String, Entry> index() {
+  private Map<String, Entry> index(String wanted) {
     Map<String, Entry> known = index;
     if (known != null) {
       return known;
     }
     ResourceLookup.Found found = ResourceLookup.find(INDEX, tried);
     if (found == null) {
-      throw missing(SLUICE, remedy());
+      throw missing(wanted, remedy());
     }
     Map<String, Entry> read = new LinkedHashMap<>();
     try (InputStream in = found.open()) {
@@ -137,7 +137,7 @@ final class NativeFiles {
       }
     } catch (IOException | UncheckedIOException e) {
       tried.add(found.origin() + ": " + e.getMessage());
-      throw missing(SLUICE, remedy());
+      throw missing(wanted, remedy());
     }
     index = read;
     return read;

@@ -2,6 +2,7 @@ package ai.sluice.jni;
 
 import java.nio.charset.StandardCharsets;
 import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -49,7 +50,7 @@ final class NativeLog {
     }
   }
 
-  private static int poll(int[] level, byte @org.jspecify.annotations.Nullable [] text, long[] size) {
+  private static int poll(int[] level, byte @Nullable [] text, long[] size) {
     return SluiceAbi.sluice_log_poll(level, text, text == null ? 0 : text.length, size, null);
   }
 
