@@ -59,6 +59,8 @@ function(sluice_add_isa_sources target)
         target_compile_options(${target}_${isa} PRIVATE -O3)
       endif()
       target_link_libraries(${target}_${isa} PRIVATE sluice_options)
+      # GCC 12 takes its own intrinsics' "undefined" operands for uninitialised variables (PR 105593).
+      target_compile_options(${target}_${isa} PRIVATE -Wno-uninitialized -Wno-maybe-uninitialized)
       target_include_directories(${target}_${isa} PRIVATE
         $<TARGET_PROPERTY:${target},INCLUDE_DIRECTORIES>)
       target_sources(${target} PRIVATE $<TARGET_OBJECTS:${target}_${isa}>)

@@ -61,6 +61,10 @@ struct PackParams {
 };
 void pack_rows(const PackParams& params);
 
+/// Reads a piece of one row back: out[c] = weight[row, col_begin + c], exact. Unchecked.
+void unpack_row_columns(const WeightView& weight, int64_t row, int64_t col_begin, int64_t num_cols,
+                        float* out);
+
 /// Reads rows back: out[r, c] = weight[row_begin + r, c], exact, float32, out_stride in elements.
 void unpack_rows(const WeightView& weight, int64_t row_begin, int64_t num_rows, float* out,
                  int64_t out_stride);

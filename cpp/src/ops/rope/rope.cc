@@ -1,0 +1,76 @@
+#include "ops/rope/rope.h"
+
+#include <cmath>
+
+#include "ops/rope/rope_kernel.h"
+#include "ops/simd/check.h"
+#include "ops/simd/parallel.h"
+
+namespace sluice {
+
+void rope_table(const Exec& exec, const RopeTableParams& p) {
+  check_at_least("rope num_tokens", p.num_tokens, 0);
+  SLUICE_CHECK_ARG(p.rotary_dim > 0 && p.rotary_dim % 2 == 0, "rotary_dim: ", p.rotary_dim,
+                   " (expected: even, above 0)");
+  check_at_least("position_dims", p.position_dims, 1);
+  check_memory("rope positions", p.positions, p.num_tokens);
+  check_memory("rope cos", p.cos, p.num_tokens);
+  check_memory("rope sin", p.sin, p.num_tokens);
+  const int32_t half = p.rotary_dim / 2;
+  if (p.sections != nullptr) {
+    int64_t sum = 0;
+    for (int32_t d = 0; d < p.position_dims; ++d) sum += p.sections[d];
+    SLUICE_CHECK_ARG(sum == half, "rope sections: sum ", sum, " (expected: ", half, ")");
+  }
+  for (int32_t s = 0; s < p.num_sequences; ++s) {
+    const int32_t variant = p.variant[s * p.variant_stride];
+    SLUICE_CHECK_ARG(variant >= 0 && variant < p.num_variants, "rope_variant[", s, "]: ", variant,
+                     " (expected: 0 to ", p.num_variants - 1, ")");
+    SLUICE_CHECK_ARG(p.query_start[s] >= 0 && p.query_start[s] <= p.query_start[s + 1] &&
+                         p.query_start[s + 1] <= p.num_tokens,
+                     "query_start[", s + 1, "]: ", p.query_start[s + 1], " (expected: rising, at most ",
+                     p.num_tokens, ")");
+  }
+  const auto fill = [&](int64_t token, const RopeVariantView& variant) {
+    const int32_t* position = p.positions + token * p.position_dims;
+    float* cos = p.cos + token * half;
+    float* sin = p.sin + token * half;
+    int32_t pair = 0;
+    for (int32_t d = 0; d < p.position_dims && pair < half; ++d) {
+      const int32_t end = p.sections == nullptr ? half : pair + p.sections[d];
+      for (; pair < end; ++pair) {
+        const double angle = static_cast<double>(position[d]) * variant.inv_freq[pair];
+        cos[pair] = static_cast<float>(std::cos(angle) * variant.attention_scale);
+        sin[pair] = static_cast<float>(std::sin(angle) * variant.attention_scale);
+      }
+    }
+  };
+  for (int32_t s = 0; s < p.num_sequences; ++s) {
+    const RopeVariantView& variant = p.variants[p.variant[s * p.variant_stride]];
+    const int64_t first = p.query_start[s];
+    // About 40 ns a sine: 32 tokens of 32 pairs are worth a thread.
+    parallel_ranges(exec, p.query_start[s + 1] - first, 1024 / half + 1,
+                    [&](int64_t begin, int64_t end) {
+                      for (int64_t t = begin; t < end; ++t) fill(first + t, variant);
+                    });
+  }
+}
+
+void rope(const Exec& exec, const RopeParams& p) {
+  check_compute_format("rope format", p.format);
+  check_at_least("rope num_tokens", p.num_tokens, 0);
+  check_at_least("rope num_heads", p.num_heads, 1);
+  SLUICE_CHECK_ARG(p.rotary_dim > 0 && p.rotary_dim % 2 == 0 && p.rotary_begin >= 0 &&
+                       p.rotary_begin + p.rotary_dim <= p.head_dim,
+                   "rotary_dim: ", p.rotary_dim, " from column ", p.rotary_begin,
+                   " (expected: even, inside head_dim ", p.head_dim, ")");
+  check_stride("rope x_stride", p.x_stride, int64_t{p.num_heads} * p.head_dim, p.num_tokens);
+  check_memory("rope x", p.x, p.num_tokens);
+  check_memory("rope cos", p.cos, p.num_tokens);
+  check_memory("rope sin", p.sin, p.num_tokens);
+  const auto kernel = SLUICE_SELECT_ISA(exec.isa, rope_rows);
+  parallel_ranges(exec, p.num_tokens, grain_for_bytes(int64_t{p.num_heads} * p.rotary_dim * 8),
+                  [&](int64_t begin, int64_t end) { kernel(p, begin, end); });
+}
+
+}  // namespace sluice
