@@ -78,6 +78,9 @@ def main(arguments=None):
                  options.verbose)
   except KeyboardInterrupt:
     return _fail("interrupted; nothing was written", 130, options.verbose)
+  except Exception as error:  # a defect of this package; still no stack trace unless asked
+    return _fail(f"internal error: {type(error).__name__}: {error}; please report it with the "
+                 "output of --verbose", 1, options.verbose)
 
 
 def _fail(message, code, verbose):

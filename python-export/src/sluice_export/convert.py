@@ -131,6 +131,7 @@ def _gguf_to_folder(file, destination, storage, max_bytes, force):
 
 def _folder_to_gguf(checkpoint, destination, storage, no_tokenizer, force):
   model = model_config.from_config(checkpoint.config)
+  model = dataclasses.replace(model, eos_token_ids=checkpoint.eos_token_ids(model.eos_token_ids))
   tied = ("lm_head.weight",) if model.tie_word_embeddings else ()
   pairs = layout.match(checkpoint.folder.name, checkpoint.tensors, layout.slots(model), "hf_name",
                        ignored=tied)
@@ -143,6 +144,10 @@ def _folder_to_gguf(checkpoint, destination, storage, no_tokenizer, force):
     notes.append("no tokenizer written, as asked")
   else:
     metadata.update(tokenizer.to_metadata(checkpoint.folder, model.vocab_size))
+    eos = metadata.get("tokenizer.ggml.eos_token_id")
+    if eos is not None and eos.value not in model.eos_token_ids:
+      # A chat model's tokenizer may end turns with a token that config.json leaves out.
+      model = dataclasses.replace(model, eos_token_ids=(*model.eos_token_ids, eos.value))
   ids, dropped = gguf_config.token_id_metadata(model)
   metadata.update(ids)
   if dropped:

@@ -51,7 +51,7 @@ def bfloat16_from_float32(values):
     uint16 array of the same shape. Infinities stay, NaN stays NaN, values past the largest finite
     bfloat16 become infinite.
   """
-  bits = np.ascontiguousarray(values, dtype="<f4").view("<u4")
+  bits = np.asarray(values, dtype="<f4", order="C").view("<u4")
   # Half of the dropped range, less one unless the kept part is odd: ties go to the even neighbour.
   bias = ((bits >> np.uint32(16)) & np.uint32(1)) + np.uint32(0x7FFF)
   rounded = ((bits + bias) >> np.uint32(16)).astype("<u2")
@@ -65,7 +65,7 @@ def bfloat16_from_float32(values):
 
 def float32_from_bfloat16(bits):
   """Widens bfloat16 bits (uint16 array) to float32, exactly."""
-  wide = np.ascontiguousarray(bits, dtype="<u2").astype("<u4")
+  wide = np.asarray(bits, dtype="<u2", order="C").astype("<u4")
   return (wide << np.uint32(16)).view("<f4")
 
 

@@ -1,12 +1,10 @@
 """ModelConfig in GGUF's metadata."""
 
-import numpy as np
-
 from sluice_export import gguf_format as gguf
 from sluice_export import rope
 from sluice_export.errors import ExportError
 from sluice_export.layout import ROPE_FREQS
-from sluice_export.model_config import ModelConfig
+from sluice_export.model_config import ModelConfig, check_layers
 from sluice_export.tensor import from_array
 
 _ARCHITECTURE_OF = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
@@ -78,6 +76,9 @@ def token_id_metadata(model):
   """Returns the metadata of the special token ids, and the EOS ids that found no key.
 
   GGUF has one key each for the end of a text, of a turn and of a message; llama.cpp ends at any.
+
+  Args:
+    model: ModelConfig.
   """
   metadata = {}
   if model.bos_token_id is not None:
@@ -99,12 +100,13 @@ def extra_tensors(model):
 
 def check_architecture(file):
   """Returns general.architecture; ExportError if it is not one of ARCHITECTURES."""
-  architecture = file.require("general.architecture")
+  architecture = file.text("general.architecture")
   if architecture not in ARCHITECTURES:
     raise ExportError(file.path.name, f"general.architecture is {architecture}",
                       expected=", ".join(ARCHITECTURES))
-  if file.get("split.count", 0) > 1:
-    raise ExportError(file.path.name, f"part of {file.get('split.count')} files",
+  parts = file.metadata.get("split.count", gguf.uint32(1)).value
+  if not isinstance(parts, int) or parts > 1:
+    raise ExportError(file.path.name, f"part of {parts} files",
                       expected="a single GGUF file", remedy="merge it: llama-gguf-split --merge")
   return architecture
 
@@ -121,109 +123,73 @@ def from_gguf(file):
     short = key[len(prefix):]
     if not key.startswith(prefix) or short in _KNOWN:
       continue
-    if short not in _NEUTRAL or value.value != _NEUTRAL[short]:
-      raise ExportError(file.path.name, f"{key} is {value.value}",
+    if (short not in _NEUTRAL or value.type == gguf.ARRAY
+        or value.value != _NEUTRAL[short]):
+      raise ExportError(file.path.name, f"{key} is {str(value.value)[:60]}",
                         expected=_NEUTRAL.get(short, "a key that this package knows"))
-  reader = _Reader(file, prefix)
   embedding = file.stored.get("token_embd.weight")
-  if embedding is None:
-    raise ExportError(file.path.name, "tensor token_embd.weight is missing")
-  heads = reader.count("attention.head_count")
-  hidden = reader.count("embedding_length")
-  head_dim = reader.count("attention.key_length", hidden // heads)
+  if embedding is None or len(embedding.shape) != 2:
+    raise ExportError(file.path.name, "no tensor token_embd.weight of two dimensions",
+                      expected="the token embedding")
+  heads = file.count(prefix + "attention.head_count")
+  hidden = file.count(prefix + "embedding_length")
+  head_dim = file.count(prefix + "attention.key_length", hidden // heads)
   for key in ("attention.value_length", "rope.dimension_count"):
-    if reader.count(key, head_dim) != head_dim:
-      raise ExportError(prefix + key, reader.count(key, head_dim), expected=head_dim)
-  window = reader.get("attention.sliding_window") or None
+    if file.count(prefix + key, head_dim) != head_dim:
+      raise ExportError(prefix + key, file.count(prefix + key, head_dim), expected=head_dim)
+  window = None
+  if prefix + "attention.sliding_window" in file.metadata:
+    window = file.count(prefix + "attention.sliding_window")
   if window is not None and architecture != "llama":
     raise ExportError(prefix + "attention.sliding_window", window, expected="absent")
-  theta = reader.number("rope.freq_base", 10000.0)
+  theta = file.number(prefix + "rope.freq_base", 10000.0)
   family = "mistral" if window is not None else architecture
   biased = any(name.startswith("blk.0.attn_") and name.endswith(".bias") for name in file.stored)
   return ModelConfig(
       family=family,
       vocab_size=embedding.shape[0],
       hidden_size=hidden,
-      intermediate_size=reader.count("feed_forward_length"),
-      num_layers=reader.count("block_count"),
+      intermediate_size=file.count(prefix + "feed_forward_length"),
+      num_layers=check_layers(file.count(prefix + "block_count")),
       num_q_heads=heads,
-      num_kv_heads=reader.count("attention.head_count_kv", heads),
+      num_kv_heads=file.count(prefix + "attention.head_count_kv", heads),
       head_dim=head_dim,
-      rms_norm_eps=reader.number("attention.layer_norm_rms_epsilon"),
+      rms_norm_eps=file.number(prefix + "attention.layer_norm_rms_epsilon"),
       rope_theta=theta,
-      rope_scaling=_rope_scaling(file, reader, theta, head_dim),
-      max_position_embeddings=reader.count("context_length"),
+      rope_scaling=_rope_scaling(file, prefix, theta, head_dim),
+      max_position_embeddings=file.count(prefix + "context_length"),
       sliding_window=window,
       attention_bias="qkv" if family == "qwen2" else (
           "qkvo" if biased and family != "mistral" else ""),
       mlp_bias="blk.0.ffn_gate.bias" in file.stored and family == "llama",
       tie_word_embeddings="output.weight" not in file.stored,
-      bos_token_id=reader.token_id("bos"),
-      eos_token_ids=_eos(reader),
-      pad_token_id=reader.token_id("padding"),
+      bos_token_id=file.token_id("bos"),
+      eos_token_ids=_eos(file),
+      pad_token_id=file.token_id("padding"),
   )
 
 
-class _Reader:
-  """Typed access to a GGUF file's metadata."""
-
-  def __init__(self, file, prefix):
-    self.file = file
-    self.prefix = prefix
-
-  def get(self, key):
-    return self.file.get(self.prefix + key)
-
-  def count(self, key, default=None):
-    value = self.get(key)
-    if value is None and default is not None:
-      return default
-    if value is None:
-      value = self.file.require(self.prefix + key)
-    if isinstance(value, np.ndarray) and value.size and (value == value[0]).all():
-      value = int(value[0])
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 1 << 31:
-      raise ExportError(self.file.path.name, f"{self.prefix}{key} is {value}",
-                        expected="a whole number from 1 to 2^31 - 1")
-    return value
-
-  def number(self, key, default=None):
-    value = self.get(key)
-    if value is None and default is not None:
-      return default
-    if value is None:
-      value = self.file.require(self.prefix + key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e30:
-      raise ExportError(self.file.path.name, f"{self.prefix}{key} is {value}",
-                        expected="a positive number")
-    # The shortest decimal that gives the stored float32: 1e-05, not 9.999999747378752e-06.
-    return float(str(np.float32(value)))
-
-  def token_id(self, name):
-    value = self.file.get(f"tokenizer.ggml.{name}_token_id")
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-      raise ExportError(self.file.path.name, f"tokenizer.ggml.{name}_token_id is {value}",
-                        expected="a token id")
-    return value
-
-
-def _eos(reader):
-  ids = (reader.token_id(name) for name in ("eos", "eot", "eom"))
+def _eos(file):
+  ids = (file.token_id(name) for name in ("eos", "eot", "eom"))
   return tuple(dict.fromkeys(token for token in ids if token is not None))
 
 
-def _rope_scaling(file, reader, theta, head_dim):
-  kind = reader.get("rope.scaling.type")
-  factor = reader.get("rope.scaling.factor") or reader.get("rope.scale_linear")
-  scaling = None
+def _rope_scaling(file, prefix, theta, head_dim):
+  kind = file.text(prefix + "rope.scaling.type")
   if kind not in (None, "none", "linear", "yarn"):
-    raise ExportError(reader.prefix + "rope.scaling.type", kind, expected="none, linear or yarn")
+    raise ExportError(prefix + "rope.scaling.type", kind, expected="none, linear or yarn")
+  factor = 1.0
+  for key in (prefix + "rope.scaling.factor", prefix + "rope.scale_linear"):
+    # llama.cpp takes a factor of 0 for 1.
+    if key in file.metadata and file.metadata[key].value != 0:
+      factor = file.number(key)
+      break
+  scaling = None
   if kind == "yarn":
-    scaling = rope.RopeScaling("yarn", reader.number("rope.scaling.factor"),
-                               reader.count("rope.scaling.original_context_length"))
-  elif kind != "none" and factor not in (None, 0, 1):
-    key = "rope.scaling.factor" if reader.get("rope.scaling.factor") else "rope.scale_linear"
-    scaling = rope.RopeScaling("linear", reader.number(key))
+    scaling = rope.RopeScaling("yarn", factor,
+                               file.count(prefix + "rope.scaling.original_context_length"))
+  elif kind != "none" and factor != 1.0:
+    scaling = rope.RopeScaling("linear", factor)
   if ROPE_FREQS not in file.stored:
     return scaling
   if scaling is not None:

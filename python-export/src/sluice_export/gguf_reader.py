@@ -59,17 +59,62 @@ class GgufFile:
       self.metadata, directory = header.read()
       self.stored = _place(self.path, directory, header, self.metadata)
 
-  def get(self, key, default=None):
-    """Returns the bare value of a metadata key, or `default`."""
-    value = self.metadata.get(key)
-    return default if value is None else value.value
+  def text(self, key):
+    """Returns a string of the metadata, or None."""
+    return self._typed(key, lambda v: isinstance(v, str), "a string")
 
-  def require(self, key):
-    """Returns the bare value of a metadata key; ExportError if the file lacks it."""
+  def texts(self, key):
+    """Returns a list of strings of the metadata; ExportError if the file lacks it."""
+    return self._required(key, self._typed(key, lambda v: isinstance(v, list), "a list of strings"))
+
+  def flag(self, key):
+    """Returns a boolean of the metadata, or None."""
+    return self._typed(key, lambda v: isinstance(v, bool), "true or false")
+
+  def token_id(self, name):
+    """Returns tokenizer.ggml.<name>_token_id, or None."""
+    return self._typed(f"tokenizer.ggml.{name}_token_id",
+                       lambda v: _is_whole(v) and 0 <= v < 1 << 31, "a token id")
+
+  def count(self, key, default=None):
+    """Returns a whole number of the metadata, 1 to 2^31 - 1; ExportError if there is none.
+
+    An array of equal numbers, as some files have one per layer, counts as the number.
+    """
+    value = self.metadata[key].value if key in self.metadata else None
+    if isinstance(value, np.ndarray) and value.size and (value == value[0]).all():
+      value = value[0].item()
+      self._check(key, value, _is_whole(value) and 1 <= value < 1 << 31, _COUNT)
+      return value
+    value = self._typed(key, lambda v: _is_whole(v) and 1 <= v < 1 << 31, _COUNT)
+    return self._required(key, default if value is None else value)
+
+  def number(self, key, default=None):
+    """Returns a positive number of the metadata; ExportError if there is none."""
+    value = self._typed(
+        key, lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and 0 < v < 1e30,
+        "a positive number")
+    if value is not None and self.metadata[key].type == gguf.FLOAT32:
+      # The shortest decimal that gives the stored float32: 1e-05, not 9.999999747378752e-06.
+      value = float(str(np.float32(value)))
+    return self._required(key, default if value is None else value)
+
+  def _typed(self, key, accepts, expected):
     if key not in self.metadata:
+      return None
+    value = self.metadata[key].value
+    self._check(key, value, accepts(value), expected)
+    return value
+
+  def _check(self, key, value, good, expected):
+    if not good:
+      raise ExportError(self.path.name, f"{key} is {str(value)[:60]}", expected=expected)
+
+  def _required(self, key, value):
+    if value is None:
       raise ExportError(self.path.name, f"no metadata key {key}",
                         expected="a complete model file", remedy="convert the model to GGUF again")
-    return self.metadata[key].value
+    return value
 
   def tensors(self) -> List[Tensor]:
     """Returns the tensors in the file's order; block formats come out as F32."""
@@ -101,6 +146,13 @@ class GgufFile:
     for start in range(0, blocks.shape[0], run):
       values[start:start + run] = block.decode(blocks[start:start + run])
     return values.reshape(stored.shape)
+
+
+_COUNT = "a whole number from 1 to 2^31 - 1"
+
+
+def _is_whole(value):
+  return isinstance(value, int) and not isinstance(value, bool)
 
 
 class _Header:

@@ -57,7 +57,7 @@ def write(file, metadata, tensors):
                       expected=f"absent, for {gguf.DEFAULT_ALIGNMENT}")
   file.write(header_bytes(metadata, tensors))
   for tensor in tensors:
-    values = np.ascontiguousarray(tensor.load(), dtype=NUMPY_TYPES[tensor.dtype])
+    values = np.asarray(tensor.load(), dtype=NUMPY_TYPES[tensor.dtype], order="C")
     if tuple(values.shape) != tensor.shape:
       raise ExportError(tensor.name, f"shape {list(values.shape)}", expected=list(tensor.shape))
     file.write(values.reshape(-1).view("u1"))

@@ -5,7 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
-from sluice_export import pickles, safetensors_io, tokenizer
+from sluice_export import model_config, pickles, safetensors_io, tokenizer
 from sluice_export.errors import ExportError
 from sluice_export.strict_json import read_object
 
@@ -38,6 +38,12 @@ class HfCheckpoint:
     self.tensors = _weights(source)
     if not self.tensors:
       raise ExportError(source, "holds no tensor", expected="the weights of a model")
+
+  def eos_token_ids(self, first):
+    """Returns `first` and after them the ids that generation_config.json adds."""
+    path = self.folder / "generation_config.json"
+    extra = model_config.token_ids(read_object(path), "eos_token_id") if path.is_file() else ()
+    return tuple(dict.fromkeys((*first, *extra)))
 
   def copied_files(self):
     """Returns the files that go along with the weights unchanged."""

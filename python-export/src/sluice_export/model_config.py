@@ -8,6 +8,8 @@ from sluice_export.errors import ExportError
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 
+MAX_LAYERS = 10_000
+
 _ARCHITECTURES = {
     "llama": "LlamaForCausalLM",
     "mistral": "MistralForCausalLM",
@@ -101,7 +103,7 @@ def from_config(config):
       vocab_size=_count(config, "vocab_size"),
       hidden_size=hidden,
       intermediate_size=_count(config, "intermediate_size"),
-      num_layers=_count(config, "num_hidden_layers"),
+      num_layers=check_layers(_count(config, "num_hidden_layers")),
       num_q_heads=heads,
       num_kv_heads=kv_heads,
       head_dim=head_dim,
@@ -116,7 +118,7 @@ def from_config(config):
       mlp_bias=_flag(config, "mlp_bias", False) if family == "llama" else False,
       tie_word_embeddings=_flag(config, "tie_word_embeddings", False),
       bos_token_id=_token_id(config, "bos_token_id"),
-      eos_token_ids=_token_ids(config, "eos_token_id"),
+      eos_token_ids=token_ids(config, "eos_token_id"),
       pad_token_id=_token_id(config, "pad_token_id"),
   )
 
@@ -174,8 +176,8 @@ def _sliding_window(config, family):
     raise ExportError("use_sliding_window", True, expected="false",
                       remedy=f"{family} with windows in some layers is not supported")
   layer_types = config.get("layer_types") or []
-  if any(kind != "full_attention" for kind in layer_types):
-    raise ExportError("layer_types", sorted(set(map(str, layer_types))), expected="full_attention")
+  if not isinstance(layer_types, list) or any(kind != "full_attention" for kind in layer_types):
+    raise ExportError("layer_types", str(layer_types)[:60], expected="full_attention")
   return None
 
 
@@ -191,6 +193,13 @@ def _whole(key, value):
   if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 1 << 31:
     raise ExportError(key, value, expected="a whole number from 1 to 2^31 - 1")
   return value
+
+
+def check_layers(count):
+  """Bounds the layers, so that a wrong number is refused before names are made for them."""
+  if count > MAX_LAYERS:
+    raise ExportError("num_hidden_layers", count, expected=f"at most {MAX_LAYERS}")
+  return count
 
 
 def _count(config, key, default=None):
@@ -223,7 +232,8 @@ def _token_id(config, key):
   return value
 
 
-def _token_ids(config, key):
+def token_ids(config, key):
+  """Returns the token ids under a key that holds one, a list of them, or null."""
   value = config.get(key)
   values = value if isinstance(value, list) else [value]
   return tuple(_token_id({key: item}, key) for item in values if item is not None)

@@ -8,6 +8,9 @@ import numpy as np
 
 from sluice_export.errors import ExportError
 
+# Relative distance below which a divisor counts as 1 or as the whole factor.
+_NEAR = 1e-5
+
 TYPES = ("default", "linear", "dynamic", "llama3", "yarn")
 
 
@@ -106,42 +109,49 @@ def llama3_from_divisors(theta, divisors):
   """
   head_dim = 2 * len(divisors)
   values = np.asarray(divisors, dtype=np.float64)
-  wavelength = _wavelengths(theta, head_dim)
   factor = _round(float(values.max()))
-  if values.min() >= 0.999 and factor > 1:
-    between = (values > 1 + 1e-5) & (values < factor * (1 - 1e-5))
-    # blend = original / (wavelength * (high - low)) - low / (high - low)
-    blend = (1.0 / values - 1.0 / factor) / (1.0 - 1.0 / factor)
-    for original, high in _candidates(wavelength, blend, between, values, factor):
-      if original < 1 or high <= 1:
+  if np.isfinite(values).all() and values.min() > 1 - _NEAR and factor > 1:
+    for original, high in _candidates(_wavelengths(theta, head_dim), values, factor):
+      if not (0.5 <= original < 1 << 31 and high > 1):
         continue
-      scaling = RopeScaling("llama3", factor, original, 1.0, high)
-      if np.allclose(llama3_divisors(theta, head_dim, scaling), values, rtol=2e-6, atol=0):
-        return scaling
+      # original_context is a whole number; the other bounds move along with its rounding.
+      whole = round(original)
+      for scale in (1.0, whole / original):
+        scaling = RopeScaling("llama3", factor, whole, scale, high * scale)
+        if np.allclose(llama3_divisors(theta, head_dim, scaling), values, rtol=2e-6, atol=0):
+          return scaling
   raise ExportError("rope_freqs.weight", f"{values[:4].tolist()}... is no llama3 scaling",
                     expected="the factors of a llama3 rope_scaling")
 
 
-def _candidates(wavelength, blend, between, values, factor):
-  """Yields (original_context, high_freq_factor), the usual ones first."""
-  if between.any():
-    where = np.flatnonzero(between)
-    middle = where[len(where) // 2]
-    yield round(float(wavelength[middle] * (1.0 + 3.0 * blend[middle]))), 4.0
-    if len(where) > 1:
-      first, last = where[0], where[-1]
-      slope = (blend[first] - blend[last]) / (1 / wavelength[first] - 1 / wavelength[last])
-      intercept = blend[first] - slope / wavelength[first]
-      high = _round(1.0 - 1.0 / intercept) if intercept < 0 else 0.0
-      yield round(float(slope * (high - 1.0))), high
-    return
-  # No frequency is blended: any bounds between the two groups do.
-  kept, divided = wavelength[values < factor], wavelength[values >= factor]
-  longest_kept = float(kept.max()) if kept.size else float(divided.min()) / 8
-  for power in range(1, 32):
-    if longest_kept * 4.0 <= 2 ** power <= float(divided.min()):
-      yield 2 ** power, 4.0
-  yield max(1, math.floor(divided.min())), math.floor(divided.min()) / longest_kept
+def _candidates(wavelength, values, factor):
+  """Yields (original_context, high_freq_factor) for low_freq_factor 1, the usual ones first."""
+  blended = np.flatnonzero((values > 1 + _NEAR) & (values < factor * (1 - _NEAR)))
+  # blend = (original / wavelength - 1) / (high - 1)
+  blend = (1.0 / values - 1.0 / factor) / (1.0 - 1.0 / factor)
+  if len(blended):
+    middle = blended[len(blended) // 2]
+    yield float(wavelength[middle] * (1.0 + 3.0 * blend[middle])), 4.0
+  if len(blended) > 1:
+    first, last = blended[0], blended[-1]
+    slope = (blend[first] - blend[last]) / (1 / wavelength[first] - 1 / wavelength[last])
+    intercept = blend[first] - slope / wavelength[first]
+    if intercept < 0:
+      high = _round(1.0 - 1.0 / intercept)
+      yield float(slope * (high - 1.0)), high
+  elif len(blended) == 1:
+    # One equation for two numbers: the closer the bounds, the fewer neighbours lie between them.
+    for high in (8.0, 2.0, 1.5, 1.2, 1.1, 1.05, 1.02, 1.01):
+      yield float(wavelength[middle] * (1.0 + (high - 1.0) * blend[middle])), high
+  else:
+    # Any bounds between the two groups do.
+    divided = wavelength[values > 1 + _NEAR].min()
+    kept = wavelength[values <= 1 + _NEAR]
+    kept = float(kept.max()) if kept.size else float(divided) / 8.0
+    for power in range(1, 31):
+      if 4.0 * kept <= 2 ** power <= divided:
+        yield float(2 ** power), 4.0
+    yield float(divided) * 0.999, float(divided) * 0.998 / kept
 
 
 def _wavelengths(theta, head_dim):
@@ -150,8 +160,9 @@ def _wavelengths(theta, head_dim):
 
 
 def _round(value):
-  """Takes off what float32 added to a round number."""
-  return float(f"{value:.5g}")
+  """Takes off what float32 added to a round number; leaves any other number."""
+  short = float(f"{value:.5g}")
+  return short if abs(short - value) <= 1e-6 * abs(value) else value
 
 
 def _positive(key, value):
@@ -166,7 +177,9 @@ def _check_yarn(settings, factor):
            "attention_factor": 0.1 * math.log(factor) + 1.0 if factor > 1 else 1.0}
   for key, value in usual.items():
     given = settings.get(key)
-    if given is not None and abs(float(given) - float(value)) > 1e-6:
+    if given is None:
+      continue
+    if not isinstance(given, (bool, int, float)) or abs(float(given) - float(value)) > 1e-6:
       raise ExportError(f"rope_scaling.{key}", given, expected=value)
   for key in ("mscale", "mscale_all_dim"):
     if settings.get(key):

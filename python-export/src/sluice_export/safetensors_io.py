@@ -122,7 +122,7 @@ def write_file(file, tensors, metadata=None):
   text += b" " * (-len(text) % 8)
   file.write(struct.pack("<Q", len(text)) + text)
   for tensor in tensors:
-    values = np.ascontiguousarray(tensor.load(), dtype=NUMPY_TYPES[tensor.dtype])
+    values = np.asarray(tensor.load(), dtype=NUMPY_TYPES[tensor.dtype], order="C")
     if tuple(values.shape) != tensor.shape:
       raise ExportError(tensor.name, f"shape {list(values.shape)}", expected=list(tensor.shape))
     file.write(values.reshape(-1).view("u1"))

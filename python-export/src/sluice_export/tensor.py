@@ -52,5 +52,5 @@ class Tensor:
 
 def from_array(name, dtype, values):
   """Wraps an array that is already in memory."""
-  values = np.ascontiguousarray(values, dtype=NUMPY_TYPES[dtype])
+  values = np.asarray(values, dtype=NUMPY_TYPES[dtype], order="C")
   return Tensor(name, dtype, tuple(values.shape), lambda: values)

@@ -62,6 +62,14 @@ def to_metadata(folder, vocab_size):
   data = read_object(path)
   settings_path = Path(folder) / "tokenizer_config.json"
   settings = read_object(settings_path) if settings_path.is_file() else {}
+  try:
+    return _metadata(folder, data, settings, vocab_size)
+  except (AttributeError, KeyError, TypeError) as error:
+    raise ExportError("tokenizer.json", f"not laid out as one ({type(error).__name__}: {error})",
+                      expected="a tokenizer of the tokenizers library") from error
+
+
+def _metadata(folder, data, settings, vocab_size):
   pre = _pre_name(data)
   vocab, merges = _bpe(data)
   tokens, types = _tokens(vocab, data.get("added_tokens") or [], vocab_size)
@@ -75,7 +83,8 @@ def to_metadata(folder, vocab_size):
       "tokenizer.ggml.add_bos_token": gguf.boolean(_adds_bos(data, settings)),
   }
   ids = {token: index for index, token in enumerate(tokens)}
-  for key, name in (("unk_token", "unknown"), ("pad_token", "padding"), ("bos_token", "bos")):
+  for key, name in (("unk_token", "unknown"), ("pad_token", "padding"), ("bos_token", "bos"),
+                    ("eos_token", "eos")):
     token = _content(settings.get(key))
     if token in ids:
       metadata[f"tokenizer.ggml.{name}_token_id"] = gguf.uint32(ids[token])
@@ -95,32 +104,32 @@ def to_files(file, model):
   Returns:
     (file name to text, None), or ({}, reason) if the tokenizer cannot be rebuilt.
   """
-  kind = file.get("tokenizer.ggml.model")
-  whole = file.get("tokenizer.huggingface.json")
+  kind = file.text("tokenizer.ggml.model")
+  whole = file.text("tokenizer.huggingface.json")
   if kind in (None, "none", "no_vocab") and not whole:
     return {}, "the GGUF file has none"
   if not whole:
     if kind != "gpt2":
       return {}, f"tokenizer.ggml.model {kind} cannot be rebuilt (only gpt2: byte-level BPE)"
-    pre = file.get("tokenizer.ggml.pre")
+    pre = file.text("tokenizer.ggml.pre")
     if pre not in KNOWN:
       return {}, f"tokenizer.ggml.pre {pre} is not known (only {', '.join(KNOWN)})"
     whole = json.dumps(_tokenizer_json(file, model, pre), ensure_ascii=False, indent=1)
-  tokens = file.require("tokenizer.ggml.tokens")
+  tokens = file.texts("tokenizer.ggml.tokens")
   settings = {
       "clean_up_tokenization_spaces": False,
       "model_max_length": model.max_position_embeddings,
       "tokenizer_class": "PreTrainedTokenizerFast",
   }
-  if file.get("tokenizer.ggml.add_bos_token") is not None:
-    settings["add_bos_token"] = bool(file.get("tokenizer.ggml.add_bos_token"))
+  if file.flag("tokenizer.ggml.add_bos_token") is not None:
+    settings["add_bos_token"] = file.flag("tokenizer.ggml.add_bos_token")
   named = {"bos_token": model.bos_token_id, "pad_token": model.pad_token_id,
            "eos_token": model.eos_token_ids[0] if model.eos_token_ids else None,
-           "unk_token": file.get("tokenizer.ggml.unknown_token_id")}
+           "unk_token": file.token_id("unknown")}
   for key, token in named.items():
     if token is not None:
       settings[key] = _token_at(file, tokens, key, token)
-  template = file.get("tokenizer.chat_template")
+  template = file.text("tokenizer.chat_template")
   if template:
     settings["chat_template"] = template
   return {
@@ -255,10 +264,10 @@ def _chat_template(folder, settings):
 
 def _tokenizer_json(file, model, pre):
   rule, ignore_merges, normalizer = _RULES[_SAME.get(pre, pre)]
-  tokens = file.require("tokenizer.ggml.tokens")
-  types = file.get("tokenizer.ggml.token_type")
-  if types is None:
-    types = [NORMAL] * len(tokens)
+  tokens = file.texts("tokenizer.ggml.tokens")
+  types = [NORMAL] * len(tokens)
+  if "tokenizer.ggml.token_type" in file.metadata:
+    types = list(file.metadata["tokenizer.ggml.token_type"].value)
   if len(types) != len(tokens):
     raise ExportError(file.path.name, f"{len(types)} token types", expected=f"{len(tokens)}")
   vocab, added = {}, []
@@ -273,7 +282,10 @@ def _tokenizer_json(file, model, pre):
       added.append({"id": index, "content": token, "single_word": False, "lstrip": False,
                     "rstrip": False, "normalized": False, "special": int(kind) != USER_DEFINED})
   post = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True}
-  add_bos = file.get("tokenizer.ggml.add_bos_token", pre in ("llama-bpe", "llama3", "llama-v3"))
+  add_bos = file.flag("tokenizer.ggml.add_bos_token")
+  if add_bos is None:
+    # What llama.cpp assumes of a file that does not say.
+    add_bos = _SAME.get(pre, pre) == "llama-bpe"
   if add_bos and model.bos_token_id is not None:
     bos = _token_at(file, tokens, "bos_token", model.bos_token_id)
     first = {"SpecialToken": {"id": bos, "type_id": 0}}
@@ -298,7 +310,7 @@ def _tokenizer_json(file, model, pre):
       "model": {"type": "BPE", "dropout": None, "unk_token": None,
                 "continuing_subword_prefix": None, "end_of_word_suffix": None, "fuse_unk": False,
                 "byte_fallback": False, "ignore_merges": ignore_merges, "vocab": vocab,
-                "merges": list(file.require("tokenizer.ggml.merges"))},
+                "merges": list(file.texts("tokenizer.ggml.merges"))},
   }
 
 
