@@ -1,0 +1,94 @@
+/// @file
+/// What every layer is given: where it runs, and the batch of the step.
+#ifndef SLUICE_LAYERS_CONTEXT_H_
+#define SLUICE_LAYERS_CONTEXT_H_
+
+#include <chrono>
+#include <cstdint>
+#include <span>
+
+#include "device/buffer.h"
+#include "device/cpu.h"
+#include "ops/gemm/gemm.h"
+#include "ops/kv_write/kv_cache.h"
+
+namespace sluice {
+
+/// Time spent in kinds of ops, in nanoseconds. Only grows.
+struct LayerTimes {
+  int64_t attention = 0;
+  int64_t dense = 0;
+};
+
+/// Adds the time of its life to a counter.
+class LayerTimer {
+ public:
+  explicit LayerTimer(int64_t& nanos) : nanos_(nanos), start_(Clock::now()) {}
+  ~LayerTimer() {
+    nanos_ += std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start_).count();
+  }
+  LayerTimer(const LayerTimer&) = delete;
+  LayerTimer& operator=(const LayerTimer&) = delete;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  int64_t& nanos_;
+  Clock::time_point start_;
+};
+
+/// Where a layer runs. Refers to things of one engine; used by one thread at a time.
+struct LayerContext {
+  const Exec& exec;
+  Gemm& gemm;
+  Arena& workspace;  ///< layers take their buffers inside an ArenaScope
+  LayerTimes& times;
+  Format compute_format;  ///< of activations and matrices: F32 or BF16
+
+  int64_t element_bytes() const { return compute_format == Format::kF32 ? 4 : 2; }
+};
+
+/// Angles of a step's tokens for one RoPE.
+struct RopeAngles {
+  int32_t rotary_dim = 0;
+  bool interleaved = false;
+  const float* cos = nullptr;  ///< [num_tokens, rotary_dim / 2]
+  const float* sin = nullptr;  ///< [num_tokens, rotary_dim / 2]
+};
+
+/// The tokens of a step, as layers see them. All arrays belong to the step.
+struct StepBatch {
+  int64_t num_tokens = 0;
+  int32_t num_sequences = 0;
+  const int32_t* positions = nullptr;    ///< [num_tokens]
+  const int32_t* query_start = nullptr;  ///< [num_sequences + 1]
+  const int32_t* context_len = nullptr;  ///< [num_sequences]
+  const int32_t* seq_slots = nullptr;    ///< [num_sequences] row of each in the block tables
+  const int32_t* kv_slots = nullptr;     ///< [num_tokens, num_kv_groups]
+  int64_t num_kv_groups = 1;
+  std::span<const int32_t* const>
+      block_tables;  ///< [num_kv_groups] first row of each group's table
+  int64_t block_table_stride = 0;
+  std::span<const RopeAngles> ropes;  ///< [ropes of the model]
+};
+
+/// Upper bounds that workspaces are sized for.
+struct BatchLimits {
+  int64_t max_tokens = 0;
+  int32_t max_sequences = 0;
+  int64_t max_context_len = 0;
+};
+
+/// What one sublayer adds to the residual stream.
+struct ResidualTarget {
+  float* residual = nullptr;  ///< [num_tokens, hidden_size], dense
+  float multiplier = 1;       ///< residual += multiplier * result
+};
+
+/// Bytes that an arena needs for `bytes` and its alignment.
+int64_t arena_bytes(int64_t bytes);
+
+/// Runs a matrix product with workspace from the context's arena, and counts its time.
+void matrix_product(LayerContext& context, const GemmParams& params);
+
+}  // namespace sluice
+#endif  // SLUICE_LAYERS_CONTEXT_H_

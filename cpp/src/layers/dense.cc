@@ -1,0 +1,69 @@
+#include "layers/dense.h"
+
+#include <algorithm>
+
+#include "base/checked.h"
+#include "ops/activation/activation.h"
+
+namespace sluice {
+
+int64_t DenseLayer::workspace_bytes(const LayerContext& context, const BatchLimits& limits) const {
+  const int64_t inner =
+      checked_mul(limits.max_tokens, weights_.gate_up.rows * context.element_bytes());
+  const int64_t products = std::max(
+      context.gemm.workspace_bytes(limits.max_tokens, weights_.gate_up.rows, weights_.gate_up.cols),
+      context.gemm.workspace_bytes(limits.max_tokens, weights_.down.rows, weights_.down.cols));
+  return arena_bytes(inner) + arena_bytes(products);
+}
+
+void DenseLayer::run(LayerContext& context, const StepBatch& batch, const void* x,
+                     const ResidualTarget& target) const {
+  const ArenaScope scope(context.workspace);
+  const int64_t inner_cols = weights_.gate_up.rows;
+  auto* inner = static_cast<std::byte*>(
+      context.workspace.allocate(batch.num_tokens * inner_cols * context.element_bytes()));
+
+  GemmParams up;
+  up.num_rows = batch.num_tokens;
+  up.x = x;
+  up.x_format = context.compute_format;
+  up.x_stride = weights_.gate_up.cols;
+  up.w = weights_.gate_up;
+  up.bias = weights_.gate_up_bias;
+  up.y = inner;
+  up.y_format = context.compute_format;
+  up.y_stride = inner_cols;
+  matrix_product(context, up);
+
+  // In place, over the gate's columns: the second product then reads every other half row.
+  ActivationParams act;
+  act.kind = spec_.activation.kind;
+  act.alpha = spec_.activation.alpha;
+  act.beta = spec_.activation.beta;
+  act.limit = spec_.activation.limit;
+  act.num_rows = batch.num_tokens;
+  act.cols = spec_.intermediate_size;
+  act.x = inner;
+  act.up = spec_.gated ? inner + spec_.intermediate_size * context.element_bytes() : nullptr;
+  act.x_format = context.compute_format;
+  act.x_stride = inner_cols;
+  act.y = inner;
+  act.y_format = context.compute_format;
+  act.y_stride = inner_cols;
+  activation(context.exec, act);
+
+  GemmParams down;
+  down.num_rows = batch.num_tokens;
+  down.x = inner;
+  down.x_format = context.compute_format;
+  down.x_stride = inner_cols;
+  down.w = weights_.down;
+  down.bias = weights_.down_bias;
+  down.alpha = target.multiplier;
+  down.accumulate = true;
+  down.y = target.residual;
+  down.y_stride = weights_.down.rows;
+  matrix_product(context, down);
+}
+
+}  // namespace sluice

@@ -1,0 +1,33 @@
+/// @file
+/// Dense feed-forward: down(act(gate x) * up x), or down(act(up x)).
+#ifndef SLUICE_LAYERS_DENSE_H_
+#define SLUICE_LAYERS_DENSE_H_
+
+#include "layers/layer.h"
+#include "layers/spec.h"
+#include "ops/gemm/weight.h"
+
+namespace sluice {
+
+struct DenseWeights {
+  WeightView gate_up;                   ///< [2 intermediate_size or intermediate_size, hidden_size]
+  const float* gate_up_bias = nullptr;  ///< [gate_up.rows]; nullptr: none
+  WeightView down;                      ///< [hidden_size, intermediate_size]
+  const float* down_bias = nullptr;     ///< [hidden_size]; nullptr: none
+};
+
+class DenseLayer : public FeedForwardLayer {
+ public:
+  DenseLayer(const DenseSpec& spec, const DenseWeights& weights) : spec_(spec), weights_(weights) {}
+
+  int64_t workspace_bytes(const LayerContext& context, const BatchLimits& limits) const override;
+  void run(LayerContext& context, const StepBatch& batch, const void* x,
+           const ResidualTarget& target) const override;
+
+ private:
+  DenseSpec spec_;
+  DenseWeights weights_;
+};
+
+}  // namespace sluice
+#endif  // SLUICE_LAYERS_DENSE_H_

@@ -1,0 +1,142 @@
+#include "layers/gqa.h"
+
+#include <algorithm>
+
+#include "base/checked.h"
+#include "ops/attention/attention.h"
+#include "ops/kv_write/kv_write.h"
+#include "ops/rope/rope.h"
+
+namespace sluice {
+
+int64_t GqaLayer::workspace_bytes(const LayerContext& context, const BatchLimits& limits) const {
+  const int64_t qkv = checked_mul(limits.max_tokens, spec_.qkv_size() * 4);
+  const int64_t out = checked_mul(limits.max_tokens, spec_.q_size() * context.element_bytes());
+  const int64_t products = std::max(
+      context.gemm.workspace_bytes(limits.max_tokens, weights_.qkv.rows, weights_.qkv.cols),
+      context.gemm.workspace_bytes(limits.max_tokens, weights_.o.rows, weights_.o.cols));
+  const int64_t attention = attention_workspace_bytes(
+      context.exec, limits.max_tokens, limits.max_sequences, limits.max_context_len,
+      spec_.num_q_heads, spec_.head_dim, spec_.head_dim);
+  return arena_bytes(qkv) + arena_bytes(out) + arena_bytes(std::max(products, attention));
+}
+
+void GqaLayer::run(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
+                   const void* x, const ResidualTarget& target) const {
+  const ArenaScope scope(context.workspace);
+  // Queries, keys and values stay in float32 until the cache rounds them: norms and rotation cost
+  // no precision, and the rows are short.
+  float* qkv = context.workspace.allocate_array<float>(batch.num_tokens * spec_.qkv_size());
+  void* out =
+      context.workspace.allocate(batch.num_tokens * spec_.q_size() * context.element_bytes());
+  project(context, batch, x, qkv);
+  if (!spec_.norm_after_rope) norm_queries_and_keys(context, batch.num_tokens, qkv);
+  if (spec_.rope >= 0) {
+    const RopeAngles& angles = batch.ropes[spec_.rope];
+    RopeParams params;
+    params.num_tokens = batch.num_tokens;
+    params.num_heads = spec_.num_q_heads + spec_.num_kv_heads;  // keys lie behind the queries
+    params.head_dim = spec_.head_dim;
+    params.rotary_dim = angles.rotary_dim;
+    params.interleaved = angles.interleaved;
+    params.x = qkv;
+    params.format = Format::kF32;
+    params.x_stride = spec_.qkv_size();
+    params.cos = angles.cos;
+    params.sin = angles.sin;
+    rope(context.exec, params);
+  }
+  if (spec_.norm_after_rope) norm_queries_and_keys(context, batch.num_tokens, qkv);
+  store(context, batch, kv, qkv);
+  attend(context, batch, kv, qkv, out);
+
+  GemmParams params;
+  params.num_rows = batch.num_tokens;
+  params.x = out;
+  params.x_format = context.compute_format;
+  params.x_stride = spec_.q_size();
+  params.w = weights_.o;
+  params.bias = weights_.o_bias;
+  params.alpha = target.multiplier;
+  params.accumulate = true;
+  params.y = target.residual;
+  params.y_stride = weights_.o.rows;
+  matrix_product(context, params);
+}
+
+void GqaLayer::project(LayerContext& context, const StepBatch& batch, const void* x,
+                       float* qkv) const {
+  GemmParams params;
+  params.num_rows = batch.num_tokens;
+  params.x = x;
+  params.x_format = context.compute_format;
+  params.x_stride = weights_.qkv.cols;
+  params.w = weights_.qkv;
+  params.bias = weights_.qkv_bias;
+  params.y = qkv;
+  params.y_stride = spec_.qkv_size();
+  matrix_product(context, params);
+}
+
+void GqaLayer::norm_queries_and_keys(LayerContext& context, int64_t num_tokens, float* qkv) const {
+  if (spec_.q_norm) {
+    norm_heads(context, *spec_.q_norm, weights_.q_norm, num_tokens, spec_.num_q_heads,
+               spec_.head_dim, qkv, spec_.qkv_size());
+  }
+  if (spec_.k_norm) {
+    norm_heads(context, *spec_.k_norm, weights_.k_norm, num_tokens, spec_.num_kv_heads,
+               spec_.head_dim, qkv + spec_.q_size(), spec_.qkv_size());
+  }
+}
+
+void GqaLayer::store(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
+                     const float* qkv) const {
+  const LayerTimer timer(context.times.attention);
+  KvWriteParams params;
+  params.num_tokens = batch.num_tokens;
+  params.k = qkv + spec_.q_size();
+  params.v = qkv + spec_.q_size() + spec_.kv_size();
+  params.format = Format::kF32;
+  params.k_stride = spec_.qkv_size();
+  params.v_stride = spec_.qkv_size();
+  params.slots = batch.kv_slots + kv_group_;
+  params.slot_stride = batch.num_kv_groups;
+  params.cache = kv;
+  kv_write(context.exec, params);
+}
+
+void GqaLayer::attend(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
+                      const float* qkv, void* out) const {
+  const LayerTimer timer(context.times.attention);
+  const ArenaScope scope(context.workspace);
+  AttentionParams params;
+  params.num_tokens = batch.num_tokens;
+  params.num_q_heads = spec_.num_q_heads;
+  params.q = qkv;
+  params.q_format = Format::kF32;
+  params.q_stride = spec_.qkv_size();
+  params.positions = batch.positions;
+  params.num_sequences = batch.num_sequences;
+  params.query_start = batch.query_start;
+  params.context_len = batch.context_len;
+  params.block_tables = batch.block_tables[kv_group_];
+  params.block_table_stride = batch.block_table_stride;
+  params.table_rows = batch.seq_slots;
+  params.kv = kv;
+  params.softmax_scale = spec_.softmax_scale;
+  params.soft_cap = spec_.logit_soft_cap;
+  params.window = window_;
+  params.out = out;
+  params.out_format = context.compute_format;
+  params.out_stride = spec_.q_size();
+  int64_t longest = 1;
+  for (int32_t s = 0; s < batch.num_sequences; ++s) {
+    longest = std::max<int64_t>(longest, batch.context_len[s]);
+  }
+  const int64_t bytes =
+      attention_workspace_bytes(context.exec, batch.num_tokens, batch.num_sequences, longest,
+                                spec_.num_q_heads, spec_.head_dim, spec_.head_dim);
+  attention(context.exec, params, context.workspace.allocate(bytes), bytes);
+}
+
+}  // namespace sluice

@@ -1,0 +1,51 @@
+/// @file
+/// What the decoder knows of a layer kind.
+#ifndef SLUICE_LAYERS_LAYER_H_
+#define SLUICE_LAYERS_LAYER_H_
+
+#include <cstdint>
+
+#include "layers/context.h"
+
+namespace sluice {
+
+/// What one position leaves in the KV cache for one layer.
+struct KvShape {
+  int32_t num_kv_heads = 0;
+  int32_t k_dim = 0;
+  int32_t v_dim = 0;
+};
+
+/// One kind of attention with its weights. Immutable; run() keeps nothing between calls.
+class AttentionLayer {
+ public:
+  virtual ~AttentionLayer() = default;
+
+  virtual KvShape kv_shape() const = 0;
+
+  /// Arena bytes that run() takes at most.
+  virtual int64_t workspace_bytes(const LayerContext& context, const BatchLimits& limits) const = 0;
+
+  /// target.residual += target.multiplier * attention(x), writing the tokens' keys and values to
+  /// `kv` first.
+  /// @param x [num_tokens, hidden_size] in the compute format, dense
+  virtual void run(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
+                   const void* x, const ResidualTarget& target) const = 0;
+};
+
+/// One kind of feed-forward with its weights. Immutable; run() keeps nothing between calls.
+class FeedForwardLayer {
+ public:
+  virtual ~FeedForwardLayer() = default;
+
+  /// Arena bytes that run() takes at most.
+  virtual int64_t workspace_bytes(const LayerContext& context, const BatchLimits& limits) const = 0;
+
+  /// target.residual += target.multiplier * feed_forward(x).
+  /// @param x [num_tokens, hidden_size] in the compute format, dense
+  virtual void run(LayerContext& context, const StepBatch& batch, const void* x,
+                   const ResidualTarget& target) const = 0;
+};
+
+}  // namespace sluice
+#endif  // SLUICE_LAYERS_LAYER_H_

@@ -1,0 +1,204 @@
+#include "model/decoder.h"
+
+#include <algorithm>
+#include <cstring>
+#include <variant>
+
+#include "base/checked.h"
+#include "layers/dense.h"
+#include "layers/gqa.h"
+#include "ops/embedding/embedding.h"
+#include "ops/norm/norm.h"
+
+namespace sluice {
+namespace {
+
+NormWeights norm_weights(const WeightStore& weights, Slot slot, int layer) {
+  return {weights.vector(slot, layer), weights.vector(static_cast<Slot>(slot + 1), layer)};
+}
+
+// A new layer kind is one more of these two.
+
+std::unique_ptr<AttentionLayer> make_attention(const GqaSpec& spec, const ModelSpec& model,
+                                               int index, const WeightStore& weights) {
+  GqaWeights bound;
+  bound.qkv = weights.matrix(SLUICE__PROTO__SLOT__QKV, index);
+  bound.qkv_bias = weights.vector(SLUICE__PROTO__SLOT__QKV_BIAS, index);
+  bound.q_norm = norm_weights(weights, SLUICE__PROTO__SLOT__Q_NORM, index);
+  bound.k_norm = norm_weights(weights, SLUICE__PROTO__SLOT__K_NORM, index);
+  bound.o = weights.matrix(SLUICE__PROTO__SLOT__O, index);
+  bound.o_bias = weights.vector(SLUICE__PROTO__SLOT__O_BIAS, index);
+  const int32_t group = model.layers[index].kv_group;
+  return std::make_unique<GqaLayer>(spec, group, model.kv_groups[group].window, bound);
+}
+
+std::unique_ptr<FeedForwardLayer> make_feed_forward(const DenseSpec& spec, int index,
+                                                    const WeightStore& weights) {
+  DenseWeights bound;
+  bound.gate_up = weights.matrix(SLUICE__PROTO__SLOT__GATE_UP, index);
+  bound.gate_up_bias = weights.vector(SLUICE__PROTO__SLOT__GATE_UP_BIAS, index);
+  bound.down = weights.matrix(SLUICE__PROTO__SLOT__DOWN, index);
+  bound.down_bias = weights.vector(SLUICE__PROTO__SLOT__DOWN_BIAS, index);
+  return std::make_unique<DenseLayer>(spec, bound);
+}
+
+}  // namespace
+
+std::optional<Decoder::RowNorm> Decoder::row_norm(const std::optional<NormSpec>& spec,
+                                                  const WeightStore& weights, Slot slot,
+                                                  int layer) {
+  if (!spec) return std::nullopt;
+  return RowNorm{*spec, norm_weights(weights, slot, layer)};
+}
+
+Decoder::Decoder(const ModelSpec& spec, const WeightStore& weights)
+    : hidden_size_(spec.hidden_size),
+      embedding_(weights.matrix(SLUICE__PROTO__SLOT__EMBED_TOKENS, -1)),
+      embedding_multiplier_(static_cast<float>(spec.embedding_multiplier)),
+      embedding_norm_(row_norm(spec.embedding_norm, weights, SLUICE__PROTO__SLOT__EMBED_NORM, -1)),
+      final_norm_{spec.final_norm, norm_weights(weights, SLUICE__PROTO__SLOT__FINAL_NORM, -1)} {
+  for (size_t l = 0; l < spec.layers.size(); ++l) {
+    const LayerSpec& from = spec.layers[l];
+    const int index = static_cast<int>(l);
+    Layer layer;
+    layer.attention_norm =
+        row_norm(from.attention_norm, weights, SLUICE__PROTO__SLOT__ATTENTION_NORM, index);
+    layer.attention =
+        std::visit([&](const auto& kind) { return make_attention(kind, spec, index, weights); },
+                   from.attention);
+    layer.post_attention_norm = row_norm(from.post_attention_norm, weights,
+                                         SLUICE__PROTO__SLOT__POST_ATTENTION_NORM, index);
+    layer.feed_forward_norm =
+        row_norm(from.feed_forward_norm, weights, SLUICE__PROTO__SLOT__FEED_FORWARD_NORM, index);
+    layer.feed_forward =
+        std::visit([&](const auto& kind) { return make_feed_forward(kind, index, weights); },
+                   from.feed_forward);
+    layer.post_feed_forward_norm = row_norm(from.post_feed_forward_norm, weights,
+                                            SLUICE__PROTO__SLOT__POST_FEED_FORWARD_NORM, index);
+    layer.residual_multiplier = static_cast<float>(from.residual_multiplier);
+    layers_.push_back(std::move(layer));
+  }
+  HeadWeights head;
+  head.matrix = spec.head.tied ? embedding_ : weights.matrix(SLUICE__PROTO__SLOT__HEAD, -1);
+  head.bias = weights.vector(SLUICE__PROTO__SLOT__HEAD_BIAS, -1);
+  head_ = std::make_unique<GenerationHead>(spec.head, head);
+}
+
+int64_t Decoder::forward_bytes(const LayerContext& context, const BatchLimits& limits) const {
+  int64_t sublayer = 0;
+  bool post_norms = false;
+  for (const Layer& layer : layers_) {
+    sublayer = std::max({sublayer, layer.attention->workspace_bytes(context, limits),
+                         layer.feed_forward->workspace_bytes(context, limits)});
+    post_norms = post_norms || layer.post_attention_norm || layer.post_feed_forward_norm;
+  }
+  const int64_t values = checked_mul(limits.max_tokens, hidden_size_);
+  const int64_t input = arena_bytes(checked_mul(values, context.element_bytes()));
+  const int64_t result = post_norms ? arena_bytes(checked_mul(values, 4)) : 0;
+  return checked_add(sublayer, checked_add(input, result));
+}
+
+int64_t Decoder::output_bytes(const LayerContext& context, int64_t max_rows) const {
+  return head_->workspace_bytes(context, max_rows);
+}
+
+void Decoder::embed(LayerContext& context, const StepBatch& batch, const int32_t* token_ids,
+                    float* residual) const {
+  for (int64_t t = 0; t < batch.num_tokens; ++t) {
+    if (token_ids[t] < 0) std::memset(residual + t * hidden_size_, 0, hidden_size_ * 4);
+  }
+  EmbeddingParams params;
+  params.num_tokens = batch.num_tokens;
+  params.ids = token_ids;
+  params.table = embedding_;
+  params.multiplier = embedding_multiplier_;
+  params.y = residual;
+  params.y_format = Format::kF32;
+  params.y_stride = hidden_size_;
+  embedding(context.exec, params);
+  if (embedding_norm_) {
+    norm_rows(context, embedding_norm_->spec, embedding_norm_->weights, batch.num_tokens,
+              hidden_size_, residual, residual, Format::kF32);
+  }
+}
+
+// Without a norm the residual stream itself is the input, in the compute format.
+void Decoder::normalize(LayerContext& context, const std::optional<RowNorm>& norm, int64_t num_rows,
+                        const float* residual, void* x) const {
+  if (norm) {
+    norm_rows(context, norm->spec, norm->weights, num_rows, hidden_size_, residual, x,
+              context.compute_format);
+    return;
+  }
+  const int64_t values = num_rows * hidden_size_;
+  if (context.compute_format == Format::kF32) {
+    std::memcpy(x, residual, values * sizeof(float));
+  } else {
+    auto* rounded = static_cast<Bf16*>(x);
+    for (int64_t i = 0; i < values; ++i) rounded[i] = to_bf16(residual[i]);
+  }
+}
+
+// Without a norm behind it a sublayer adds to the residual stream as it writes its result.
+template <class Run>
+void Decoder::add_sublayer(LayerContext& context, const std::optional<RowNorm>& post_norm,
+                           const StepBatch& batch, float multiplier, float* residual,
+                           const Run& run) const {
+  if (!post_norm) {
+    run(ResidualTarget{residual, multiplier});
+    return;
+  }
+  const ArenaScope scope(context.workspace);
+  const int64_t values = batch.num_tokens * hidden_size_;
+  float* result = context.workspace.allocate_array<float>(values);
+  std::fill_n(result, values, 0.0f);
+  run(ResidualTarget{result, 1});
+  norm_rows(context, post_norm->spec, post_norm->weights, batch.num_tokens, hidden_size_, result,
+            result, Format::kF32);
+  ResidualAddParams sum;
+  sum.num_rows = batch.num_tokens;
+  sum.cols = hidden_size_;
+  sum.x = result;
+  sum.x_format = Format::kF32;
+  sum.x_stride = hidden_size_;
+  sum.residual = residual;
+  sum.residual_stride = hidden_size_;
+  sum.multiplier = multiplier;
+  residual_add(context.exec, sum);
+}
+
+void Decoder::forward(LayerContext& context, const StepBatch& batch, const int32_t* token_ids,
+                      std::span<const KvCacheView> kv, float* residual,
+                      StepObserver& observer) const {
+  const ArenaScope scope(context.workspace);
+  void* x = context.workspace.allocate(batch.num_tokens * hidden_size_ * context.element_bytes());
+  const auto show = [&](const std::string& name) {
+    if (observer.wants(name)) {
+      observer.keep(name, {residual, Format::kF32, batch.num_tokens, hidden_size_});
+    }
+  };
+  embed(context, batch, token_ids, residual);
+  if (observer.tracing()) show("embedding");
+  for (int l = 0; l < num_layers(); ++l) {
+    observer.before_layer(l);
+    const Layer& layer = layers_[l];
+    normalize(context, layer.attention_norm, batch.num_tokens, residual, x);
+    add_sublayer(context, layer.post_attention_norm, batch, layer.residual_multiplier, residual,
+                 [&](const ResidualTarget& target) {
+                   layer.attention->run(context, batch, kv[l], x, target);
+                 });
+    normalize(context, layer.feed_forward_norm, batch.num_tokens, residual, x);
+    add_sublayer(
+        context, layer.post_feed_forward_norm, batch, layer.residual_multiplier, residual,
+        [&](const ResidualTarget& target) { layer.feed_forward->run(context, batch, x, target); });
+    if (observer.tracing()) show(concat("hidden_", l));
+  }
+}
+
+void Decoder::head_input(LayerContext& context, int64_t num_rows, const float* residual,
+                         void* x) const {
+  norm_rows(context, final_norm_.spec, final_norm_.weights, num_rows, hidden_size_, residual, x,
+            context.compute_format);
+}
+
+}  // namespace sluice

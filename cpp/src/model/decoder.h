@@ -1,0 +1,115 @@
+/// @file
+/// A decoder built from a ModelSpec: embedding, layers, final norm, generation head.
+#ifndef SLUICE_MODEL_DECODER_H_
+#define SLUICE_MODEL_DECODER_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "layers/heads.h"
+#include "layers/layer.h"
+#include "layers/norm.h"
+#include "model/spec.h"
+#include "model/weight_store.h"
+
+namespace sluice {
+
+/// Rows of numbers that a step passes by; for traces.
+struct TensorRows {
+  const void* data = nullptr;  ///< [num_rows, cols], dense
+  Format format = Format::kF32;
+  int64_t num_rows = 0;
+  int64_t cols = 0;
+};
+
+/// Looks on while a step runs. Off the step path only keep() costs anything.
+class StepObserver {
+ public:
+  virtual ~StepObserver() = default;
+
+  /// Before layer `layer` runs; may throw to end the step.
+  virtual void before_layer(int layer) = 0;
+
+  /// Whether keep() wants a tensor of this name.
+  virtual bool wants(const std::string& /*name*/) const { return false; }
+
+  /// A tensor that wants() asked for; its memory is reused afterwards.
+  virtual void keep(const std::string& /*name*/, const TensorRows& /*rows*/) {}
+
+  /// Whether wants() can be true at all; spares building names on the step path.
+  virtual bool tracing() const { return false; }
+};
+
+/// Immutable once built; calls keep nothing. Refers to the weight store, which outlives it.
+class Decoder {
+ public:
+  Decoder(const ModelSpec& spec, const WeightStore& weights);
+
+  int num_layers() const { return static_cast<int>(layers_.size()); }
+  int64_t hidden_size() const { return hidden_size_; }
+  int64_t vocab_size() const { return head_->vocab_size(); }
+  KvShape kv_shape(int layer) const { return layers_[layer].attention->kv_shape(); }
+
+  /// Arena bytes of forward() beyond the residual stream.
+  int64_t forward_bytes(const LayerContext& context, const BatchLimits& limits) const;
+
+  /// Arena bytes of head_input() and logits() together, beyond their results.
+  int64_t output_bytes(const LayerContext& context, int64_t max_rows) const;
+
+  /// Runs embedding and layers.
+  /// @param token_ids  [num_tokens]; a negative id gives a row of zeros
+  /// @param kv         [num_layers]
+  /// @param residual   [num_tokens, hidden_size] result: the residual stream after the last layer
+  void forward(LayerContext& context, const StepBatch& batch, const int32_t* token_ids,
+               std::span<const KvCacheView> kv, float* residual, StepObserver& observer) const;
+
+  /// Final norm of `num_rows` rows of the residual stream.
+  /// @param x  [num_rows, hidden_size] result in the compute format: the input of the heads
+  void head_input(LayerContext& context, int64_t num_rows, const float* residual, void* x) const;
+
+  /// Logits of rows that head_input() made: [num_rows, vocab_size].
+  void logits(LayerContext& context, int64_t num_rows, const void* x, float* logits) const {
+    head_->logits(context, num_rows, x, logits);
+  }
+
+ private:
+  struct RowNorm {
+    NormSpec spec;
+    NormWeights weights;
+  };
+  struct Layer {
+    std::optional<RowNorm> attention_norm;
+    std::unique_ptr<AttentionLayer> attention;
+    std::optional<RowNorm> post_attention_norm;
+    std::optional<RowNorm> feed_forward_norm;
+    std::unique_ptr<FeedForwardLayer> feed_forward;
+    std::optional<RowNorm> post_feed_forward_norm;
+    float residual_multiplier = 1;
+  };
+
+  static std::optional<RowNorm> row_norm(const std::optional<NormSpec>& spec,
+                                         const WeightStore& weights, Slot slot, int layer);
+  void embed(LayerContext& context, const StepBatch& batch, const int32_t* token_ids,
+             float* residual) const;
+  void normalize(LayerContext& context, const std::optional<RowNorm>& norm, int64_t num_rows,
+                 const float* residual, void* x) const;
+  template <class Run>
+  void add_sublayer(LayerContext& context, const std::optional<RowNorm>& post_norm,
+                    const StepBatch& batch, float multiplier, float* residual,
+                    const Run& run) const;
+
+  int64_t hidden_size_;
+  WeightView embedding_;
+  float embedding_multiplier_;
+  std::optional<RowNorm> embedding_norm_;
+  std::vector<Layer> layers_;
+  RowNorm final_norm_;
+  std::unique_ptr<GenerationHead> head_;
+};
+
+}  // namespace sluice
+#endif  // SLUICE_MODEL_DECODER_H_
