@@ -1,6 +1,7 @@
 """Reads PyTorch's pickled checkpoints, weights only."""
 
 import functools
+import warnings
 import zipfile
 from pathlib import Path
 from typing import List
@@ -50,7 +51,9 @@ def read_file(path) -> List[Tensor]:
   # Only the zip layout can be mapped, so that tensors are read when they are wanted.
   mapped = zipfile.is_zipfile(path)
   try:
-    state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    with warnings.catch_warnings():
+      warnings.simplefilter("ignore")
+      state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
   except Exception as error:  # torch raises many kinds for a bad file
     reason = str(error).split("\n")[0][:200]
     raise ExportError(path.name, f"cannot be read weights-only: {reason}",

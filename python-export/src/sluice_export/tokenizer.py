@@ -266,8 +266,12 @@ def _tokenizer_json(file, model, pre):
   rule, ignore_merges, normalizer = _RULES[_SAME.get(pre, pre)]
   tokens = file.texts("tokenizer.ggml.tokens")
   types = [NORMAL] * len(tokens)
-  if "tokenizer.ggml.token_type" in file.metadata:
-    types = list(file.metadata["tokenizer.ggml.token_type"].value)
+  stored = file.metadata.get("tokenizer.ggml.token_type")
+  if stored is not None:
+    if stored.type != gguf.ARRAY or stored.item_type == gguf.STRING:
+      raise ExportError(file.path.name, "tokenizer.ggml.token_type holds no numbers",
+                        expected="one number for each token")
+    types = stored.value.tolist()
   if len(types) != len(tokens):
     raise ExportError(file.path.name, f"{len(types)} token types", expected=f"{len(tokens)}")
   vocab, added = {}, []
