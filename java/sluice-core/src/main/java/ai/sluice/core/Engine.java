@@ -1,0 +1,361 @@
+package ai.sluice.core;
+
+import ai.sluice.api.EngineClosedException;
+import ai.sluice.api.EngineMetrics;
+import ai.sluice.api.EngineOptions;
+import ai.sluice.api.FinishReason;
+import ai.sluice.api.GenerationRequest;
+import ai.sluice.api.GenerationResult;
+import ai.sluice.api.LoadProgress;
+import ai.sluice.api.MemoryPlan;
+import ai.sluice.api.ModelInfo;
+import ai.sluice.api.SluiceException;
+import ai.sluice.api.Timings;
+import ai.sluice.api.Usage;
+import ai.sluice.checkpoint.Checkpoint;
+import ai.sluice.core.scheduler.EngineLoop;
+import ai.sluice.core.scheduler.Scheduler;
+import ai.sluice.core.scheduler.SchedulerCounters;
+import ai.sluice.core.scheduler.Sequence;
+import ai.sluice.core.scheduler.StepMessage;
+import ai.sluice.core.scheduler.StepOutput;
+import ai.sluice.text.Tokenizer;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.SynchronousQueue;
+import java.util.concurrent.ThreadPoolExecutor;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * A model ready for requests. Thread-safe, also from virtual threads; one engine serves any number
+ * of callers, and batches what they ask for. The only object that owns native memory: close it.
+ * Its threads are daemons, so a program may end without closing it.
+ *
+ * <pre>{@code
+ * try (Engine engine = Engine.open(EngineOptions.builder().model(path).build());
+ *     Generation generation = engine.submit(GenerationRequest.of("Why is the sky blue?"))) {
+ *   for (Chunk chunk : generation) {
+ *     System.out.print(chunk.text());
+ *   }
+ * }
+ * }</pre>
+ */
+public final class Engine implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(Engine.class);
+  private static final AtomicInteger NUMBER = new AtomicInteger();
+  private static final long CLOCK_ORIGIN = System.nanoTime();
+  private static final long CALLBACK_IDLE_SECONDS = 10;
+
+  private final LoadedModel model;
+  private final EngineOptions options;
+  private final @Nullable Tokenizer tokenizer;
+  private final PromptEncoder encoder;
+  private final RequestPlanner planner;
+  private final ModelInfo modelInfo;
+  private final SchedulerCounters counters = new SchedulerCounters();
+  private final EngineLoop loop;
+  private final ExecutorService callbacks;
+  private final AtomicInteger waiting = new AtomicInteger();
+  private final AtomicInteger open = new AtomicInteger();
+  private final AtomicBoolean closing = new AtomicBoolean();
+  private final CountDownLatch closed = new CountDownLatch(1);
+
+  private Engine(LoadedModel model, EngineOptions options, @Nullable Tokenizer tokenizer) {
+    this.model = model;
+    this.options = options;
+    this.tokenizer = tokenizer;
+    Checkpoint checkpoint = model.checkpoint();
+    int vocabSize = model.options().spec().getVocabSize();
+    encoder = new PromptEncoder(checkpoint, tokenizer, vocabSize);
+    SamplingResolver sampling =
+        new SamplingResolver(checkpoint.sampling(), checkpoint.samplingSource(), vocabSize);
+    List<Integer> eosTokens = eosTokens(checkpoint, tokenizer);
+    planner = new RequestPlanner(model, encoder, sampling, eosTokens, tokenizer);
+    modelInfo = ModelInfos.of(model, sampling.defaults(), eosTokens, tokenizer != null);
+    int number = NUMBER.incrementAndGet();
+    callbacks = callbacks(number);
+    int slots = model.engine().layout().numSlots();
+    StepMessage[] messages = new StepMessage[slots];
+    StepOutput[] outputs = new StepOutput[slots];
+    for (int i = 0; i < slots; i++) {
+      messages[i] = model.message(i);
+      outputs[i] = model.output(i);
+    }
+    loop =
+        new EngineLoop(
+            "sluice-engine-" + number,
+            new Scheduler(model.limits(), counters, 0),
+            counters,
+            new NativeStepRunner(model.engine()),
+            messages,
+            outputs,
+            model.options().maxSequences(),
+            Engine::now);
+    loop.start();
+  }
+
+  /**
+   * Opens a checkpoint: reads it, allocates all memory, loads the weights. Blocks until the engine is
+   * ready. An interrupt, or a {@link ai.sluice.api.LoadListener} that says so, aborts it.
+   *
+   * @throws ai.sluice.api.InvalidRequestException if an option contradicts the model
+   * @throws ai.sluice.api.UnsupportedModelException if the model or what is asked of it is not
+   *     supported
+   * @throws ai.sluice.api.CheckpointFormatException if a file is missing or damaged
+   * @throws ai.sluice.api.OutOfDeviceMemoryException if the model does not fit
+   * @throws ai.sluice.api.NativeLoadException if the native library cannot be loaded
+   * @throws EngineClosedException if the load was aborted
+   */
+  public static Engine open(EngineOptions options) {
+    long start = System.nanoTime();
+    options.loadListener().ifPresent(
+        listener -> {
+          if (!listener.onProgress(
+              new LoadProgress(
+                  LoadProgress.Phase.CHECKPOINT, options.model().toString(), 0, 0))) {
+            throw new EngineClosedException("load: aborted by its listener during CHECKPOINT");
+          }
+        });
+    Checkpoint checkpoint = Checkpoint.open(options.model());
+    TokenizerLoader tokenizer = new TokenizerLoader(checkpoint);
+    LoadedModel model = null;
+    try {
+      model = LoadedModel.load(checkpoint, options);
+      Engine engine = new Engine(model, options, tokenizer.get().orElse(null));
+      LOG.info(
+          "opened {} in {} ms: {}",
+          options.model(),
+          TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start),
+          engine.modelInfo);
+      return engine;
+    } catch (Throwable e) {
+      if (model != null) {
+        model.close();
+      }
+      tokenizer.discard();
+      throw e;
+    }
+  }
+
+  /**
+   * Works out the memory that a model needs, without loading it.
+   *
+   * @throws ai.sluice.api.OutOfDeviceMemoryException if it does not fit
+   */
+  public static MemoryPlan planMemory(EngineOptions options) {
+    return OptionResolver.resolve(options, Checkpoint.open(options.model())).memory();
+  }
+
+  private static long now() {
+    return System.nanoTime() - CLOCK_ORIGIN;
+  }
+
+  private static ExecutorService callbacks(int engineNumber) {
+    AtomicInteger count = new AtomicInteger();
+    return new ThreadPoolExecutor(
+        0,
+        Integer.MAX_VALUE,
+        CALLBACK_IDLE_SECONDS,
+        TimeUnit.SECONDS,
+        new SynchronousQueue<>(),
+        task -> {
+          Thread thread =
+              new Thread(
+                  task, "sluice-callback-" + engineNumber + "-" + count.incrementAndGet());
+          thread.setDaemon(true);
+          return thread;
+        });
+  }
+
+  private static List<Integer> eosTokens(Checkpoint checkpoint, @Nullable Tokenizer tokenizer) {
+    if (!checkpoint.eosTokenIds().isEmpty() || tokenizer == null) {
+      return checkpoint.eosTokenIds();
+    }
+    return tokenizer.specialTokens().eos().map(token -> List.of(token.id())).orElse(List.of());
+  }
+
+  /**
+   * Starts a generation. Returns at once; a full queue gives a generation that is over already, with
+   * {@link FinishReason#REJECTED}.
+   *
+   * @throws ai.sluice.api.InvalidRequestException if the request does not fit the model, for example
+   *     a prompt longer than the context
+   * @throws ai.sluice.api.CheckpointFormatException if the request is text and the checkpoint has no
+   *     tokenizer
+   * @throws ai.sluice.api.EngineFailedException if the engine has failed
+   * @throws EngineClosedException if the engine is closed
+   */
+  public Generation submit(GenerationRequest request) {
+    requireOpen();
+    long submitted = now();
+    // The place is taken before the prompt is tokenized, so that a burst costs nothing.
+    int ahead = waiting.getAndIncrement();
+    int opened = open.getAndIncrement();
+    if (ahead >= options.maxQueuedRequests() && opened >= options.maxSequences()) {
+      waiting.decrementAndGet();
+      open.decrementAndGet();
+      return rejected(request, ahead);
+    }
+    AtomicReference<Sequence> sequence = new AtomicReference<>();
+    Generation generation =
+        new Generation(callbacks, () -> loop.cancel(sequence.get(), "cancelled by the caller"));
+    try {
+      sequence.set(
+          planner.plan(
+              request,
+              submitted,
+              facts ->
+                  new GenerationSink(
+                      generation,
+                      tokenizer,
+                      request.stop(),
+                      facts.topN(),
+                      facts.promptTokens(),
+                      facts.seed(),
+                      waiting::decrementAndGet,
+                      open::decrementAndGet)));
+    } catch (Throwable e) {
+      waiting.decrementAndGet();
+      open.decrementAndGet();
+      throw e;
+    }
+    loop.add(sequence.get());
+    return generation;
+  }
+
+  private Generation rejected(GenerationRequest request, int ahead) {
+    counters.finished(FinishReason.REJECTED).incrementAndGet();
+    Generation generation = new Generation(callbacks, () -> {});
+    generation.finish(
+        (text, tokens, logprobs) ->
+            new GenerationResult(
+                "",
+                List.of(),
+                List.of(),
+                FinishReason.REJECTED,
+                "queue: " + ahead + " requests wait (expected: fewer than maxQueuedRequests = "
+                    + options.maxQueuedRequests() + "; try again later)",
+                request.seed().orElse(0),
+                new Usage(0, 0, 0),
+                new Timings(0, 0, 0, 0)));
+    return generation;
+  }
+
+  /**
+   * Generates and waits for the end. An interrupt cancels: the result then says {@link
+   * FinishReason#CANCELLED}, and the thread stays interrupted.
+   *
+   * @throws SluiceException as {@link #submit}, and {@link ai.sluice.api.EngineFailedException} if
+   *     the engine fails meanwhile
+   */
+  public GenerationResult generate(GenerationRequest request) {
+    boolean interrupted = false;
+    try (Generation generation = submit(request)) {
+      while (true) {
+        try {
+          return generation.result().get();
+        } catch (InterruptedException e) {
+          interrupted = true;
+          generation.cancel();
+        } catch (ExecutionException e) {
+          if (e.getCause() instanceof SluiceException cause) {
+            throw cause;
+          }
+          throw new IllegalStateException("generation: failed (a defect of Sluice)", e);
+        }
+      }
+    } finally {
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
+    }
+  }
+
+  /**
+   * The model's tokenizer; it lives as long as the engine.
+   *
+   * @throws ai.sluice.api.CheckpointFormatException if the checkpoint has none
+   */
+  public Tokenizer tokenizer() {
+    return encoder.requireTokenizer();
+  }
+
+  /** What this engine runs, with every automatic choice resolved. */
+  public ModelInfo modelInfo() {
+    return modelInfo;
+  }
+
+  /** A snapshot of the counters; works on a closed engine too. */
+  public EngineMetrics metrics() {
+    Map<FinishReason, Long> finished = new EnumMap<>(FinishReason.class);
+    for (FinishReason reason : FinishReason.values()) {
+      finished.put(reason, counters.finished(reason).get());
+    }
+    return new EngineMetrics(
+        waiting.get(),
+        (int) counters.running.get(),
+        modelInfo.kvBlocks(),
+        counters.usedBlocks.get(),
+        counters.steps.get(),
+        counters.promptTokens.get(),
+        counters.newTokens.get(),
+        finished,
+        counters.stepMicros.get(),
+        TimeUnit.NANOSECONDS.toMicros(counters.planNanos.get()));
+  }
+
+  private void requireOpen() {
+    if (closing.get()) {
+      throw new EngineClosedException("engine: closed (expected: open; open another)");
+    }
+    SluiceException failure = loop.failure();
+    if (failure != null) {
+      throw failure;
+    }
+  }
+
+  /**
+   * Ends open generations as cancelled, waits for the step in flight, frees everything. Harmless
+   * when repeated, concurrent, during a stream, or from a consumer of chunks; every caller returns
+   * after the memory is freed.
+   */
+  @Override
+  public void close() {
+    if (closing.compareAndSet(false, true)) {
+      try {
+        loop.stop();
+        loop.join();
+        model.close();
+        if (tokenizer != null) {
+          tokenizer.close();
+        }
+        callbacks.shutdown();
+      } finally {
+        closed.countDown();
+      }
+      return;
+    }
+    boolean interrupted = false;
+    while (true) {
+      try {
+        closed.await();
+        break;
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
+}

@@ -1,0 +1,152 @@
+package ai.sluice.core;
+
+import ai.sluice.api.FinishReason;
+import ai.sluice.api.GenerationResult;
+import ai.sluice.api.SluiceException;
+import ai.sluice.api.Timings;
+import ai.sluice.api.TokenLogprob;
+import ai.sluice.api.TopLogprob;
+import ai.sluice.api.Usage;
+import ai.sluice.core.scheduler.SequenceTimes;
+import ai.sluice.core.scheduler.StepOutput;
+import ai.sluice.core.scheduler.TokenSink;
+import ai.sluice.text.StreamingDecoder;
+import ai.sluice.text.Tokenizer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Turns a sequence's tokens into its generation: text without half characters, stop strings,
+ * log-probabilities, the result. Lives on the scheduler's thread.
+ */
+final class GenerationSink implements TokenSink {
+  private final Generation generation;
+  private final @Nullable Tokenizer tokenizer;
+  private final @Nullable StreamingDecoder decoder;
+  private final StopMatcher stops;
+  private final int topN;
+  private final int promptTokens;
+  private final long seed;
+  private final Runnable leftQueue;
+  private final Runnable ended;
+  private boolean queued = true;
+
+  /**
+   * Creates a sink.
+   *
+   * @param generation receives the output
+   * @param tokenizer makes text, or null where there is none
+   * @param stopStrings texts that end the generation
+   * @param topN likeliest tokens to report, below 0 for no log-probabilities
+   * @param promptTokens tokens of the prompt
+   * @param seed in force
+   * @param leftQueue called once, when the request no longer waits
+   * @param ended called once, when it is over
+   */
+  GenerationSink(
+      Generation generation,
+      @Nullable Tokenizer tokenizer,
+      List<String> stopStrings,
+      int topN,
+      int promptTokens,
+      long seed,
+      Runnable leftQueue,
+      Runnable ended) {
+    this.generation = generation;
+    this.tokenizer = tokenizer;
+    this.decoder = tokenizer == null ? null : tokenizer.continuingDecoder(true);
+    this.stops = new StopMatcher(stopStrings);
+    this.topN = topN;
+    this.promptTokens = promptTokens;
+    this.seed = seed;
+    this.leftQueue = leftQueue;
+    this.ended = ended;
+  }
+
+  @Override
+  public void admitted() {
+    leaveQueue();
+  }
+
+  private void leaveQueue() {
+    if (queued) {
+      queued = false;
+      leftQueue.run();
+    }
+  }
+
+  @Override
+  public boolean token(int token, boolean stopsHere, StepOutput output, int row) {
+    generation.add(token, topN < 0 ? null : logprob(token, output, row));
+    if (decoder == null) {
+      generation.publish("");
+    } else if (!stopsHere) {
+      String text = stops.accept(decoder.accept(token));
+      if (!text.isEmpty()) {
+        generation.publish(text);
+      }
+    }
+    return stops.matched();
+  }
+
+  private TokenLogprob logprob(int token, StepOutput output, int row) {
+    List<TopLogprob> top = new ArrayList<>(topN);
+    for (int n = 0; n < topN; n++) {
+      int id = output.topToken(row, 0, n);
+      top.add(new TopLogprob(id, text(id), output.topLogprob(row, 0, n)));
+    }
+    return new TokenLogprob(
+        token, text(token), output.logprob(row, 0), output.rank(row, 0), top);
+  }
+
+  private String text(int token) {
+    if (tokenizer == null) {
+      return "";
+    }
+    StreamingDecoder alone = tokenizer.continuingDecoder(false);
+    return alone.accept(token) + alone.finish();
+  }
+
+  @Override
+  public void finished(FinishReason reason, String detail, SequenceTimes times) {
+    leaveQueue();
+    ended.run();
+    String rest = decoder == null ? "" : stops.accept(decoder.finish()) + stops.finish();
+    generation.publish(rest);
+    generation.finish(
+        (text, tokens, logprobs) ->
+            new GenerationResult(
+                text,
+                tokens,
+                logprobs,
+                reason,
+                detail,
+                seed,
+                new Usage(promptTokens, 0, tokens.size()),
+                timings(times)));
+  }
+
+  @Override
+  public void failed(SluiceException cause) {
+    leaveQueue();
+    ended.run();
+    generation.fail(cause);
+  }
+
+  static Timings timings(SequenceTimes times) {
+    boolean started = times.started() != SequenceTimes.NEVER;
+    boolean spoke = times.firstToken() != SequenceTimes.NEVER;
+    long queueEnd = started ? times.started() : times.finished();
+    return new Timings(
+        micros(queueEnd - times.submitted()),
+        spoke ? micros(times.firstToken() - times.started()) : 0,
+        spoke ? micros(times.lastToken() - times.firstToken()) : 0,
+        micros(times.finished() - times.submitted()));
+  }
+
+  private static long micros(long nanos) {
+    return TimeUnit.NANOSECONDS.toMicros(nanos);
+  }
+}

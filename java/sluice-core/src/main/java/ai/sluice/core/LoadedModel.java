@@ -1,0 +1,155 @@
+package ai.sluice.core;
+
+import static ai.sluice.jni.SluiceAbi.SLUICE_WEIGHTS_LOAD;
+
+import ai.sluice.api.EngineClosedException;
+import ai.sluice.api.EngineOptions;
+import ai.sluice.api.LoadListener;
+import ai.sluice.api.LoadProgress;
+import ai.sluice.api.LoadProgress.Phase;
+import ai.sluice.checkpoint.Checkpoint;
+import ai.sluice.core.scheduler.SchedulerLimits;
+import ai.sluice.core.scheduler.StepMessage;
+import ai.sluice.core.scheduler.StepOutput;
+import ai.sluice.jni.NativeEngine;
+import ai.sluice.proto.EngineInfo;
+import ai.sluice.proto.HeadKind;
+import ai.sluice.proto.ModelSpec;
+import com.google.protobuf.InvalidProtocolBufferException;
+
+/** A checkpoint whose weights are in a native engine, ready for steps. Owns the engine. */
+final class LoadedModel implements AutoCloseable {
+  private static final long POLL_MICROS = 100_000;
+
+  private final Checkpoint checkpoint;
+  private final ResolvedOptions options;
+  private final NativeEngine engine;
+  private final EngineInfo info;
+
+  private LoadedModel(
+      Checkpoint checkpoint, ResolvedOptions options, NativeEngine engine, EngineInfo info) {
+    this.checkpoint = checkpoint;
+    this.options = options;
+    this.engine = engine;
+    this.info = info;
+  }
+
+  /**
+   * Allocates an engine and loads the weights.
+   *
+   * @throws EngineClosedException if the listener aborts or the thread is interrupted
+   */
+  static LoadedModel load(Checkpoint checkpoint, EngineOptions asked) {
+    Progress progress = new Progress(checkpoint, asked);
+    progress.tell(Phase.ALLOCATE, 0, 0);
+    ResolvedOptions options = OptionResolver.resolve(asked, checkpoint);
+    NativeEngine engine =
+        NativeEngine.create(
+            options.spec().toByteArray(),
+            options.message().toByteArray(),
+            new int[] {0},
+            0,
+            1,
+            null,
+            0,
+            0);
+    try {
+      loadWeights(engine, checkpoint, progress);
+      EngineInfo info = EngineInfo.parseFrom(engine.info());
+      progress.tell(Phase.READY, 0, 0);
+      return new LoadedModel(checkpoint, options, engine, info);
+    } catch (InvalidProtocolBufferException e) {
+      engine.close();
+      throw new IllegalStateException("EngineInfo: not readable (a defect of Sluice)", e);
+    } catch (Throwable e) {
+      engine.close();
+      throw e;
+    }
+  }
+
+  private static void loadWeights(NativeEngine engine, Checkpoint checkpoint, Progress progress) {
+    engine.weightsBegin(SLUICE_WEIGHTS_LOAD);
+    engine.weightsEnqueue(checkpoint.weights().toByteArray());
+    long[] counts = new long[4];
+    boolean done;
+    do {
+      done = engine.weightsPoll(POLL_MICROS, counts);
+      progress.tell(Phase.WEIGHTS, counts[2], counts[3]);
+    } while (!done);
+    progress.tell(Phase.PACK, 0, 0);
+    engine.weightsFinish();
+  }
+
+  /** Tells the listener, and ends the load when it says so or the thread was interrupted. */
+  private record Progress(Checkpoint checkpoint, EngineOptions options) {
+    void tell(Phase phase, long bytesDone, long bytesTotal) {
+      LoadListener listener = options.loadListener().orElse(null);
+      if (listener != null
+          && !listener.onProgress(
+              new LoadProgress(phase, checkpoint.path().toString(), bytesDone, bytesTotal))) {
+        throw new EngineClosedException("load: aborted by its listener during " + phase);
+      }
+      if (Thread.currentThread().isInterrupted()) {
+        throw new EngineClosedException("load: interrupted during " + phase);
+      }
+    }
+  }
+
+  Checkpoint checkpoint() {
+    return checkpoint;
+  }
+
+  ResolvedOptions options() {
+    return options;
+  }
+
+  NativeEngine engine() {
+    return engine;
+  }
+
+  EngineInfo info() {
+    return info;
+  }
+
+  /** Sizes for a scheduler of this engine. */
+  SchedulerLimits limits() {
+    return new SchedulerLimits(
+        options.maxSequences(), options.maxStepTokens(), options.blockSize(), options.numBlocks());
+  }
+
+  /** A writer for a slot's input area. */
+  StepMessage message(int slot) {
+    ModelSpec spec = options.spec();
+    return new StepMessage(
+        engine.input(slot),
+        engine.layout(),
+        spec.getPositionDims(),
+        spec.getKvGroupsCount(),
+        spec.getRopesCount(),
+        generationHead(spec));
+  }
+
+  /** A reader for a slot's output area. */
+  StepOutput output(int slot) {
+    return new StepOutput(
+        engine.output(slot),
+        engine.layout(),
+        options.message().getMaxDraftLen(),
+        options.message().getMaxTopN());
+  }
+
+  private static int generationHead(ModelSpec spec) {
+    for (int i = 0; i < spec.getHeadsCount(); i++) {
+      if (spec.getHeads(i).getKind() == HeadKind.GENERATION) {
+        return i;
+      }
+    }
+    throw new ai.sluice.api.UnsupportedModelException(
+        "heads: none generates tokens (expected: one of kind GENERATION)");
+  }
+
+  @Override
+  public void close() {
+    engine.close();
+  }
+}

@@ -1,0 +1,60 @@
+package ai.sluice.core;
+
+import ai.sluice.api.ModelInfo;
+import ai.sluice.api.SamplingDefaults;
+import ai.sluice.checkpoint.Checkpoint;
+import ai.sluice.proto.EngineInfo;
+import ai.sluice.proto.KernelChoice;
+import ai.sluice.proto.KvGroupInfo;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+
+/** Makes the description of a loaded model. */
+final class ModelInfos {
+  private ModelInfos() {}
+
+  static ModelInfo of(
+      LoadedModel model, SamplingDefaults sampling, List<Integer> eosTokens, boolean tokenizer) {
+    Checkpoint checkpoint = model.checkpoint();
+    ResolvedOptions options = model.options();
+    EngineInfo info = model.info();
+    long blocks = 0;
+    for (KvGroupInfo group : info.getKvGroupsList()) {
+      blocks += group.getNumBlocks();
+    }
+    Map<String, String> kernels = new TreeMap<>();
+    for (KernelChoice kernel : info.getKernelsList()) {
+      kernels.merge(kernel.getOp(), kernel.getVariant(), (a, b) -> a.equals(b) ? a : a + ", " + b);
+    }
+    List<String> notes = new ArrayList<>(options.notes());
+    notes.addAll(checkpoint.notes());
+    return new ModelInfo(
+        checkpoint.path(),
+        checkpoint.architecture(),
+        options.backend(),
+        options.dtype(),
+        options.numerics(),
+        options.threads(),
+        info.getNumParameters(),
+        options.spec().getVocabSize(),
+        options.spec().getHiddenSize(),
+        options.spec().getLayersCount(),
+        checkpoint.maxPositions(),
+        options.maxContextLength(),
+        options.maxSequences(),
+        options.maxStepTokens(),
+        options.blockSize(),
+        blocks,
+        info.getWeightBytes(),
+        info.getKvCacheBytes(),
+        info.getWorkspaceBytes(),
+        eosTokens,
+        sampling,
+        tokenizer,
+        tokenizer && checkpoint.chatTemplate().isPresent(),
+        kernels,
+        notes);
+  }
+}

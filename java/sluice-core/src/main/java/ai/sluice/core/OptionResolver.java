@@ -1,0 +1,292 @@
+package ai.sluice.core;
+
+import ai.sluice.api.Backend;
+import ai.sluice.api.ComputeDtype;
+import ai.sluice.api.EngineOptions;
+import ai.sluice.api.InvalidRequestException;
+import ai.sluice.api.MemoryPlan;
+import ai.sluice.api.Numerics;
+import ai.sluice.api.OutOfDeviceMemoryException;
+import ai.sluice.api.Sampling;
+import ai.sluice.api.UnsupportedModelException;
+import ai.sluice.checkpoint.Checkpoint;
+import ai.sluice.jni.NativeEngine;
+import ai.sluice.jni.NativeLibrary;
+import ai.sluice.proto.DeviceInfo;
+import ai.sluice.proto.EngineInfo;
+import ai.sluice.proto.Format;
+import ai.sluice.proto.KvGroupInfo;
+import ai.sluice.proto.ModelSpec;
+import ai.sluice.proto.RopeSpec;
+import ai.sluice.proto.SystemInfo;
+import com.google.protobuf.InvalidProtocolBufferException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Collectors;
+
+/**
+ * Makes every automatic choice of the options: backend, dtype, threads, context length, KV blocks.
+ * Memory is planned with the engine's own numbers before anything is allocated.
+ */
+final class OptionResolver {
+  /** Share of the memory left beside weights and workspace that the KV cache takes unasked. */
+  private static final double KV_SHARE = 0.5;
+
+  /** Most biased logits of one step; sequences with a bias beyond it wait a step. */
+  private static final int MAX_STEP_BIASES = 1 << 16;
+
+  private static final String BFLOAT16_FEATURE = "avx512_bf16";
+  private static final int[] DEVICES = {0};
+
+  private final EngineOptions options;
+  private final Checkpoint checkpoint;
+  private final SystemInfo system;
+  private final List<String> notes = new ArrayList<>();
+
+  private OptionResolver(EngineOptions options, Checkpoint checkpoint) {
+    this.options = options;
+    this.checkpoint = checkpoint;
+    system = systemInfo();
+  }
+
+  /**
+   * Resolves options for a checkpoint.
+   *
+   * @throws InvalidRequestException if an option contradicts the model
+   * @throws UnsupportedModelException if this build or machine lacks what is asked
+   * @throws OutOfDeviceMemoryException if the model does not fit; names what is needed, what is
+   *     free and what to change
+   */
+  static ResolvedOptions resolve(EngineOptions options, Checkpoint checkpoint) {
+    return new OptionResolver(options, checkpoint).resolve();
+  }
+
+  static SystemInfo systemInfo() {
+    try {
+      return SystemInfo.parseFrom(NativeLibrary.systemInfo());
+    } catch (InvalidProtocolBufferException e) {
+      throw new IllegalStateException("SystemInfo: not readable (a defect of Sluice)", e);
+    }
+  }
+
+  private ResolvedOptions resolve() {
+    Backend backend = backend();
+    ComputeDtype dtype = dtype();
+    int threads = options.threads().orElseGet(this::defaultThreads);
+    int modelContext = checkpoint.maxPositions();
+    int context = options.maxContextLength().orElse(modelContext);
+    if (context > modelContext) {
+      throw new InvalidRequestException(
+          "maxContextLength: " + context + " (expected: at most " + modelContext
+              + ", the positions that this model was made for)");
+    }
+    ModelSpec spec = specWithDynamicRope();
+    EngineInfo info = plan(spec, message(spec, backend, dtype, threads, context).build());
+    long bytesPerBlock = 0;
+    for (KvGroupInfo group : info.getKvGroupsList()) {
+      bytesPerBlock += group.getBytesPerBlock();
+    }
+    int blocks = kvBlocks(info, bytesPerBlock, context);
+    int fitting = (int) Math.min(context, (long) blocks * options.blockSize());
+    if (fitting < context) {
+      notes.add(
+          "maxContextLength: " + fitting + " of the model's " + context
+              + ", as much as fits the memory of the KV cache");
+    }
+    ai.sluice.proto.EngineOptions.Builder message =
+        message(spec, backend, dtype, threads, fitting);
+    int[] numBlocks = new int[info.getKvGroupsCount()];
+    for (int g = 0; g < numBlocks.length; g++) {
+      numBlocks[g] = blocks;
+      message.addNumBlocks(blocks);
+    }
+    MemoryPlan memory =
+        new MemoryPlan(
+            info.getWeightBytes(),
+            blocks * bytesPerBlock,
+            bytesPerBlock / options.blockSize(),
+            info.getWorkspaceBytes(),
+            freeBytes(),
+            fitting);
+    return new ResolvedOptions(
+        backend,
+        dtype,
+        options.numerics(),
+        threads,
+        fitting,
+        options.maxSequences(),
+        options.maxStepTokens(),
+        options.blockSize(),
+        numBlocks,
+        options.maxLogprobs(),
+        spec,
+        message.build(),
+        memory,
+        List.copyOf(notes));
+  }
+
+  private Backend backend() {
+    if (options.backend() == Backend.CUDA) {
+      boolean built =
+          system.getBuiltBackendsList().contains(ai.sluice.proto.Backend.CUDA);
+      throw new UnsupportedModelException(
+          "backend: CUDA "
+              + (built ? "cannot be opened from Java yet" : "is not in this build")
+              + " (expected: CPU or AUTO; built: "
+              + system.getBuiltBackendsList().stream()
+                  .map(Enum::name)
+                  .collect(Collectors.joining(", "))
+              + "; devices: " + deviceNames() + ")");
+    }
+    return Backend.CPU;
+  }
+
+  private String deviceNames() {
+    List<String> names = new ArrayList<>();
+    for (DeviceInfo device : system.getDevicesList()) {
+      names.add(device.getBackend() + " " + device.getName());
+    }
+    return names.isEmpty() ? "none" : String.join(", ", names);
+  }
+
+  private ComputeDtype dtype() {
+    if (options.dtype() != ComputeDtype.AUTO) {
+      return options.dtype();
+    }
+    boolean native16 = system.getCpuFeaturesList().contains(BFLOAT16_FEATURE);
+    notes.add(
+        native16
+            ? "dtype: BFLOAT16, which this processor multiplies natively"
+            : "dtype: FLOAT32, since this processor lacks " + BFLOAT16_FEATURE);
+    return native16 ? ComputeDtype.BFLOAT16 : ComputeDtype.FLOAT32;
+  }
+
+  private int defaultThreads() {
+    int cores = (int) Math.min(1024, system.getNumCores());
+    // A container's limit is known to the JVM.
+    int available = Runtime.getRuntime().availableProcessors();
+    return Math.max(1, cores == 0 ? available : Math.min(cores, available));
+  }
+
+  /** Every running sequence may need frequencies of its own. */
+  private ModelSpec specWithDynamicRope() {
+    ModelSpec spec = checkpoint.modelSpec();
+    if (checkpoint.dynamicRope().isEmpty()) {
+      return spec;
+    }
+    int index = checkpoint.dynamicRope().get().ropeIndex();
+    RopeSpec rope = spec.getRopes(index);
+    return spec.toBuilder()
+        .setRopes(index, rope.toBuilder().setNumDynamicVariants(options.maxSequences()))
+        .build();
+  }
+
+  private ai.sluice.proto.EngineOptions.Builder message(
+      ModelSpec spec, Backend backend, ComputeDtype dtype, int threads, int context) {
+    Format format = dtype == ComputeDtype.FLOAT32 ? Format.F32 : Format.BF16;
+    int maxSequences = options.maxSequences();
+    int stepTokens = options.maxStepTokens();
+    // A step of T tokens in S sequences opens at most T / block_size + S blocks a group.
+    long blockUpdates =
+        ((long) stepTokens / options.blockSize() + maxSequences) * spec.getKvGroupsCount();
+    return ai.sluice.proto.EngineOptions.newBuilder()
+        .setOptionsVersion(1)
+        .setBackend(
+            backend == Backend.CPU ? ai.sluice.proto.Backend.CPU : ai.sluice.proto.Backend.CUDA)
+        .setComputeFormat(format)
+        .setKvFormat(format)
+        .setNumerics(
+            options.numerics() == Numerics.FAST
+                ? ai.sluice.proto.Numerics.FAST
+                : ai.sluice.proto.Numerics.BATCH_INVARIANT)
+        .setNumThreads(threads)
+        .setBlockSize(options.blockSize())
+        .setMaxSequences(maxSequences)
+        .setMaxContextLen(context)
+        .setMaxStepTokens(stepTokens)
+        .setMaxStepOutputs(maxSequences)
+        .setStepSlots(options.overlap() ? 2 : 1)
+        .setMaxTopN(options.maxLogprobs())
+        .setMaxStepTargets(0)
+        .setMaxStepLogitBiases(
+            (int) Math.min(MAX_STEP_BIASES, (long) maxSequences * Sampling.MAX_LOGIT_BIASES))
+        .setMaxStepStateOps(maxSequences)
+        .setMaxStepBlockUpdates((int) blockUpdates)
+        .setMaxStepCountUpdates(stepTokens)
+        .setOnednnPath(NativeLibrary.onednnPath().toString());
+  }
+
+  private static EngineInfo plan(ModelSpec spec, ai.sluice.proto.EngineOptions message) {
+    try {
+      return EngineInfo.parseFrom(
+          NativeEngine.plan(
+              spec.toByteArray(), message.toByteArray(), DEVICES, 0, 1, 0, 0));
+    } catch (InvalidProtocolBufferException e) {
+      throw new IllegalStateException("EngineInfo: not readable (a defect of Sluice)", e);
+    }
+  }
+
+  private long freeBytes() {
+    return system.hasMemoryFreeBytes() ? system.getMemoryFreeBytes() : -1;
+  }
+
+  /** Blocks of each group: what all sequences could need, as far as the memory allows. */
+  private int kvBlocks(EngineInfo info, long bytesPerBlock, int context) {
+    long perSequence = blocksFor(context);
+    long wanted = perSequence * options.maxSequences();
+    long most = Integer.MAX_VALUE / options.blockSize();
+    long fixed = info.getWeightBytes() + info.getWorkspaceBytes();
+    long free = freeBytes();
+    long left = free < 0 ? Long.MAX_VALUE : free - fixed;
+    if (options.kvCacheBytes().isPresent()) {
+      return givenBlocks(options.kvCacheBytes().getAsLong(), bytesPerBlock, fixed, left, wanted);
+    }
+    long affordable = free < 0 ? wanted : (long) (Math.max(0, left) * KV_SHARE) / bytesPerBlock;
+    long blocks = Math.min(Math.min(wanted, affordable), most);
+    if (blocks >= perSequence) {
+      return (int) blocks;
+    }
+    // One sequence may take what several would share.
+    long alone = Math.min(Math.min(perSequence, Math.max(0, left) / bytesPerBlock), most);
+    boolean mayShrink = options.maxContextLength().isEmpty();
+    if (alone < (mayShrink ? blocksFor(2) : perSequence)) {
+      long needed = fixed + perSequence * bytesPerBlock;
+      throw new OutOfDeviceMemoryException(
+          "memory: " + needed + " bytes needed (weights " + info.getWeightBytes() + ", workspace "
+              + info.getWorkspaceBytes() + ", KV cache of one sequence of " + context + " tokens "
+              + perSequence * bytesPerBlock + "), " + free + " free (remedy: a smaller "
+              + (mayShrink ? "" : "maxContextLength, ") + "maxStepTokens or model"
+              + (options.dtype() == ComputeDtype.FLOAT32 ? ", or dtype BFLOAT16)" : ")"),
+          needed,
+          free);
+    }
+    return (int) alone;
+  }
+
+  private int givenBlocks(
+      long kvCacheBytes, long bytesPerBlock, long fixed, long left, long wanted) {
+    long blocks = Math.min(kvCacheBytes / bytesPerBlock, wanted);
+    int least = options.maxContextLength().isPresent()
+        ? blocksFor(options.maxContextLength().getAsInt())
+        : blocksFor(2);
+    if (blocks < least) {
+      throw new InvalidRequestException(
+          "kvCacheBytes: " + kvCacheBytes + " (expected: at least " + least * bytesPerBlock
+              + ", for one sequence of "
+              + options.maxContextLength().orElse(options.blockSize()) + " tokens)");
+    }
+    if (blocks * bytesPerBlock > left) {
+      long needed = fixed + blocks * bytesPerBlock;
+      throw new OutOfDeviceMemoryException(
+          "memory: " + needed + " bytes needed, " + (left + fixed)
+              + " free (remedy: a smaller kvCacheBytes)",
+          needed,
+          left + fixed);
+    }
+    return (int) Math.min(blocks, Integer.MAX_VALUE / options.blockSize());
+  }
+
+  private int blocksFor(int tokens) {
+    return (tokens + options.blockSize() - 1) / options.blockSize();
+  }
+}

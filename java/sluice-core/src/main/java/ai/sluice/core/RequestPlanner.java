@@ -1,0 +1,130 @@
+package ai.sluice.core;
+
+import ai.sluice.api.GenerationRequest;
+import ai.sluice.api.InvalidRequestException;
+import ai.sluice.checkpoint.DynamicRope;
+import ai.sluice.core.scheduler.RopeFrequencies;
+import ai.sluice.core.scheduler.SamplingParams;
+import ai.sluice.core.scheduler.Sequence;
+import ai.sluice.core.scheduler.TokenSink;
+import ai.sluice.text.Tokenizer;
+import java.time.Duration;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.function.Function;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
+
+/** Turns requests into sequences: everything that can be wrong with one is found here. */
+final class RequestPlanner {
+  private final LoadedModel model;
+  private final PromptEncoder encoder;
+  private final SamplingResolver sampling;
+  private final int[] eosTokens;
+  private final int vocabSize;
+  private final @Nullable Tokenizer tokenizer;
+
+  RequestPlanner(
+      LoadedModel model,
+      PromptEncoder encoder,
+      SamplingResolver sampling,
+      List<Integer> eosTokens,
+      @Nullable Tokenizer tokenizer) {
+    this.model = model;
+    this.encoder = encoder;
+    this.sampling = sampling;
+    this.eosTokens = eosTokens.stream().mapToInt(Integer::intValue).toArray();
+    this.vocabSize = model.options().spec().getVocabSize();
+    this.tokenizer = tokenizer;
+  }
+
+  /** What a sink needs to know of its sequence. */
+  record Facts(int promptTokens, int topN, long seed) {}
+
+  /**
+   * Plans a request.
+   *
+   * @param submitted now, in nanoseconds of the engine's clock
+   * @param sink makes the sequence's sink
+   * @throws InvalidRequestException if the request does not fit the model or the engine
+   */
+  Sequence plan(GenerationRequest request, long submitted, Function<Facts, TokenSink> sink) {
+    int topN = request.logprobs().orElse(Sequence.NO_LOGPROBS);
+    if (topN > model.options().maxTopN()) {
+      throw new InvalidRequestException(
+          "logprobs: " + topN + " (expected: at most " + model.options().maxTopN()
+              + ", the engine's maxLogprobs)");
+    }
+    if (!request.stop().isEmpty() && tokenizer == null) {
+      encoder.requireTokenizer();
+    }
+    SamplingParams params = sampling.resolve(request.sampling());
+    int[] stopTokens = stopTokens(request);
+    int[] prompt = encoder.encode(request);
+    int context = model.options().maxContextLength();
+    if (prompt.length >= context) {
+      throw new InvalidRequestException(
+          "prompt: " + prompt.length + " tokens (expected: at most " + (context - 1)
+              + ", which leaves room for one new token in a context of " + context
+              + contextRemedy() + ")");
+    }
+    int maxNew = Math.min(request.maxNewTokens().orElse(Integer.MAX_VALUE), context - prompt.length);
+    long seed = request.seed().orElseGet(() -> ThreadLocalRandom.current().nextLong());
+    return new Sequence(
+        prompt,
+        maxNew,
+        params,
+        seed,
+        topN,
+        stopTokens,
+        ropes(prompt.length),
+        submitted,
+        deadline(submitted, request.timeout()),
+        sink.apply(new Facts(prompt.length, topN, seed)));
+  }
+
+  private String contextRemedy() {
+    int most = model.checkpoint().maxPositions();
+    return model.options().maxContextLength() < most
+        ? "; maxContextLength can be raised to " + most
+        : "";
+  }
+
+  private int[] stopTokens(GenerationRequest request) {
+    for (int token : request.stopTokenIds()) {
+      if (token >= vocabSize) {
+        throw new InvalidRequestException(
+            "stopTokenIds: " + token + " (expected: 0 to " + (vocabSize - 1) + ")");
+      }
+    }
+    IntStream eos = request.ignoreEos() ? IntStream.empty() : IntStream.of(eosTokens);
+    return IntStream.concat(eos, request.stopTokenIds().stream().mapToInt(Integer::intValue))
+        .distinct()
+        .sorted()
+        .toArray();
+  }
+
+  /** Dynamic RoPE is fixed by the whole prompt's length; short prompts use the resident one. */
+  private List<RopeFrequencies> ropes(int promptLength) {
+    Optional<DynamicRope> dynamic = model.checkpoint().dynamicRope();
+    if (dynamic.isEmpty() || !dynamic.get().needsVariant(promptLength)) {
+      return List.of();
+    }
+    DynamicRope rope = dynamic.get();
+    var spec = model.options().spec().getRopes(rope.ropeIndex());
+    return List.of(
+        new RopeFrequencies(
+            rope.ropeIndex(),
+            spec.getVariantsCount(),
+            rope.inverseFrequencies(promptLength),
+            spec.getVariants(0).getAttentionScale()));
+  }
+
+  private static long deadline(long submitted, Optional<Duration> timeout) {
+    if (timeout.isEmpty() || timeout.get().toDays() > 36_500) {
+      return Sequence.NO_DEADLINE;
+    }
+    return submitted + timeout.get().toNanos();
+  }
+}

@@ -1,0 +1,204 @@
+package ai.sluice.core.scheduler;
+
+import ai.sluice.api.EngineFailedException;
+import ai.sluice.api.FinishReason;
+import ai.sluice.api.SluiceException;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.LongSupplier;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The one thread that owns a scheduler: it takes commands, plans, submits, waits and applies. With
+ * overlap it plans the next step while one runs. A daemon, so that a program may end without
+ * closing its engine. Commands may come from any thread.
+ */
+public final class EngineLoop implements Runnable {
+  /** How often a wait for a step looks whether the engine is being closed. */
+  private static final long AWAIT_MICROS = 100_000;
+
+  private final Scheduler scheduler;
+  private final SchedulerCounters counters;
+  private final StepRunner runner;
+  private final StepMessage[] messages;
+  private final StepOutput[] outputs;
+  private final StepPlan[] plans;
+  private final ConcurrentLinkedQueue<Runnable> commands = new ConcurrentLinkedQueue<>();
+  private final LongSupplier clock;
+  private final Thread thread;
+  private int inFlight;
+  private int nextSlot;
+  private volatile boolean stopping;
+  private volatile @Nullable SluiceException failure;
+
+  /**
+   * Creates the loop without starting it.
+   *
+   * @param name of its thread
+   * @param scheduler its own from now on
+   * @param counters of the scheduler
+   * @param runner runs the steps
+   * @param messages a writer for each slot that is to be used; one slot means no overlap
+   * @param outputs a reader for each of them
+   * @param maxRows output rows of a step
+   * @param clock nanoseconds, the clock of the sequences' times
+   */
+  public EngineLoop(
+      String name,
+      Scheduler scheduler,
+      SchedulerCounters counters,
+      StepRunner runner,
+      StepMessage[] messages,
+      StepOutput[] outputs,
+      int maxRows,
+      LongSupplier clock) {
+    this.clock = clock;
+    this.scheduler = scheduler;
+    this.counters = counters;
+    this.runner = runner;
+    this.messages = messages.clone();
+    this.outputs = outputs.clone();
+    plans = new StepPlan[messages.length];
+    for (int i = 0; i < plans.length; i++) {
+      plans[i] = new StepPlan(maxRows);
+    }
+    thread = new Thread(this, name);
+    thread.setDaemon(true);
+  }
+
+  /** Starts the thread. */
+  public void start() {
+    thread.start();
+  }
+
+  /** Why the engine failed, or null. */
+  public @Nullable SluiceException failure() {
+    return failure;
+  }
+
+  /** Queues a sequence. After {@link #stop} it ends as cancelled. */
+  public void add(Sequence sequence) {
+    execute(() -> scheduler.add(sequence));
+  }
+
+  /** Ends a sequence before its time; harmless when it is over. */
+  public void cancel(Sequence sequence, String detail) {
+    execute(
+        () -> scheduler.finish(sequence, FinishReason.CANCELLED, detail, clock.getAsLong()));
+  }
+
+  private void execute(Runnable command) {
+    commands.add(command);
+    LockSupport.unpark(thread);
+    if (stopping && !thread.isAlive()) {
+      // The thread may have ended before it saw the command; a sequence must still be ended.
+      drainAfterEnd();
+    }
+  }
+
+  /** Makes the loop end: sequences are cancelled, the step in flight is aborted. Returns at once. */
+  public void stop() {
+    stopping = true;
+    runner.abort();
+    LockSupport.unpark(thread);
+  }
+
+  /** Waits until the loop has ended. An interrupt is kept for later. */
+  public void join() {
+    boolean interrupted = false;
+    while (true) {
+      try {
+        thread.join();
+        break;
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    drainAfterEnd();
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private synchronized void drainAfterEnd() {
+    runCommands();
+    scheduler.finishAll(FinishReason.CANCELLED, "the engine was closed", clock.getAsLong());
+  }
+
+  @Override
+  public void run() {
+    while (!stopping) {
+      try {
+        turn();
+      } catch (Throwable e) {
+        if (!stopping) {
+          fail(e);
+        }
+      }
+    }
+    scheduler.finishAll(FinishReason.CANCELLED, "the engine was closed", clock.getAsLong());
+  }
+
+  private void fail(Throwable e) {
+    SluiceException cause =
+        e instanceof SluiceException known && !(e instanceof ai.sluice.api.InvalidRequestException)
+            ? known
+            : new EngineFailedException(
+                "engine: failed (expected: no failure; close it and open another): " + e, e);
+    failure = cause;
+    inFlight = 0;
+    scheduler.failAll(cause);
+  }
+
+  private void turn() {
+    SluiceException cause = failure;
+    if (cause != null) {
+      runCommands();
+      scheduler.failAll(cause);
+      park(Sequence.NO_DEADLINE);
+      return;
+    }
+    long start = clock.getAsLong();
+    runCommands();
+    scheduler.expire(start);
+    while (inFlight < plans.length
+        && scheduler.plan(plans[nextSlot], messages[nextSlot], clock.getAsLong())) {
+      runner.submit(nextSlot);
+      nextSlot = (nextSlot + 1) % plans.length;
+      inFlight++;
+    }
+    counters.planNanos.addAndGet(clock.getAsLong() - start);
+    if (inFlight == 0) {
+      park(scheduler.nearestDeadline());
+      return;
+    }
+    int oldest = Math.floorMod(nextSlot - inFlight, plans.length);
+    while (!runner.await(oldest, AWAIT_MICROS)) {
+      if (stopping) {
+        return;
+      }
+    }
+    inFlight--;
+    start = clock.getAsLong();
+    scheduler.apply(plans[oldest], outputs[oldest], start);
+    counters.planNanos.addAndGet(clock.getAsLong() - start);
+  }
+
+  private void runCommands() {
+    Runnable command;
+    while ((command = commands.poll()) != null) {
+      command.run();
+    }
+  }
+
+  private void park(long deadline) {
+    if (!commands.isEmpty() || stopping) {
+      return;
+    }
+    if (deadline == Sequence.NO_DEADLINE) {
+      LockSupport.park(this);
+    } else {
+      LockSupport.parkNanos(this, deadline - clock.getAsLong());
+    }
+  }
+}

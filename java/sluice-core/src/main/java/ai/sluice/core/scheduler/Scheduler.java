@@ -1,0 +1,391 @@
+package ai.sluice.core.scheduler;
+
+import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_BLOCK_UPDATE;
+import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_COUNT_UPDATE;
+import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_LOGIT_BIAS;
+import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_ROPE_INV_FREQ;
+import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_ROPE_UPDATE;
+import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_STATE_OP;
+import static ai.sluice.jni.SluiceAbi.SLUICE_STATE_OP_RESET_SEQ;
+
+import ai.sluice.api.FinishReason;
+import ai.sluice.api.SluiceException;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Iterator;
+import java.util.List;
+
+/**
+ * Puts sequences into steps: decodes first, then chunks of prompts in the order of arrival, then
+ * admissions, under a budget of tokens. Pure bookkeeping: it fills a {@link StepMessage}, someone
+ * else runs it, and the {@link StepOutput} comes back through {@link #apply}. Steps are applied in
+ * the order in which they were planned. Not thread-safe; allocates nothing per token.
+ *
+ * <p>One step may be planned while the one before it runs. A token that is still being made is then
+ * named by its output row ({@code -1 - r}), and what a sequence generates after its end is dropped.
+ *
+ * <p>A sequence is admitted, first come first served, once its worst case of blocks can be reserved,
+ * so a running sequence never lacks a block.
+ */
+public final class Scheduler {
+  private final SchedulerLimits limits;
+  private final SchedulerCounters counters;
+  private final BlockPool[] pools;
+  private final int[] freeSlots;
+  private int numFreeSlots;
+  private final ArrayDeque<Sequence> waiting = new ArrayDeque<>();
+  private final List<Sequence> running = new ArrayList<>();
+  private long nearestDeadline = Sequence.NO_DEADLINE;
+  private long lastStepId;
+
+  /**
+   * Creates a scheduler without sequences.
+   *
+   * @param limits sizes to keep to
+   * @param counters kept up to date
+   * @param lastStepId number of the step that the engine ran last, 0 for a new one
+   */
+  public Scheduler(SchedulerLimits limits, SchedulerCounters counters, long lastStepId) {
+    this.limits = limits;
+    this.lastStepId = lastStepId;
+    this.counters = counters;
+    pools = new BlockPool[limits.numBlocks().length];
+    for (int g = 0; g < pools.length; g++) {
+      pools[g] = new BlockPool(limits.numBlocks()[g]);
+    }
+    freeSlots = new int[limits.maxSequences()];
+    numFreeSlots = freeSlots.length;
+    for (int i = 0; i < freeSlots.length; i++) {
+      freeSlots[i] = freeSlots.length - 1 - i;
+    }
+  }
+
+  /** The books of a kv group's blocks, for reading. */
+  public BlockPool pool(int group) {
+    return pools[group];
+  }
+
+  /** Whether no sequence waits or runs. */
+  public boolean isIdle() {
+    return waiting.isEmpty() && running.isEmpty();
+  }
+
+  /** When {@link #expire} must be called next, or {@link Sequence#NO_DEADLINE}. */
+  public long nearestDeadline() {
+    return nearestDeadline;
+  }
+
+  /** Queues a sequence whose worst case fits the pools. */
+  public void add(Sequence sequence) {
+    for (BlockPool pool : pools) {
+      int blocks = blocksFor(sequence.worstCasePositions());
+      if (blocks > pool.total()) {
+        throw new IllegalArgumentException(
+            "sequence: " + blocks + " blocks (expected: at most " + pool.total() + ")");
+      }
+    }
+    waiting.add(sequence);
+    nearestDeadline = Math.min(nearestDeadline, sequence.deadline);
+    publish();
+  }
+
+  /** Ends a sequence wherever it stands. One that is over already stays as it is. */
+  public void finish(Sequence sequence, FinishReason reason, String detail, long now) {
+    if (sequence.state == Sequence.State.FINISHED) {
+      return;
+    }
+    end(sequence);
+    counters.finished(reason).incrementAndGet();
+    sequence.sink.finished(reason, detail, sequence.times(now));
+  }
+
+  /** Takes a sequence out of the books. */
+  private void end(Sequence sequence) {
+    if (sequence.state == Sequence.State.WAITING) {
+      waiting.remove(sequence);
+    } else {
+      running.remove(sequence);
+      release(sequence);
+    }
+    sequence.state = Sequence.State.FINISHED;
+    publish();
+  }
+
+  /** Ends every sequence because the engine failed. */
+  public void failAll(SluiceException cause) {
+    while (!isIdle()) {
+      Sequence sequence = waiting.isEmpty() ? running.get(running.size() - 1) : waiting.peekLast();
+      end(sequence);
+      counters.finished(FinishReason.ERROR).incrementAndGet();
+      sequence.sink.failed(cause);
+    }
+  }
+
+  /** Ends every sequence. */
+  public void finishAll(FinishReason reason, String detail, long now) {
+    while (!waiting.isEmpty()) {
+      finish(waiting.peekLast(), reason, detail, now);
+    }
+    while (!running.isEmpty()) {
+      finish(running.get(running.size() - 1), reason, detail, now);
+    }
+  }
+
+  /** Ends sequences whose time is over. */
+  public void expire(long now) {
+    if (now < nearestDeadline) {
+      return;
+    }
+    List<Sequence> late = new ArrayList<>();
+    nearestDeadline = collectLate(waiting.iterator(), late, now, Sequence.NO_DEADLINE);
+    nearestDeadline = collectLate(running.iterator(), late, now, nearestDeadline);
+    for (Sequence sequence : late) {
+      finish(sequence, FinishReason.TIMEOUT, "", now);
+    }
+  }
+
+  private static long collectLate(
+      Iterator<Sequence> sequences, List<Sequence> late, long now, long nearest) {
+    while (sequences.hasNext()) {
+      Sequence sequence = sequences.next();
+      if (sequence.deadline <= now) {
+        late.add(sequence);
+      } else {
+        nearest = Math.min(nearest, sequence.deadline);
+      }
+    }
+    return nearest;
+  }
+
+  /**
+   * Plans the next step.
+   *
+   * @param plan receives what the step is for
+   * @param message receives the step, complete but for being submitted
+   * @return false if there is nothing to compute; the message must then not be submitted
+   */
+  public boolean plan(StepPlan plan, StepMessage message, long now) {
+    plan.begin(lastStepId + 1);
+    message.begin();
+    for (int i = 0; i < running.size(); i++) {
+      Sequence sequence = running.get(i);
+      if (sequence.numUnplanned() <= 1) {
+        schedule(sequence, plan, message);
+      }
+    }
+    for (int i = 0; i < running.size(); i++) {
+      Sequence sequence = running.get(i);
+      if (sequence.numUnplanned() > 1) {
+        schedule(sequence, plan, message);
+      }
+    }
+    while (!waiting.isEmpty() && hasRoom(message) && admit(waiting.peek(), message)) {
+      Sequence sequence = waiting.poll();
+      sequence.started = now;
+      sequence.sink.admitted();
+      schedule(sequence, plan, message);
+    }
+    publish();
+    if (message.numTokens() == 0) {
+      return false;
+    }
+    plan.numTokens = message.numTokens();
+    message.end(++lastStepId);
+    return true;
+  }
+
+  private boolean hasRoom(StepMessage message) {
+    return message.numTokens() < limits.maxStepTokens()
+        && message.remaining(SLUICE_SECTION_STATE_OP) > 0
+        && message.remaining(SLUICE_SECTION_BLOCK_UPDATE) >= pools.length;
+  }
+
+  /** Gives a waiting sequence a slot and its worst case of blocks, or leaves it waiting. */
+  private boolean admit(Sequence sequence, StepMessage message) {
+    if (numFreeSlots == 0) {
+      return false;
+    }
+    int frequencies = 0;
+    for (RopeFrequencies rope : sequence.ropes) {
+      frequencies += rope.invFreq().length;
+    }
+    if (message.remaining(SLUICE_SECTION_ROPE_UPDATE) < sequence.ropes.size()
+        || message.remaining(SLUICE_SECTION_ROPE_INV_FREQ) < frequencies) {
+      return false;
+    }
+    int worstCase = blocksFor(sequence.worstCasePositions());
+    for (int g = 0; g < pools.length; g++) {
+      if (!pools[g].reserve(worstCase)) {
+        while (--g >= 0) {
+          pools[g].unreserve(worstCase);
+        }
+        return false;
+      }
+    }
+    sequence.worstCaseBlocks = worstCase;
+    sequence.blocks = new int[pools.length][worstCase];
+    sequence.seqSlot = freeSlots[--numFreeSlots];
+    sequence.state = Sequence.State.RUNNING;
+    running.add(sequence);
+    message.addStateOp(SLUICE_STATE_OP_RESET_SEQ, 0, 0, sequence.seqSlot);
+    for (RopeFrequencies rope : sequence.ropes) {
+      message.addRopeUpdate(
+          rope.rope(),
+          rope.firstVariant() + sequence.seqSlot,
+          rope.invFreq(),
+          rope.attentionScale());
+    }
+    return true;
+  }
+
+  private int blocksFor(int positions) {
+    return (positions + limits.blockSize() - 1) / limits.blockSize();
+  }
+
+  /** Adds as many of a running sequence's next tokens as there is room for. */
+  private void schedule(Sequence sequence, StepPlan plan, StepMessage message) {
+    if (sequence.numOutputsPlanned == sequence.maxNewTokens) {
+      return;
+    }
+    boolean inFlight = sequence.numUnplanned() == 0;
+    if (inFlight && sequence.pendingStep != lastStepId) {
+      // Its token is in flight in a step further back, which a row reference does not reach.
+      return;
+    }
+    int tokens = inFlight ? 1 : sequence.numUnplanned();
+    tokens = Math.min(tokens, limits.maxStepTokens() - message.numTokens());
+    tokens = Math.min(tokens, positionsWithin(message.remaining(SLUICE_SECTION_BLOCK_UPDATE),
+        sequence));
+    if (sequence.sampling.countsPrompt()) {
+      tokens = Math.min(tokens, message.remaining(SLUICE_SECTION_COUNT_UPDATE));
+    }
+    if (tokens <= 0
+        || sequence.sampling.biasTokens().length > message.remaining(SLUICE_SECTION_LOGIT_BIAS)) {
+      return;
+    }
+    int begin = sequence.numPlanned;
+    int end = begin + tokens;
+    message.addSequence(sequence.seqSlot, end);
+    for (RopeFrequencies rope : sequence.ropes) {
+      message.setRopeVariant(rope.rope(), rope.firstVariant() + sequence.seqSlot);
+    }
+    for (int position = begin; position < end; position++) {
+      addToken(sequence, position, message);
+    }
+    plan.numPromptTokens += Math.max(0, Math.min(end, sequence.promptLength) - begin);
+    sequence.numPlanned = end;
+    if (end >= sequence.numKnown) {
+      int row =
+          message.addSampleRow(end, sequence.seed, sequence.sampling, sequence.topN);
+      plan.rows[plan.numRows++] = sequence;
+      sequence.numOutputsPlanned++;
+      sequence.pendingRow = row;
+      sequence.pendingStep = plan.stepId;
+    }
+  }
+
+  private void addToken(Sequence sequence, int position, StepMessage message) {
+    int blockSize = limits.blockSize();
+    int index = position / blockSize;
+    int offset = position % blockSize;
+    if (index == sequence.numBlocks) {
+      for (int g = 0; g < pools.length; g++) {
+        int block = pools[g].allocate();
+        sequence.blocks[g][index] = block;
+        message.addBlockUpdate(sequence.seqSlot, g, index, block);
+      }
+      sequence.numBlocks++;
+    }
+    boolean known = position < sequence.numKnown;
+    message.addToken(known ? sequence.token(position) : -1 - sequence.pendingRow, position);
+    for (int g = 0; g < pools.length; g++) {
+      message.setKvSlot(g, sequence.blocks[g][index] * blockSize + offset);
+    }
+    if (position < sequence.promptLength && sequence.sampling.countsPrompt()) {
+      message.addCountUpdate(sequence.seqSlot, sequence.token(position), 1, 0);
+    }
+  }
+
+  /** Positions a sequence can grow by with so many block updates. */
+  private int positionsWithin(int blockUpdates, Sequence sequence) {
+    long blocks = sequence.numBlocks + (long) blockUpdates / pools.length;
+    return (int) Math.min(Integer.MAX_VALUE, blocks * limits.blockSize() - sequence.numPlanned);
+  }
+
+  /**
+   * Takes the results of a step, in the order of planning.
+   *
+   * @param plan what the step was for
+   * @param output what it gave
+   */
+  public void apply(StepPlan plan, StepOutput output, long now) {
+    counters.steps.incrementAndGet();
+    counters.stepMicros.addAndGet(output.deviceMicros());
+    counters.promptTokens.addAndGet(plan.numPromptTokens);
+    for (int row = 0; row < plan.numRows; row++) {
+      Sequence sequence = plan.rows[row];
+      if (sequence.state == Sequence.State.RUNNING) {
+        take(sequence, plan, output, row, now);
+      }
+    }
+    publish();
+  }
+
+  private void take(Sequence sequence, StepPlan plan, StepOutput output, int row, long now) {
+    int finite = output.finite(row);
+    if (finite != StepOutput.USABLE) {
+      String detail =
+          finite == StepOutput.NO_TOKEN_ALLOWED
+              ? "the logit bias allows no token (expected: at least one without -Infinity)"
+              : "logits that are not finite at position " + sequence.numKnown
+                  + " (expected: finite; the weights may be damaged, or the dtype too narrow)";
+      finish(sequence, FinishReason.ERROR, detail, now);
+      return;
+    }
+    int token = output.token(row, 0);
+    sequence.append(token);
+    if (sequence.pendingStep == plan.stepId) {
+      sequence.clearPending();
+    }
+    sequence.lastToken = now;
+    if (sequence.firstToken == SequenceTimes.NEVER) {
+      sequence.firstToken = now;
+    }
+    counters.newTokens.incrementAndGet();
+    boolean stopsHere = sequence.stopsAt(token);
+    boolean stopped;
+    try {
+      stopped = sequence.sink.token(token, stopsHere, output, row);
+    } catch (RuntimeException e) {
+      // A defect in one sequence's text must not end the others.
+      finish(sequence, FinishReason.ERROR, "the text of token " + token + " failed: " + e, now);
+      return;
+    }
+    if (stopped || stopsHere) {
+      finish(sequence, FinishReason.STOP, "", now);
+    } else if (sequence.numOutputs() == sequence.maxNewTokens) {
+      finish(sequence, FinishReason.LENGTH, "", now);
+    }
+  }
+
+  private void release(Sequence sequence) {
+    for (int g = 0; g < pools.length; g++) {
+      for (int i = sequence.numBlocks - 1; i >= 0; i--) {
+        pools[g].release(sequence.blocks[g][i]);
+      }
+      pools[g].unreserve(sequence.worstCaseBlocks);
+    }
+    sequence.numBlocks = 0;
+    freeSlots[numFreeSlots++] = sequence.seqSlot;
+  }
+
+  private void publish() {
+    counters.waiting.set(waiting.size());
+    counters.running.set(running.size());
+    long used = 0;
+    for (BlockPool pool : pools) {
+      used += pool.used();
+    }
+    counters.usedBlocks.set(used);
+  }
+}

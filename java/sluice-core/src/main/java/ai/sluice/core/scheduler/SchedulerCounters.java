@@ -1,0 +1,47 @@
+package ai.sluice.core.scheduler;
+
+import ai.sluice.api.FinishReason;
+import java.util.EnumMap;
+import java.util.Map;
+import java.util.concurrent.atomic.AtomicLong;
+
+/** Counters that the scheduler's thread writes and any thread reads. */
+public final class SchedulerCounters {
+  private final Map<FinishReason, AtomicLong> finished = new EnumMap<>(FinishReason.class);
+
+  /** Sequences in the queue. */
+  public final AtomicLong waiting = new AtomicLong();
+
+  /** Sequences being computed. */
+  public final AtomicLong running = new AtomicLong();
+
+  /** Blocks in use, summed over groups. */
+  public final AtomicLong usedBlocks = new AtomicLong();
+
+  /** Steps applied. */
+  public final AtomicLong steps = new AtomicLong();
+
+  /** Prompt tokens computed. */
+  public final AtomicLong promptTokens = new AtomicLong();
+
+  /** Tokens generated. */
+  public final AtomicLong newTokens = new AtomicLong();
+
+  /** Time the steps took, in microseconds. */
+  public final AtomicLong stepMicros = new AtomicLong();
+
+  /** Time spent planning and applying, in nanoseconds. */
+  public final AtomicLong planNanos = new AtomicLong();
+
+  /** Creates counters at zero. */
+  public SchedulerCounters() {
+    for (FinishReason reason : FinishReason.values()) {
+      finished.put(reason, new AtomicLong());
+    }
+  }
+
+  /** Sequences ended for a reason. */
+  public AtomicLong finished(FinishReason reason) {
+    return finished.get(reason);
+  }
+}

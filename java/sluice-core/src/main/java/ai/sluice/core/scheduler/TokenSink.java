@@ -1,0 +1,34 @@
+package ai.sluice.core.scheduler;
+
+import ai.sluice.api.FinishReason;
+import ai.sluice.api.SluiceException;
+
+/** Takes what a sequence generates. Called on the scheduler thread, so it must not block. */
+public interface TokenSink {
+  /** The sequence leaves the queue and joins the running ones. Not called if it never does. */
+  void admitted();
+
+  /**
+   * Takes the next token.
+   *
+   * @param token its id
+   * @param stopsHere whether the token itself ends the sequence and has no text
+   * @param output the step's output, for log-probabilities; valid during the call only
+   * @param row the output row
+   * @return whether the text so far ends the sequence
+   */
+  boolean token(int token, boolean stopsHere, StepOutput output, int row);
+
+  /**
+   * The sequence is over and holds nothing any more. Either this or {@link #failed} is called,
+   * exactly once, last.
+   *
+   * @param reason why
+   * @param detail more in words, or empty
+   * @param times when things happened
+   */
+  void finished(FinishReason reason, String detail, SequenceTimes times);
+
+  /** The engine failed under the sequence. */
+  void failed(SluiceException cause);
+}

@@ -1,0 +1,139 @@
+package ai.sluice.core.scheduler;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import ai.sluice.api.EngineFailedException;
+import ai.sluice.api.FinishReason;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.function.BooleanSupplier;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/** The thread around the scheduler, with many callers at once. */
+@Timeout(60)
+class EngineLoopTest {
+  private final SchedulerLimits limits = new SchedulerLimits(4, 16, 8, new int[] {40});
+  private final FakeEngine engine = new FakeEngine(2, 1, 0, limits, 64, 2, 32, 32, 8);
+  private final SchedulerCounters counters = new SchedulerCounters();
+  private final Scheduler scheduler = new Scheduler(limits, counters, 0);
+  private final EngineLoop loop =
+      new EngineLoop(
+          "test", scheduler, counters, engine,
+          new StepMessage[] {engine.message(0), engine.message(1)},
+          new StepOutput[] {engine.outputOf(0), engine.outputOf(1)}, 4, System::nanoTime);
+
+  @AfterEach
+  void stop() {
+    loop.stop();
+    loop.join();
+  }
+
+  private static Sequence sequence(int maxNew, RecordingSink sink) {
+    return new Sequence(new int[] {1, 2, 3}, maxNew, SamplingParams.GREEDY, 1,
+        Sequence.NO_LOGPROBS, new int[0], List.of(), System.nanoTime(), Sequence.NO_DEADLINE,
+        sink);
+  }
+
+  private static void until(BooleanSupplier condition) {
+    while (!condition.getAsBoolean()) {
+      Thread.onSpinWait();
+    }
+  }
+
+  @Test
+  void manyCallersAllGetTheirTokens() throws Exception {
+    loop.start();
+    List<Thread> threads = new ArrayList<>();
+    List<RecordingSink> sinks = new ArrayList<>();
+    List<RecordingSink> cancelled = new ArrayList<>();
+    for (int t = 0; t < 4; t++) {
+      int number = t;
+      Thread thread = new Thread(() -> {
+        Random random = new Random(number);
+        for (int i = 0; i < 100; i++) {
+          RecordingSink sink = new RecordingSink();
+          Sequence sequence = sequence(1 + random.nextInt(20), sink);
+          loop.add(sequence);
+          if (random.nextInt(4) == 0) {
+            loop.cancel(sequence, "asked");
+            synchronized (cancelled) {
+              cancelled.add(sink);
+            }
+          } else {
+            synchronized (sinks) {
+              sinks.add(sink);
+            }
+          }
+        }
+      });
+      threads.add(thread);
+      thread.start();
+    }
+    for (Thread thread : threads) {
+      thread.join();
+    }
+    until(() -> sinks.stream().allMatch(s -> s.reason != null));
+    until(() -> cancelled.stream().allMatch(s -> s.reason != null));
+    sinks.forEach(s -> assertEquals(FinishReason.LENGTH, s.reason));
+    assertEquals(0, counters.usedBlocks.get());
+  }
+
+  @Test
+  void stoppingCancelsWhatIsOpenAndWhatComesLater() {
+    engine.stepNanos = 1_000_000;
+    loop.start();
+    RecordingSink open = new RecordingSink();
+    loop.add(sequence(60, open));
+    until(() -> counters.newTokens.get() > 2);
+    loop.stop();
+    loop.join();
+    assertEquals(FinishReason.CANCELLED, open.reason);
+    assertEquals("the engine was closed", open.detail);
+    RecordingSink later = new RecordingSink();
+    loop.add(sequence(5, later));
+    assertEquals(FinishReason.CANCELLED, later.reason);
+  }
+
+  @Test
+  void stoppingBeforeStartingIsHarmless() {
+    RecordingSink sink = new RecordingSink();
+    loop.add(sequence(5, sink));
+    loop.stop();
+    loop.join();
+    assertEquals(FinishReason.CANCELLED, sink.reason);
+  }
+
+  @Test
+  void aFailedStepFailsEverySequenceAndEveryLaterOne() {
+    engine.failAtStep = 5;
+    loop.start();
+    RecordingSink first = new RecordingSink();
+    RecordingSink second = new RecordingSink();
+    loop.add(sequence(50, first));
+    loop.add(sequence(50, second));
+    until(() -> first.failure != null && second.failure != null);
+    assertInstanceOf(EngineFailedException.class, first.failure);
+    assertTrue(loop.failure() instanceof EngineFailedException);
+    RecordingSink later = new RecordingSink();
+    loop.add(sequence(5, later));
+    until(() -> later.failure != null);
+    assertEquals(0, counters.usedBlocks.get());
+  }
+
+  @Test
+  void aWaitingSequenceTimesOutThoughNothingRuns() {
+    loop.start();
+    RecordingSink sink = new RecordingSink();
+    long now = System.nanoTime();
+    engine.stepNanos = 20_000_000;
+    loop.add(new Sequence(new int[] {1}, 60, SamplingParams.GREEDY, 1, Sequence.NO_LOGPROBS,
+        new int[0], List.of(), now, now + 50_000_000, sink));
+    until(() -> sink.reason != null);
+    assertEquals(FinishReason.TIMEOUT, sink.reason);
+  }
+}

@@ -1,0 +1,229 @@
+package ai.sluice.core.scheduler;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import ai.sluice.api.FinishReason;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Random arrivals, cancels and timeouts against a model that notices every wrong block. */
+class SchedulerSimulationTest {
+  private static final int SEEDS = 120;
+  private static final int STEPS = 600;
+
+  private record Case(
+      Sequence sequence, RecordingSink sink, int[] prompt, SamplingParams sampling, long seed,
+      int maxNew, double frequency) {}
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2})
+  void everySequenceGetsTheTokensItWouldGetAlone(int depth) {
+    int finished = 0;
+    int cancelled = 0;
+    int timedOut = 0;
+    for (int seed = 0; seed < SEEDS; seed++) {
+      Simulation simulation = new Simulation(seed, depth);
+      simulation.run(STEPS);
+      finished += simulation.count(FinishReason.STOP) + simulation.count(FinishReason.LENGTH);
+      cancelled += simulation.count(FinishReason.CANCELLED);
+      timedOut += simulation.count(FinishReason.TIMEOUT);
+    }
+    // The simulation must have met what it is about.
+    assertTrue(finished > SEEDS * 20, "finished: " + finished);
+    assertTrue(cancelled > SEEDS, "cancelled: " + cancelled);
+    assertTrue(timedOut > SEEDS / 4, "timed out: " + timedOut);
+  }
+
+  @Test
+  void aSeedReproducesARun() {
+    Simulation first = new Simulation(7, 2);
+    Simulation second = new Simulation(7, 2);
+    first.run(200);
+    second.run(200);
+    assertEquals(first.cases.size(), second.cases.size());
+    for (int i = 0; i < first.cases.size(); i++) {
+      assertEquals(first.cases.get(i).sink().tokens, second.cases.get(i).sink().tokens);
+      assertEquals(first.cases.get(i).sink().times, second.cases.get(i).sink().times);
+    }
+  }
+
+  private static final class Simulation {
+    final List<Case> cases = new ArrayList<>();
+    private final Random random;
+    private final int depth;
+    private final SchedulerLimits limits;
+    private final int maxContext = 60;
+    private final FakeEngine engine;
+    private final Scheduler scheduler;
+    private final StepMessage[] messages;
+    private final StepOutput[] outputs;
+    private final StepPlan[] plans;
+    private long now = 1000;
+    private int inFlight;
+    private int nextSlot;
+
+    Simulation(long seed, int depth) {
+      random = new Random(seed);
+      this.depth = depth;
+      int groups = 1 + random.nextInt(2);
+      int ropes = random.nextInt(2);
+      int maxSequences = 1 + random.nextInt(6);
+      int blocks = 8 + random.nextInt(30);
+      int[] numBlocks = groups == 1 ? new int[] {blocks} : new int[] {blocks, blocks + 3};
+      limits = new SchedulerLimits(
+          maxSequences, maxSequences + random.nextInt(30), 8, numBlocks);
+      engine = new FakeEngine(depth, groups, ropes, limits, maxContext, 3,
+          groups + random.nextInt(10), 1 + random.nextInt(20), 4 + random.nextInt(4));
+      scheduler = new Scheduler(limits, new SchedulerCounters(), 0);
+      messages = new StepMessage[depth];
+      outputs = new StepOutput[depth];
+      plans = new StepPlan[depth];
+      for (int i = 0; i < depth; i++) {
+        messages[i] = engine.message(i);
+        outputs[i] = engine.outputOf(i);
+        plans[i] = new StepPlan(maxSequences);
+      }
+    }
+
+    int count(FinishReason reason) {
+      return (int) cases.stream().filter(c -> c.sink().reason == reason).count();
+    }
+
+    void run(int steps) {
+      for (int step = 0; step < steps; step++) {
+        if (random.nextInt(3) == 0) {
+          arrive();
+        }
+        if (random.nextInt(25) == 0 && !cases.isEmpty()) {
+          Case victim = cases.get(random.nextInt(cases.size()));
+          scheduler.finish(victim.sequence(), FinishReason.CANCELLED, "asked", now);
+        }
+        turn();
+      }
+      for (int i = 0; !scheduler.isIdle() || inFlight > 0; i++) {
+        assertTrue(i < 20_000, "work exists, but nothing moves");
+        turn();
+      }
+      for (int g = 0; g < limits.numBlocks().length; g++) {
+        assertEquals(0, scheduler.pool(g).used());
+        assertEquals(0, scheduler.pool(g).reserved());
+      }
+      cases.forEach(this::checkCase);
+    }
+
+    private void arrive() {
+      int promptLength = 1 + random.nextInt(30);
+      int maxNew = 1 + random.nextInt(maxContext - promptLength);
+      int[] prompt = random.ints(promptLength, 1, FakeEngine.VOCAB).toArray();
+      int[] biasTokens = random.nextInt(4) == 0 ? new int[] {3, 5} : new int[0];
+      float[] biases = biasTokens.length == 0 ? new float[0] : new float[] {2, -1};
+      SamplingParams sampling = new SamplingParams(
+          random.nextInt(2), 0, 1, 0, random.nextInt(3) == 0 ? 1.5f : 1,
+          random.nextInt(3) == 0 ? 0.5f : 0, 0, biasTokens, biases);
+      long seed = random.nextLong();
+      double frequency = engine.ropes > 0 && random.nextInt(2) == 0 ? random.nextDouble() : 0;
+      List<RopeFrequencies> ropes = frequency == 0
+          ? List.of()
+          : List.of(new RopeFrequencies(0, 1, new double[] {frequency}, 1));
+      RecordingSink sink = new RecordingSink();
+      if (random.nextInt(5) == 0) {
+        sink.stopAfter = 1 + random.nextInt(10);
+      }
+      long deadline = random.nextInt(12) == 0
+          ? now + random.nextInt(60) : Sequence.NO_DEADLINE;
+      Sequence sequence = new Sequence(prompt.clone(), maxNew, sampling, seed, random.nextInt(4) - 1,
+          new int[] {FakeEngine.EOS}, ropes, now, deadline, sink);
+      cases.add(new Case(sequence, sink, prompt, sampling, seed, maxNew, frequency));
+      scheduler.add(sequence);
+    }
+
+    private void turn() {
+      now++;
+      scheduler.expire(now);
+      while (inFlight < depth && scheduler.plan(plans[nextSlot], messages[nextSlot], now)) {
+        assertTrue(plans[nextSlot].numTokens() <= limits.maxStepTokens());
+        engine.submit(nextSlot);
+        nextSlot = (nextSlot + 1) % depth;
+        inFlight++;
+        checkBooks();
+      }
+      if (inFlight > 0) {
+        int oldest = Math.floorMod(nextSlot - inFlight, depth);
+        assertTrue(engine.await(oldest, 0));
+        inFlight--;
+        scheduler.apply(plans[oldest], outputs[oldest], now);
+      }
+      checkBooks();
+    }
+
+    /** Every block is free or held by exactly one running sequence. */
+    private void checkBooks() {
+      for (int g = 0; g < limits.numBlocks().length; g++) {
+        BlockPool pool = scheduler.pool(g);
+        boolean[] held = new boolean[pool.total()];
+        int used = 0;
+        int reserved = 0;
+        for (Case c : cases) {
+          Sequence s = c.sequence();
+          if (s.state == Sequence.State.RUNNING) {
+            reserved += s.worstCaseBlocks;
+            for (int i = 0; i < s.numBlocks; i++) {
+              assertTrue(!held[s.blocks[g][i]], "block held twice");
+              held[s.blocks[g][i]] = true;
+              used++;
+            }
+          }
+        }
+        assertEquals(used, pool.used());
+        assertEquals(pool.total(), pool.free() + pool.used());
+        assertEquals(reserved, pool.reserved());
+        assertTrue(reserved <= pool.total());
+      }
+    }
+
+    private void checkCase(Case c) {
+      FinishReason reason = c.sink().reason;
+      assertNotNull(reason, "a sequence was lost");
+      assertTrue(c.sink().admissions <= 1);
+      List<Integer> alone = alone(c);
+      List<Integer> got = c.sink().tokens;
+      assertTrue(got.size() <= alone.size(), "more tokens than alone");
+      assertEquals(alone.subList(0, got.size()), got, "tokens of " + reason);
+      if (reason == FinishReason.LENGTH) {
+        assertEquals(c.maxNew(), got.size());
+      } else if (reason == FinishReason.STOP) {
+        assertTrue(got.get(got.size() - 1) == FakeEngine.EOS
+            || got.size() == c.sink().stopAfter);
+      }
+    }
+
+    private List<Integer> alone(Case c) {
+      SamplingParams s = c.sampling();
+      int bias = 0;
+      for (int i = 0; i < s.biasTokens().length; i++) {
+        bias += s.biasTokens()[i] * 31 + (int) s.biases()[i];
+      }
+      List<Integer> result = new ArrayList<>();
+      int[] tokens = java.util.Arrays.copyOf(c.prompt(), c.prompt().length + c.maxNew());
+      int length = c.prompt().length;
+      while (result.size() < c.maxNew() && result.size() < c.sink().stopAfter) {
+        int token = FakeEngine.next(tokens, length, c.seed(), s.temperature(),
+            s.repetitionPenalty() != 1 ? c.prompt().length : 0,
+            s.repetitionPenalty() != 1 || s.presencePenalty() != 0 ? result.size() : 0,
+            c.frequency(), bias);
+        result.add(token);
+        tokens[length++] = token;
+        if (token == FakeEngine.EOS) {
+          break;
+        }
+      }
+      return result;
+    }
+  }
+}
