@@ -16,14 +16,15 @@
 
 namespace sluice {
 
-/// The four numbers of Philox4x32-10 for a key and a counter.
+/// The four numbers of Philox4x32-10; key and counter words are {low, high} halves.
+/// Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011.
 struct PhiloxBlock {
   uint32_t x[4];
 };
 PhiloxBlock philox4x32_10(uint64_t key, uint64_t counter_low, uint64_t counter_high);
 
-/// Uniform in [0, 1) for (seed, draw_position, draw): the first two words of
-/// philox4x32_10(seed, draw_position, draw) as a 53-bit fraction.
+/// Uniform in [0, 1) for (seed, draw_position, draw): the upper 24 bits of the first word of
+/// philox4x32_10(seed, draw_position, draw).
 double philox_uniform(uint64_t seed, int64_t draw_position, uint64_t draw);
 
 struct SamplingParams {
@@ -53,12 +54,12 @@ struct SamplingParams {
   int32_t* finite = nullptr;           ///< [R]
 };
 
-/// Bytes of workspace for up to max_rows rows.
+/// Bytes of workspace for any number of rows.
 int64_t sampling_workspace_bytes(const Exec& exec, int32_t vocab_size);
 
-/// A row with a logit that is NaN or infinite gets finite = 0, accepted_count 0, token -1,
+/// A row with a logit that is NaN or infinite gets finite = 0, accepted_count 0, token 0,
 /// log-probabilities NaN and ranks 0; other rows are unharmed. When bias and mask forbid every
-/// token, accepted_count is 0 and the token -1 with finite = 1.
+/// token, finite is 2, accepted_count 0 and the token 0.
 /// Throws INVALID_ARGUMENT for values outside the ranges of sluice_output_row, UNSUPPORTED for
 /// draft_len > 0 (verification of drafts is not built yet).
 void sampling(const Exec& exec, const SamplingParams& params, void* workspace,

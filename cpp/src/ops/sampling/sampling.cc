@@ -1,0 +1,311 @@
+#include "ops/sampling/sampling.h"
+
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "base/error.h"
+#include "ops/sampling/candidates.h"
+#include "ops/sampling/sampling_kernel.h"
+#include "ops/simd/check.h"
+#include "ops/simd/parallel.h"
+
+namespace sluice {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+int64_t scratch_bytes(int64_t vocab_size) {
+  const int64_t bytes = vocab_size * static_cast<int64_t>(sizeof(Candidate) + sizeof(float));
+  return (bytes + 63) / 64 * 64;
+}
+
+struct Kernels {
+  float (*row_max)(const float*, int64_t, bool*);
+  int64_t (*first_equal)(const float*, int64_t, float);
+  double (*sum_exp)(const float*, int64_t, float, float);
+  int64_t (*count_above)(const float*, int64_t, float);
+};
+
+/// What a thread needs for the row it works on.
+struct Scratch {
+  Candidate* candidates;  // [vocab_size]
+  float* raw;             // [vocab_size]
+};
+
+/// The row before anything changed it: where log-probabilities and ranks come from.
+struct RawRow {
+  const float* x;
+  int64_t n;
+  float max;
+  double log_sum;  // of exponentials; only when asked for
+
+  float logprob(int64_t token) const {
+    return static_cast<float>(static_cast<double>(x[token]) - log_sum);
+  }
+  int32_t rank(const Kernels& k, int64_t token) const {
+    int64_t rank = k.count_above(x, n, x[token]);
+    for (int64_t i = k.first_equal(x, token, x[token]); i < token;
+         i += 1 + k.first_equal(x + i + 1, token - i - 1, x[token])) {
+      ++rank;
+    }
+    return static_cast<int32_t>(rank);
+  }
+};
+
+bool has_penalties(const sluice_output_row& row) {
+  return row.repetition_penalty != 1.0f || row.presence_penalty != 0.0f ||
+         row.frequency_penalty != 0.0f;
+}
+
+bool changes_logits(const sluice_output_row& row) {
+  return has_penalties(row) || row.logit_bias_count > 0 || row.mask_index >= 0;
+}
+
+/// Keeps a changed logit finite, so that only bias and mask can forbid a token.
+float bounded(float x) { return std::clamp(x, -FLT_MAX, FLT_MAX); }
+
+void apply_penalties(const SamplingParams& p, const sluice_output_row& row, int32_t seq_slot,
+                     float* x) {
+  const TokenCount* places = p.counts->places(seq_slot);
+  for (int64_t i = 0; i < p.counts->capacity(); ++i) {
+    const TokenCount& count = places[i];
+    if (count.token < 0 || (count.prompt <= 0 && count.output <= 0)) continue;
+    float v = x[count.token];
+    v = v > 0 ? v / row.repetition_penalty : v * row.repetition_penalty;
+    if (count.output > 0) {
+      v -= row.frequency_penalty * static_cast<float>(count.output) + row.presence_penalty;
+    }
+    x[count.token] = bounded(v);
+  }
+}
+
+void change_logits(const SamplingParams& p, const sluice_output_row& row, int32_t seq_slot,
+                   float* x) {
+  if (has_penalties(row)) apply_penalties(p, row, seq_slot, x);
+  for (int32_t i = 0; i < row.logit_bias_count; ++i) {
+    const sluice_logit_bias& bias = p.logit_bias[row.logit_bias_begin + i];
+    const float sum = x[bias.token] + bias.bias;
+    x[bias.token] = sum == -kInfinity && bias.bias == -kInfinity ? sum : bounded(sum);
+  }
+  if (row.mask_index >= 0) {
+    const int64_t words = (p.vocab_size + 31) / 32;
+    const uint32_t* mask = p.masks + row.mask_index * words;
+    for (int32_t v = 0; v < p.vocab_size; ++v) {
+      if (((mask[v / 32] >> (v % 32)) & 1u) == 0) x[v] = -kInfinity;
+    }
+  }
+}
+
+/// The chosen token, or -1 when none is allowed.
+int32_t choose(const Kernels& k, const sluice_output_row& row, const float* x, int32_t vocab_size,
+               Candidate* candidates) {
+  bool finite = false;
+  const float max = k.row_max(x, vocab_size, &finite);
+  if (max == -kInfinity) return -1;
+  if (row.temperature == 0.0f) return static_cast<int32_t>(k.first_equal(x, vocab_size, max));
+  // A temperature so small that its inverse overflows is greedy.
+  const float scale = 1.0f / row.temperature;
+  if (!std::isfinite(scale)) return static_cast<int32_t>(k.first_equal(x, vocab_size, max));
+  CandidateFilter filter;
+  filter.top_k = row.top_k;
+  filter.top_p = row.top_p;
+  filter.min_p = row.min_p;
+  filter.u = philox_uniform(row.seed, row.draw_position, 0);
+  // Only the sum over every token needs a pass of its own.
+  filter.total = row.top_k > 0 ? 0.0 : k.sum_exp(x, vocab_size, max, scale);
+  return choose_candidate(x, vocab_size, max, scale, filter, candidates);
+}
+
+void write_top(const SamplingParams& p, const RawRow& raw, int32_t top_n, int64_t out_row,
+               Candidate* scratch) {
+  const int64_t begin = out_row * (1 + p.max_draft_len) * p.max_top_n;
+  const int32_t n = static_cast<int32_t>(std::min<int64_t>(top_n, raw.n));
+  largest_candidates(raw.x, raw.n, n, scratch);
+  for (int32_t i = 0; i < n; ++i) {
+    p.top_token[begin + i] = scratch[i].token;
+    p.top_logprob[begin + i] = raw.logprob(scratch[i].token);
+  }
+  for (int32_t i = n; i < top_n; ++i) {
+    p.top_token[begin + i] = -1;
+    p.top_logprob[begin + i] = -kInfinity;
+  }
+}
+
+void write_unusable(const SamplingParams& p, const sluice_output_row& row, int64_t out_row,
+                    int32_t finite) {
+  const int64_t first = out_row * (1 + p.max_draft_len);
+  p.finite[out_row] = finite;
+  p.accepted_count[out_row] = 0;
+  p.tokens[first] = 0;
+  p.logprob[first] = kNan;
+  p.rank[first] = 0;
+  if (finite == 2) return;  // targets and top_n come from the raw logits, which are sound
+  for (int32_t i = 0; i < row.target_count; ++i) {
+    p.target_logprob[row.target_begin + i] = kNan;
+    p.target_rank[row.target_begin + i] = 0;
+  }
+  for (int32_t i = 0; i < row.top_n; ++i) {
+    p.top_token[first * p.max_top_n + i] = -1;
+    p.top_logprob[first * p.max_top_n + i] = kNan;
+  }
+}
+
+void sample_row(const SamplingParams& p, const Kernels& k, int32_t r, const Scratch& scratch) {
+  const sluice_output_row& row = *p.rows[r];
+  const int64_t out_row = p.row_index == nullptr ? r : p.row_index[r];
+  const int64_t first = out_row * (1 + p.max_draft_len);
+  float* x = p.logits + r * p.logits_stride;
+  const bool samples = row.kind == SLUICE_OUTPUT_SAMPLE;
+  const bool wants_logprob = samples && (row.flags & SLUICE_OUTPUT_FLAG_LOGPROB) != 0;
+
+  bool finite = false;
+  RawRow raw{x, p.vocab_size, k.row_max(x, p.vocab_size, &finite), 0.0};
+  if (!finite) return write_unusable(p, row, out_row, 0);
+  p.finite[out_row] = 1;
+  if (wants_logprob || row.target_count > 0 || row.top_n > 0) {
+    raw.log_sum = static_cast<double>(raw.max) +
+                  std::log(k.sum_exp(x, p.vocab_size, raw.max, 1.0f));
+  }
+  for (int32_t i = 0; i < row.target_count; ++i) {
+    const int32_t target = p.targets[row.target_begin + i];
+    p.target_logprob[row.target_begin + i] = raw.logprob(target);
+    p.target_rank[row.target_begin + i] = raw.rank(k, target);
+  }
+  if (row.top_n > 0) write_top(p, raw, row.top_n, out_row, scratch.candidates);
+
+  p.accepted_count[out_row] = 0;
+  p.tokens[first] = 0;
+  p.logprob[first] = 0.0f;
+  p.rank[first] = 0;
+  if (!samples) return;
+  if (changes_logits(row)) {
+    if (wants_logprob) {
+      std::memcpy(scratch.raw, x, p.vocab_size * sizeof(float));
+      raw.x = scratch.raw;
+    }
+    change_logits(p, row, p.seq_slots == nullptr ? 0 : p.seq_slots[r], x);
+  }
+  const int32_t token = choose(k, row, x, p.vocab_size, scratch.candidates);
+  if (token < 0) return write_unusable(p, row, out_row, 2);
+  p.accepted_count[out_row] = 1;
+  p.tokens[first] = token;
+  if (wants_logprob) {
+    p.logprob[first] = raw.logprob(token);
+    p.rank[first] = raw.rank(k, token);
+  }
+}
+
+void check_row(const SamplingParams& p, int32_t r) {
+  const sluice_output_row& row = *p.rows[r];
+  SLUICE_CHECK(row.kind == SLUICE_OUTPUT_SAMPLE || row.kind == SLUICE_OUTPUT_LOGPROB,
+               SLUICE_STATUS_UNSUPPORTED, "output row kind: ", row.kind,
+               " (expected: SAMPLE or LOGPROB)");
+  SLUICE_CHECK(row.draft_len == 0, SLUICE_STATUS_UNSUPPORTED, "draft_len: ", row.draft_len,
+               " (expected: 0; verification of drafts is not built)");
+  check_at_least("top_n", row.top_n, 0);
+  SLUICE_CHECK_ARG(row.top_n <= p.max_top_n, "top_n: ", row.top_n, " (expected: at most ",
+                   p.max_top_n, ", the option max_top_n)");
+  SLUICE_CHECK_ARG(row.top_n == 0 || (p.top_token != nullptr && p.top_logprob != nullptr),
+                   "top_n: ", row.top_n, " without an output section");
+  for (int32_t i = 0; i < row.target_count; ++i) {
+    const int32_t target = p.targets[row.target_begin + i];
+    SLUICE_CHECK_ARG(target >= 0 && target < p.vocab_size, "target token: ", target,
+                     " (expected: 0 to ", p.vocab_size - 1, ")");
+  }
+  if (row.kind != SLUICE_OUTPUT_SAMPLE) return;
+  SLUICE_CHECK_ARG(row.temperature >= 0 && std::isfinite(row.temperature), "temperature: ",
+                   static_cast<double>(row.temperature), " (expected: finite, at least 0)");
+  SLUICE_CHECK_ARG(row.top_p > 0 && row.top_p <= 1, "top_p: ", static_cast<double>(row.top_p),
+                   " (expected: above 0, at most 1)");
+  SLUICE_CHECK_ARG(row.min_p >= 0 && row.min_p < 1, "min_p: ", static_cast<double>(row.min_p),
+                   " (expected: at least 0, below 1)");
+  check_at_least("top_k", row.top_k, 0);
+  SLUICE_CHECK_ARG(row.repetition_penalty > 0 && std::isfinite(row.repetition_penalty),
+                   "repetition_penalty: ", static_cast<double>(row.repetition_penalty),
+                   " (expected: finite, above 0)");
+  SLUICE_CHECK_ARG(std::isfinite(row.presence_penalty) && std::isfinite(row.frequency_penalty),
+                   "presence_penalty, frequency_penalty: not finite (expected: finite)");
+  SLUICE_CHECK_ARG(p.counts != nullptr || !has_penalties(row),
+                   "penalties: set, but the engine keeps no counts (remedy: the option penalties)");
+  for (int32_t i = 0; i < row.logit_bias_count; ++i) {
+    const sluice_logit_bias& bias = p.logit_bias[row.logit_bias_begin + i];
+    SLUICE_CHECK_ARG(bias.token >= 0 && bias.token < p.vocab_size, "logit bias token: ",
+                     bias.token, " (expected: 0 to ", p.vocab_size - 1, ")");
+    SLUICE_CHECK_ARG(!std::isnan(bias.bias) && bias.bias != kInfinity, "logit bias: ",
+                     static_cast<double>(bias.bias), " (expected: finite, or -inf)");
+  }
+}
+
+}  // namespace
+
+PhiloxBlock philox4x32_10(uint64_t key, uint64_t counter_low, uint64_t counter_high) {
+  uint32_t k0 = static_cast<uint32_t>(key);
+  uint32_t k1 = static_cast<uint32_t>(key >> 32);
+  uint32_t c[4] = {static_cast<uint32_t>(counter_low), static_cast<uint32_t>(counter_low >> 32),
+                   static_cast<uint32_t>(counter_high), static_cast<uint32_t>(counter_high >> 32)};
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t a = uint64_t{0xD2511F53} * c[0];
+    const uint64_t b = uint64_t{0xCD9E8D57} * c[2];
+    const uint32_t next[4] = {static_cast<uint32_t>(b >> 32) ^ c[1] ^ k0, static_cast<uint32_t>(b),
+                              static_cast<uint32_t>(a >> 32) ^ c[3] ^ k1, static_cast<uint32_t>(a)};
+    std::memcpy(c, next, sizeof(c));
+    k0 += 0x9E3779B9;
+    k1 += 0xBB67AE85;
+  }
+  return {{c[0], c[1], c[2], c[3]}};
+}
+
+double philox_uniform(uint64_t seed, int64_t draw_position, uint64_t draw) {
+  const PhiloxBlock block = philox4x32_10(seed, static_cast<uint64_t>(draw_position), draw);
+  return (block.x[0] >> 8) * 0x1p-24;
+}
+
+int64_t sampling_workspace_bytes(const Exec& exec, int32_t vocab_size) {
+  return exec.num_threads * scratch_bytes(vocab_size);
+}
+
+void sampling(const Exec& exec, const SamplingParams& p, void* workspace,
+              int64_t workspace_bytes) {
+  check_at_least("sampling num_rows", p.num_rows, 0);
+  if (p.num_rows == 0) return;
+  check_at_least("sampling vocab_size", p.vocab_size, 1);
+  check_stride("sampling logits_stride", p.logits_stride, p.vocab_size, p.num_rows);
+  check_memory("sampling logits", p.logits, p.num_rows);
+  SLUICE_CHECK_ARG(workspace_bytes >= sampling_workspace_bytes(exec, p.vocab_size),
+                   "sampling workspace_bytes: ", workspace_bytes, " (expected: at least ",
+                   sampling_workspace_bytes(exec, p.vocab_size), ")");
+  for (int32_t r = 0; r < p.num_rows; ++r) check_row(p, r);
+
+  const Kernels kernels{
+      SLUICE_SELECT_ISA(exec.isa, row_max), SLUICE_SELECT_ISA(exec.isa, first_equal),
+      SLUICE_SELECT_ISA(exec.isa, sum_exp), SLUICE_SELECT_ISA(exec.isa, count_above)};
+  const int64_t teams = std::min<int64_t>(exec.num_threads, p.num_rows);
+  parallel_ranges(exec, teams, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t team = begin; team < end; ++team) {
+      std::byte* base = static_cast<std::byte*>(workspace) + team * scratch_bytes(p.vocab_size);
+      const Scratch scratch{
+          reinterpret_cast<Candidate*>(base),
+          reinterpret_cast<float*>(base + p.vocab_size * sizeof(Candidate))};
+      for (int64_t r = p.num_rows * team / teams; r < p.num_rows * (team + 1) / teams; ++r) {
+        sample_row(p, kernels, static_cast<int32_t>(r), scratch);
+      }
+    }
+  });
+
+  // After the rows: two rows may belong to one sequence, and the counts of a sequence have one writer.
+  for (int32_t r = 0; r < p.num_rows; ++r) {
+    const sluice_output_row& row = *p.rows[r];
+    const int64_t out_row = p.row_index == nullptr ? r : p.row_index[r];
+    if (p.counts != nullptr && (row.flags & SLUICE_OUTPUT_FLAG_COUNT) != 0 &&
+        p.accepted_count[out_row] > 0) {
+      p.counts->add(p.seq_slots == nullptr ? 0 : p.seq_slots[r],
+                    p.tokens[out_row * (1 + p.max_draft_len)], 0, 1);
+    }
+  }
+}
+
+}  // namespace sluice
