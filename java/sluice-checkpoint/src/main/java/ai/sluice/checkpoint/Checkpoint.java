@@ -11,6 +11,7 @@ import ai.sluice.proto.WeightTransferList;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
@@ -31,11 +32,23 @@ public final class Checkpoint {
   private static final int FILES_IN_MESSAGE = 5;
 
   private final CheckpointParts parts;
+  private final List<Integer> eosTokenIds;
+  private final Optional<Integer> bosTokenId;
+  private final List<String> notes;
   private final CheckpointSummary summary;
   private final DType storedDType;
 
   private Checkpoint(CheckpointParts parts) {
     this.parts = parts;
+    int vocabSize = parts.plan().spec().getVocabSize();
+    List<String> allNotes = new ArrayList<>(parts.notes());
+    this.eosTokenIds = parts.eosTokenIds().stream().filter(id -> id < vocabSize).toList();
+    this.bosTokenId = parts.bosTokenIds().stream().filter(id -> id < vocabSize).findFirst();
+    if (eosTokenIds.size() < parts.eosTokenIds().size()) {
+      allNotes.add("eos_token_id: " + parts.eosTokenIds() + ": ids from vocab_size, " + vocabSize
+          + ", on are left out");
+    }
+    this.notes = List.copyOf(allNotes);
     this.summary = summarize(parts);
     this.storedDType =
         summary.bytesByDType().entrySet().stream()
@@ -63,12 +76,19 @@ public final class Checkpoint {
     if (!Files.isDirectory(path)) {
       return new Checkpoint(readFile(path));
     }
-    if (Files.exists(path.resolve(HuggingFaceFolder.CONFIG))) {
+    List<Path> ggufFiles = ggufFiles(path);
+    boolean hasConfig = Files.exists(path.resolve(HuggingFaceFolder.CONFIG));
+    // Folders of GGUF files often keep the original's config.json beside them.
+    if (hasConfig && (ggufFiles.isEmpty() || ShardIndex.isIn(path))) {
       return new Checkpoint(HuggingFaceFolder.read(path));
     }
-    List<Path> ggufFiles = ggufFiles(path);
     if (ggufFiles.size() == 1) {
       return new Checkpoint(GgufCheckpoint.read(ggufFiles.get(0)));
+    }
+    if (ggufFiles.isEmpty() && ShardIndex.isIn(path)) {
+      throw new CheckpointFormatException(
+          path.resolve(HuggingFaceFolder.CONFIG), null, "no such file (expected: the model's"
+              + " settings, beside its weights)");
     }
     throw new CheckpointFormatException(
         path, null, ggufFiles.isEmpty()
@@ -197,12 +217,12 @@ public final class Checkpoint {
 
   /** Tokens that end a generation; empty if the files name none. */
   public List<Integer> eosTokenIds() {
-    return parts.eosTokenIds();
+    return eosTokenIds;
   }
 
   /** The token in front of a text, if the files name one. */
   public Optional<Integer> bosTokenId() {
-    return parts.bosTokenIds().stream().findFirst();
+    return bosTokenId;
   }
 
   /** Sampling values that the checkpoint sets; what it does not set is unset. */
@@ -265,6 +285,6 @@ public final class Checkpoint {
 
   /** What a user may want to know: settings that were passed over or have no effect. */
   public List<String> notes() {
-    return List.copyOf(parts.notes());
+    return notes;
   }
 }

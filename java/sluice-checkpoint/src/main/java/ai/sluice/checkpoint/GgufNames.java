@@ -66,10 +66,16 @@ final class GgufNames {
     return MODEL.inverse().getOrDefault(huggingFace, huggingFace);
   }
 
-  /** The same tensors by their Hugging Face names; each keeps its own name for messages. */
+  /**
+   * The same tensors by their Hugging Face names; each keeps its own name for messages. Left out is
+   * the tensor that {@link GgufSettings} has turned into a setting.
+   */
   static TensorDirectory rename(TensorDirectory gguf) {
     Map<String, TensorInfo> renamed = new LinkedHashMap<>();
     for (TensorInfo tensor : gguf.tensors()) {
+      if (tensor.name().equals(GgufSettings.ROPE_FREQUENCIES)) {
+        continue;
+      }
       TensorInfo other = renamed.put(toHuggingFace(tensor.name()), tensor);
       if (other != null) {
         throw new CheckpointFormatException(

@@ -56,6 +56,7 @@ final class GgufSettings {
       ImmutableSet.of(
           "vocab_size",
           "tensor_data_layout",
+          "attention.causal",
           "attention.value_length",
           "rope.dimension_count",
           "rope.scale_linear",
@@ -177,8 +178,8 @@ final class GgufSettings {
     long headDim = read.integer("head_dim", 1, Integer.MAX_VALUE);
     requireEqual("attention.value_length", headDim);
     requireEqual("rope.dimension_count", headDim);
-    if (settings.path("attention.causal").asBoolean(false)) {
-      settings.remove("attention.causal");
+    if (!metadata.bool(prefix + "attention.causal").orElse(true)) {
+      throw unsupported(prefix + "attention.causal", "true");
     }
     String window = prefix + "attention.sliding_window";
     // Of these architectures only the one that Mistral models use has a window for every layer.
@@ -220,8 +221,9 @@ final class GgufSettings {
 
   private void settleByTensors() {
     settings.put("tie_word_embeddings", tensors.find("output.weight").isEmpty());
-    settings.put("attention_bias", tensors.find("blk.0.attn_q.bias").isPresent());
-    settings.put("mlp_bias", tensors.find("blk.0.ffn_gate.bias").isPresent());
+    // Said only where it is so: not every family has the setting.
+    tensors.find("blk.0.attn_q.bias").ifPresent(t -> settings.put("attention_bias", true));
+    tensors.find("blk.0.ffn_gate.bias").ifPresent(t -> settings.put("mlp_bias", true));
     TensorInfo embedding = tensors.get("token_embd.weight");
     if (embedding.shape().size() != 2) {
       throw new CheckpointFormatException(

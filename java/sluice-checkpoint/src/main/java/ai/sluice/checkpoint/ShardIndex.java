@@ -30,6 +30,11 @@ final class ShardIndex {
 
   private ShardIndex() {}
 
+  /** Whether the folder has safetensors weights. */
+  static boolean isIn(Path folder) {
+    return Files.exists(folder.resolve(SINGLE_FILE)) || Files.exists(folder.resolve(INDEX_FILE));
+  }
+
   /**
    * The tensors of the folder's weight files.
    *

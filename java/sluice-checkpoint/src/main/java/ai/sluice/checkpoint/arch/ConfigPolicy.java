@@ -56,14 +56,14 @@ final class ConfigPolicy {
   // be lifted, a key passed over gives wrong text without a word.
   private static final ImmutableSet<String> ARITHMETIC =
       ImmutableSet.of(
-          "act", "adapter", "alibi", "attention", "attn", "bias", "cap", "causal", "chunk", "clamp",
+          "act", "adapter", "alibi", "attention", "attn", "audio", "bias", "cap", "causal", "chunk", "clamp",
           "clip", "compress", "conv", "cross", "embed", "eps", "expert", "factor", "ffn",
           "freq", "gate", "head", "hidden", "interleave", "intermediate", "lambda", "latent",
           "layer", "length", "logit", "lora", "mask", "merge", "mlp", "moe", "mrope", "multiplier",
           "mup", "nextn", "norm", "parallel", "parameters", "partial", "position", "post", "pre_",
           "pruned", "quant", "rank", "recurrent", "residual", "rope", "rotary", "router", "scale",
           "scaling", "shared", "sink", "soft", "sparse", "ssm", "state", "temperature", "theta",
-          "tie_", "topk", "type_vocab", "window");
+          "tie_", "topk", "type_vocab", "vision", "window");
 
   private ConfigPolicy() {}
 

@@ -10,6 +10,8 @@ final class Qwen2 implements Family {
   private static final Defaults DEFAULTS =
       new Defaults(32, Defaults.HIDDEN_OVER_HEADS, 32_768, 1e-6);
   private static final Attention ATTENTION = new Attention(true, false, false);
+  // q, k and v have biases whatever it says: the family's loader does not read it.
+  private static final ImmutableSet<String> HARMLESS = ImmutableSet.of("attention_bias");
 
   @Override
   public String modelType() {
@@ -31,6 +33,6 @@ final class Qwen2 implements Family {
     Sizes sizes = Sizes.read(config, DEFAULTS);
     List<Integer> windows = SlidingWindows.laterLayersIfUsed(config, sizes.numLayers());
     return GqaDecoder.dense(
-        modelType(), config, sizes, ATTENTION, false, windows, ImmutableSet.of());
+        modelType(), config, sizes, ATTENTION, false, windows, HARMLESS);
   }
 }
