@@ -7,5 +7,6 @@ module ai.sluice.jni {
   requires static org.jspecify;
 
   exports ai.sluice.jni to
-      ai.sluice.core;
+      ai.sluice.core,
+      ai.sluice.cli;
 }
