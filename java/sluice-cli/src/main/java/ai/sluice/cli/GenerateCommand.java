@@ -1,0 +1,181 @@
+package ai.sluice.cli;
+
+import ai.sluice.api.ChatMessage;
+import ai.sluice.api.Chunk;
+import ai.sluice.api.FinishReason;
+import ai.sluice.api.GenerationRequest;
+import ai.sluice.api.GenerationResult;
+import ai.sluice.api.InvalidRequestException;
+import ai.sluice.core.Engine;
+import ai.sluice.core.Generation;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CompletionException;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+/** Answers one prompt. */
+@Command(
+    name = "generate",
+    sortOptions = false,
+    abbreviateSynopsis = true,
+    description = {
+      "Answer one prompt, streamed to standard output as it comes.",
+      "A model with a chat template sees the prompt as a user's message, unless --raw is given."
+    },
+    footer = {
+      "",
+      "Examples:",
+      "  sluice generate \"Why is the sky blue?\"",
+      "  sluice generate --raw -n 40 \"Once upon a time\"",
+      "  sluice generate -t 0.7 --seed 1 --system \"Answer in one sentence.\" --file question.txt",
+      "  echo \"Hello\" | sluice generate - --json"
+    })
+final class GenerateCommand implements Callable<Integer> {
+  private final Console console;
+
+  @Parameters(
+      arity = "0..*",
+      paramLabel = "PROMPT",
+      description = "The prompt; several words are joined; - reads standard input.")
+  List<String> words = new ArrayList<>();
+
+  @Option(names = {"-f", "--file"}, paramLabel = "FILE", description = "Read the prompt from FILE.")
+  @Nullable String file;
+
+  @Option(
+      names = {"-s", "--system"},
+      paramLabel = "TEXT",
+      description = "A system message before the prompt.")
+  @Nullable String system;
+
+  @Option(names = "--raw", description = "Continue the prompt as it is, without a chat template.")
+  boolean raw;
+
+  @Mixin EngineArguments engineArguments = new EngineArguments();
+  @Mixin RequestArguments requestArguments = new RequestArguments();
+
+  @Option(
+      names = "--logprobs",
+      paramLabel = "N",
+      description = "With --json: log-probabilities, with the N likeliest tokens each.")
+  @Nullable Integer logprobs;
+
+  @Option(names = "--json", description = "Print one JSON object at the end instead of the text.")
+  boolean json;
+
+  @Option(names = "--stats", description = "Print timings to standard error; a terminal has them.")
+  boolean stats;
+
+  GenerateCommand(Console console) {
+    this.console = console;
+  }
+
+  @Override
+  public Integer call() {
+    console.mark("options read");
+    GenerationRequest.Builder request = requestArguments.request();
+    Values.give("--logprobs", logprobs, request::logprobs);
+    if (raw && system != null) {
+      throw new InvalidRequestException(
+          "--system: given with --raw (expected: one of them; --raw has no place for a system"
+              + " message)");
+    }
+    if (logprobs != null && !json) {
+      throw new InvalidRequestException(
+          "--logprobs: " + logprobs + " without --json (expected: --logprobs together with --json)");
+    }
+    String prompt = prompt();
+    try (EngineArguments.LoadLine line = new EngineArguments.LoadLine(console);
+        Engine engine = Engine.open(engineArguments.singleUser(console, line).build())) {
+      line.wipe();
+      console.mark("engine open");
+      return answer(engine, input(engine, request, prompt).build());
+    }
+  }
+
+  private String prompt() {
+    if (words.isEmpty() == (file == null)) {
+      throw new InvalidRequestException(
+          (file == null ? "prompt: missing" : "prompt: given twice, as words and by --file")
+              + " (expected: a PROMPT in quotes, - for standard input, or --file FILE)");
+    }
+    String prompt =
+        file != null
+            ? Utf8.readFile("--file", file)
+            : words.equals(List.of("-"))
+                ? Utf8.read("standard input", console.in())
+                : String.join(" ", words);
+    if (prompt.isEmpty()) {
+      throw new InvalidRequestException("prompt: empty (expected: at least one character)");
+    }
+    return prompt;
+  }
+
+  private GenerationRequest.Builder input(
+      Engine engine, GenerationRequest.Builder request, String prompt) {
+    if (raw || (system == null && !engine.modelInfo().hasChatTemplate())) {
+      return request.prompt(prompt);
+    }
+    if (!engine.modelInfo().hasChatTemplate()) {
+      throw new InvalidRequestException(
+          "--system: given, but " + engine.modelInfo().path() + " has no chat template (expected:"
+              + " a model with one, or the instructions as part of the prompt)");
+    }
+    List<ChatMessage> messages = new ArrayList<>();
+    if (system != null) {
+      messages.add(ChatMessage.system(system));
+    }
+    messages.add(ChatMessage.user(prompt));
+    return request.messages(messages);
+  }
+
+  private int answer(Engine engine, GenerationRequest request) {
+    GenerationResult result;
+    try (Generation generation = engine.submit(request)) {
+      boolean first = true;
+      for (Chunk chunk : generation) {
+        if (first) {
+          console.mark("first token");
+          first = false;
+        }
+        if (!json) {
+          console.print(chunk.text());
+        }
+      }
+      result = resultOf(generation);
+    }
+    console.print(
+        json ? AnswerJson.of(engine.modelInfo().path().toString(), result) + "\n" : "\n");
+    if (stats || console.errTerminal()) {
+      console.err().println(AnswerStats.line(result));
+    }
+    return check(result);
+  }
+
+  /** The result of a generation; the engine's failure is thrown as it is. */
+  static GenerationResult resultOf(Generation generation) {
+    try {
+      return generation.result().join();
+    } catch (CompletionException e) {
+      if (e.getCause() instanceof RuntimeException cause) {
+        throw cause;
+      }
+      throw e;
+    }
+  }
+
+  private static int check(GenerationResult result) {
+    if (result.finishReason() == FinishReason.STOP
+        || result.finishReason() == FinishReason.LENGTH) {
+      return Failures.OK;
+    }
+    throw new CommandException(
+        "generation: " + result.finishReason() + (result.detail().isEmpty() ? "" : ", ")
+            + result.detail() + " (expected: STOP or LENGTH)");
+  }
+}

@@ -1,0 +1,54 @@
+package ai.sluice.cli;
+
+import ai.sluice.api.GenerationRequest;
+import ai.sluice.api.InvalidRequestException;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** The options that say how one answer is generated. */
+final class RequestArguments {
+  @Mixin SamplingArguments sampling = new SamplingArguments();
+
+  @Option(
+      names = {"-n", "--max-new-tokens"},
+      paramLabel = "N",
+      description = "Stop after N tokens; default: when the model ends or the context is full.")
+  @Nullable Integer maxNewTokens;
+
+  @Option(names = "--seed", paramLabel = "N", description = "Makes random choices repeatable.")
+  @Nullable Long seed;
+
+  @Option(
+      names = "--stop",
+      paramLabel = "TEXT",
+      description = "Stop before this text; may be repeated.")
+  List<String> stop = new ArrayList<>();
+
+  @Option(
+      names = "--timeout",
+      paramLabel = "SECONDS",
+      description = "Stop after this time, with what there is.")
+  @Nullable Double timeout;
+
+  /**
+   * A request without its input.
+   *
+   * @throws InvalidRequestException if a value is out of range; the message names the option
+   */
+  GenerationRequest.Builder request() {
+    GenerationRequest.Builder builder = GenerationRequest.builder().sampling(sampling.sampling());
+    Values.give("--max-new-tokens", maxNewTokens, builder::maxNewTokens);
+    Values.give("--seed", seed, builder::seed);
+    Values.give("--stop", stop, builder::stop);
+    if (timeout != null) {
+      // Beyond a century the library sees none; the cast keeps a huge number huge.
+      Duration duration = Duration.ofMillis((long) Math.ceil(timeout * 1000));
+      Values.give("--timeout", duration, builder::timeout);
+    }
+    return builder;
+  }
+}

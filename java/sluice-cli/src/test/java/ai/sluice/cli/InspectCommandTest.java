@@ -1,0 +1,104 @@
+package ai.sluice.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import ai.sluice.proto.RopeSpec;
+import ai.sluice.proto.RopeVariant;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class InspectCommandTest {
+  private static final Path FIXTURES = Path.of("../../tests/golden/fixtures");
+
+  @TempDir Path home;
+
+  private String inspect(String fixture) {
+    CliRun run = CliRun.of(home, "inspect", FIXTURES.resolve(fixture).toString());
+    assertEquals(0, run.code(), run.err());
+    return run.out();
+  }
+
+  private static void assertRow(String out, String label, String text) {
+    String row = String.format("%-12s  %s\n", label, text);
+    assertTrue(out.contains(row), () -> "no row '" + row.strip() + "' in\n" + out);
+  }
+
+  @Test
+  void llama() {
+    String out = inspect("llama");
+    assertRow(out, "architecture", "llama");
+    assertRow(out, "stored", "F32 509.7 kB");
+    assertRow(out, "parameters", "127,424, of them 16,384 in the embedding");
+    assertRow(out, "layers", "3, hidden_size 64, vocabulary 256, head tied to the embedding");
+    assertRow(
+        out, "attention", "grouped-query: 4 query heads, 2 key/value heads, head_dim 16");
+    assertRow(out, "feed-forward", "dense: 128, silu, gated");
+    assertRow(out, "rope", "plain: base 500000, 16 columns, pairs in halves");
+    // 3 layers * 2 heads * (16 + 16) values.
+    assertRow(out, "kv cache", "384 B per token in bfloat16, 768 B in float32");
+    assertRow(out, "tokenizer", "none: requests must be token ids");
+  }
+
+  @Test
+  void aWindowBoundsTheCache() {
+    String out = inspect("mistral");
+    assertRow(
+        out,
+        "attention",
+        "multi-query: 4 query heads, 1 key/value heads, head_dim 32, sliding window 8");
+    // 2 layers * 8 positions * 64 values * 4 bytes, whatever the context.
+    assertRow(
+        out, "", "2.0 kB in bfloat16, 4.1 kB in float32 for one sequence of the whole context");
+  }
+
+  @Test
+  void storedTypeAndEndTokens() {
+    String out = inspect("llama3_rope");
+    assertRow(out, "stored", "BF16 394.2 kB");
+    assertRow(out, "end tokens", "2, 5, 7");
+    assertTrue(out.contains("rope          scaled unevenly"), out);
+  }
+
+  @Test
+  void unsupportedArchitectureIsNamed() {
+    CliRun run = CliRun.of(home, "inspect", FIXTURES.resolve("mixtral").toString());
+    assertEquals(1, run.code());
+    assertTrue(run.err().contains("MixtralForCausalLM"), run.err());
+    assertEquals(1, run.errLines());
+  }
+
+  @Test
+  void truncatedWeightsAreNamed() throws IOException {
+    Path copy = Files.createDirectories(home.resolve("copy"));
+    for (String name : new String[] {"config.json", "model.safetensors"}) {
+      Files.copy(FIXTURES.resolve("llama").resolve(name), copy.resolve(name));
+    }
+    byte[] bytes = Files.readAllBytes(copy.resolve("model.safetensors"));
+    Files.write(
+        copy.resolve("model.safetensors"), java.util.Arrays.copyOf(bytes, bytes.length - 1));
+    CliRun run = CliRun.of(home, "inspect", copy.toString());
+    assertEquals(1, run.code());
+    assertTrue(run.err().contains("model.safetensors"), run.err());
+    assertEquals(1, run.errLines());
+  }
+
+  @Test
+  void ropeRulesAreReadBackFromTheNumbers() {
+    assertEquals("plain: base 10000, 8 columns, pairs in halves", rope(1, 10_000));
+    assertEquals("linear: base 10000, factor 4, 8 columns, pairs in halves", rope(4, 10_000));
+  }
+
+  private static String rope(double factor, double base) {
+    RopeVariant.Builder variant = RopeVariant.newBuilder();
+    for (int i = 0; i < 4; i++) {
+      variant.addInvFreq(Math.pow(base, -i / 4.0) / factor);
+    }
+    RopeSpec spec = RopeSpec.newBuilder().setRotaryDim(8).addVariants(variant).build();
+    return RopeText.of(spec, Optional.empty());
+  }
+}
