@@ -70,7 +70,13 @@ public final class Engine implements AutoCloseable {
   private final AtomicBoolean closing = new AtomicBoolean();
   private final CountDownLatch closed = new CountDownLatch(1);
 
-  private Engine(LoadedModel model, EngineOptions options, @Nullable Tokenizer tokenizer) {
+  /**
+   * Takes over a loaded model.
+   *
+   * @param lastStepId step that the model ran last, 0 if none
+   */
+  Engine(
+      LoadedModel model, EngineOptions options, @Nullable Tokenizer tokenizer, long lastStepId) {
     this.model = model;
     this.options = options;
     this.tokenizer = tokenizer;
@@ -94,7 +100,7 @@ public final class Engine implements AutoCloseable {
     loop =
         new EngineLoop(
             "sluice-engine-" + number,
-            new Scheduler(model.limits(), counters, 0),
+            new Scheduler(model.limits(), counters, lastStepId),
             counters,
             new NativeStepRunner(model.engine()),
             messages,
@@ -131,7 +137,7 @@ public final class Engine implements AutoCloseable {
     LoadedModel model = null;
     try {
       model = LoadedModel.load(checkpoint, options);
-      Engine engine = new Engine(model, options, tokenizer.get().orElse(null));
+      Engine engine = new Engine(model, options, tokenizer.get().orElse(null), 0);
       LOG.info(
           "opened {} in {} ms: {}",
           options.model(),

@@ -8,6 +8,8 @@ import ai.sluice.api.LoadListener;
 import ai.sluice.api.LoadProgress;
 import ai.sluice.api.LoadProgress.Phase;
 import ai.sluice.checkpoint.Checkpoint;
+import ai.sluice.checkpoint.DynamicRope;
+import ai.sluice.core.scheduler.RopeFrequencies;
 import ai.sluice.core.scheduler.SchedulerLimits;
 import ai.sluice.core.scheduler.StepMessage;
 import ai.sluice.core.scheduler.StepOutput;
@@ -15,7 +17,10 @@ import ai.sluice.jni.NativeEngine;
 import ai.sluice.proto.EngineInfo;
 import ai.sluice.proto.HeadKind;
 import ai.sluice.proto.ModelSpec;
+import ai.sluice.proto.RopeSpec;
 import com.google.protobuf.InvalidProtocolBufferException;
+import java.util.List;
+import java.util.Optional;
 
 /** A checkpoint whose weights are in a native engine, ready for steps. Owns the engine. */
 final class LoadedModel implements AutoCloseable {
@@ -136,6 +141,22 @@ final class LoadedModel implements AutoCloseable {
         engine.layout(),
         options.message().getMaxDraftLen(),
         options.message().getMaxTopN());
+  }
+
+  /** Dynamic RoPE is fixed by the whole prompt's length; short prompts use the resident one. */
+  List<RopeFrequencies> ropes(int promptLength) {
+    Optional<DynamicRope> dynamic = checkpoint.dynamicRope();
+    if (dynamic.isEmpty() || !dynamic.get().needsVariant(promptLength)) {
+      return List.of();
+    }
+    DynamicRope rope = dynamic.get();
+    RopeSpec spec = options.spec().getRopes(rope.ropeIndex());
+    return List.of(
+        new RopeFrequencies(
+            rope.ropeIndex(),
+            spec.getVariantsCount(),
+            rope.inverseFrequencies(promptLength),
+            spec.getVariants(0).getAttentionScale()));
   }
 
   private static int generationHead(ModelSpec spec) {

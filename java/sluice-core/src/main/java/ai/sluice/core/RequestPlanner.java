@@ -2,8 +2,6 @@ package ai.sluice.core;
 
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.InvalidRequestException;
-import ai.sluice.checkpoint.DynamicRope;
-import ai.sluice.core.scheduler.RopeFrequencies;
 import ai.sluice.core.scheduler.SamplingParams;
 import ai.sluice.core.scheduler.Sequence;
 import ai.sluice.core.scheduler.TokenSink;
@@ -78,7 +76,7 @@ final class RequestPlanner {
         seed,
         topN,
         stopTokens,
-        ropes(prompt.length),
+        model.ropes(prompt.length),
         submitted,
         deadline(submitted, request.timeout()),
         sink.apply(new Facts(prompt.length, topN, seed)));
@@ -103,22 +101,6 @@ final class RequestPlanner {
         .distinct()
         .sorted()
         .toArray();
-  }
-
-  /** Dynamic RoPE is fixed by the whole prompt's length; short prompts use the resident one. */
-  private List<RopeFrequencies> ropes(int promptLength) {
-    Optional<DynamicRope> dynamic = model.checkpoint().dynamicRope();
-    if (dynamic.isEmpty() || !dynamic.get().needsVariant(promptLength)) {
-      return List.of();
-    }
-    DynamicRope rope = dynamic.get();
-    var spec = model.options().spec().getRopes(rope.ropeIndex());
-    return List.of(
-        new RopeFrequencies(
-            rope.ropeIndex(),
-            spec.getVariantsCount(),
-            rope.inverseFrequencies(promptLength),
-            spec.getVariants(0).getAttentionScale()));
   }
 
   private static long deadline(long submitted, Optional<Duration> timeout) {

@@ -1,0 +1,41 @@
+package ai.sluice.core;
+
+import ai.sluice.api.ModelInfo;
+import java.util.List;
+
+/**
+ * Speeds of a model.
+ *
+ * @param model what was measured
+ * @param results one per test
+ */
+public record BenchmarkReport(ModelInfo model, List<Result> results) {
+  /** Copies the list. */
+  public BenchmarkReport {
+    results = List.copyOf(results);
+  }
+
+  /**
+   * One test, in the manner of llama-bench: {@code pp512} computes a prompt of 512 tokens, {@code
+   * tg128} generates 128 tokens one by one from an empty context.
+   *
+   * @param name for example {@code pp512}
+   * @param tokens tokens of one repetition
+   * @param repetitions how often it was run, after one run that does not count
+   * @param tokensPerSecond mean over the repetitions
+   * @param standardDeviation of tokensPerSecond; 0 for one repetition
+   * @param samples tokens per second of each repetition
+   */
+  public record Result(
+      String name,
+      int tokens,
+      int repetitions,
+      double tokensPerSecond,
+      double standardDeviation,
+      List<Double> samples) {
+    /** Copies the list. */
+    public Result {
+      samples = List.copyOf(samples);
+    }
+  }
+}
