@@ -65,8 +65,7 @@ class Gemm {
 
   /// Bytes of workspace that any product needs with up to max_rows rows of up to max_rows_of_weight
   /// outputs and max_cols inputs.
-  int64_t workspace_bytes(const Exec& exec, int64_t max_rows, int64_t max_weight_rows,
-                          int64_t max_cols) const;
+  int64_t workspace_bytes(int64_t max_rows, int64_t max_weight_rows, int64_t max_cols) const;
 
   /// Computes the product. `workspace` is 64-byte aligned, at least workspace_bytes() long, and free
   /// again on return; with less, rows that oneDNN would have taken go through our kernel. Throws INVALID_ARGUMENT for sizes or strides out of range, UNSUPPORTED for

@@ -53,7 +53,7 @@ class GemmTest : public ::testing::Test {
     }
     std::vector<float> bias(static_cast<size_t>(c.outputs));
     for (size_t n = 0; n < bias.size(); ++n) bias[n] = 0.01f * static_cast<float>(n % 13) - 0.05f;
-    Buffer workspace(gemm.workspace_bytes(exec, c.rows, c.outputs, c.inputs), "workspace");
+    Buffer workspace(gemm.workspace_bytes(c.rows, c.outputs, c.inputs), "workspace");
     Values shifted = x;
     gemm.run(exec,
              {.num_rows = c.rows,
