@@ -212,6 +212,24 @@ class FolderToFolderTest(FolderTest):
     convert(source, self.folder / "x.gguf", no_tokenizer=True)
     self.assertNotIn("output.weight", GgufFile(self.folder / "x.gguf").stored)
 
+  def test_doubles_become_float32(self):
+    source = copy_fixture("llama", self.folder / "source")
+    arrays = {name: values.astype("<f8") for name, values in _wide(source).items()}
+    save_file(arrays, source / "model.safetensors", {"format": "pt"})
+    report = convert(source, self.folder / "out")
+    self.assertEqual((report.dtype, report.source_types), ("float32", {"F64": len(arrays)}))
+    for name, values in load_file(self.folder / "out" / "model.safetensors").items():
+      self.assertEqual(values.dtype, np.float32)
+      np.testing.assert_array_equal(values, arrays[name])
+
+  def test_progress(self):
+    seen = []
+    convert(FIXTURES / "llama", self.folder / "x.gguf", no_tokenizer=True,
+            progress=lambda done, total: seen.append((done, total)))
+    convert(self.folder / "x.gguf", self.folder / "out",
+            progress=lambda done, total: seen.append((done, total)))
+    self.assertEqual(seen, 2 * [(number, 29) for number in range(1, 30)])
+
   def test_sizes(self):
     for text, size in (("1", 1), ("500MB", 500_000_000), ("2GiB", 2 << 30), ("10 kb", 10_000)):
       self.assertEqual(hf_folder.parse_size(text), size)

@@ -60,8 +60,8 @@ class HandMadeBlockTest(FolderTest):
     self.assertEqual(values[31], 29 / 8)
 
   def test_q4_k_scales(self):
-    # Scales 1 to 4 in bytes 0-3 with high bits 1 for group 4, minimums 5 to 8 in bytes 4-7 with high
-    # bits 2 for group 5; bytes 8-11 hold scale and minimum of groups 4 to 7.
+    # Scales 1 to 4 in bytes 0-3 with high bits 1 for group 4, minimums 5 to 8 in bytes 4-7 with
+    # high bits 2 for group 5; bytes 8-11 hold scale and minimum of groups 4 to 7.
     scales = bytes([1 | 0x40, 2, 3, 4, 5, 6 | 0x80, 7, 8, 0x21, 0x43, 0x65, 0x87])
     block = _half(1.0, 1.0) + scales + bytes([0x21] * 128)
     groups = _decode("Q4_K", block).reshape(8, 32)

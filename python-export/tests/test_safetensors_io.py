@@ -99,7 +99,8 @@ class BadFileTest(FolderTest):
       "unknown type": (_file({"a": _entry(dtype="F8_E4M3", offsets=(0, 1))}, b"0"), "F8_E4M3"),
       "negative size": (_file({"a": _entry(shape=(-1,))}, b"0000"), "shape"),
       "huge size": (_file({"a": _entry(shape=(1 << 70,))}, b"0000"), "shape"),
-      "product that overflows": (_file({"a": _entry(shape=(1 << 62, 1 << 62))}, b"0000"), "4 bytes"),
+      "product that overflows": (
+          _file({"a": _entry(shape=(1 << 62, 1 << 62))}, b"0000"), "4 bytes"),
       "boolean size": (_file({"a": _entry(shape=(True,))}, b"0000"), "shape"),
       "missing field": (_file({"a": {"dtype": "F32", "shape": [1]}}, b"0000"), "data_offsets"),
       "extra field": (_file({"a": _entry(x=1)}, b"0000"), "entry of a"),

@@ -86,7 +86,8 @@ class TokenizerTest(FolderTest):
     split = lambda regex: {"type": "Sequence", "pretokenizers": [
         {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False},
         {**BYTES, "use_regex": False}]}
-    for pre, ignore, name in ((BYTES, False, "gpt-2"), (split(tokenizer._LLAMA3), True, "llama-bpe"),
+    for pre, ignore, name in ((BYTES, False, "gpt-2"),
+                              (split(tokenizer._LLAMA3), True, "llama-bpe"),
                               (split(tokenizer._QWEN2), False, "qwen2")):
       data = _tokenizer_json(pre, ignore_merges=ignore)
       with self.subTest(name):

@@ -90,11 +90,17 @@ def _fail(message, code, verbose):
   return code
 
 
+def _show_progress(done, total):
+  # One line that is written over, and wiped at the end.
+  end = "\r" if done < total else "\r\033[K"
+  print(f"\r{done} of {total} tensors", end=end, file=sys.stderr, flush=True)
+
+
 def _convert(options):
   from sluice_export.convert import convert
   report = convert(options.source, options.destination, dtype=options.dtype,
                    max_shard_size=options.max_shard_size, no_tokenizer=options.no_tokenizer,
-                   force=options.force)
+                   force=options.force, progress=_show_progress if sys.stderr.isatty() else None)
   types = ", ".join(f"{count} {name}" for name, count in report.source_types.most_common())
   print(f"{options.source}: {types}")
   for note in report.notes:

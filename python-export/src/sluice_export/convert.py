@@ -1,6 +1,7 @@
 """Conversion between Hugging Face checkpoints and GGUF files."""
 
 import dataclasses
+import itertools
 import re
 from collections import Counter
 from pathlib import Path
@@ -43,7 +44,8 @@ class Report:
   notes: List[str]
 
 
-def convert(source, destination, dtype=None, max_shard_size=None, no_tokenizer=False, force=False):
+def convert(source, destination, dtype=None, max_shard_size=None, no_tokenizer=False, force=False,
+            progress=None):
   """Converts a checkpoint.
 
   Args:
@@ -54,6 +56,7 @@ def convert(source, destination, dtype=None, max_shard_size=None, no_tokenizer=F
     max_shard_size: largest weight file of a folder, such as "5GB"; None for 5GB.
     no_tokenizer: write a GGUF file without tokenizer, from a source that has none.
     force: replace an existing output.
+    progress: called with (tensors read, tensors in all) after each tensor, or None.
 
   Returns:
     Report.
@@ -76,14 +79,14 @@ def convert(source, destination, dtype=None, max_shard_size=None, no_tokenizer=F
       raise ExportError("--no-tokenizer", "given", expected="a Hugging Face folder as input")
     file = GgufFile(source)
     if to_gguf:
-      return _gguf_to_gguf(file, destination, storage, force)
-    return _gguf_to_folder(file, destination, storage, max_bytes, force)
+      return _gguf_to_gguf(file, destination, storage, force, progress)
+    return _gguf_to_folder(file, destination, storage, max_bytes, force, progress)
   checkpoint = hf_folder.HfCheckpoint(source)
   if to_gguf:
-    return _folder_to_gguf(checkpoint, destination, storage, no_tokenizer, force)
+    return _folder_to_gguf(checkpoint, destination, storage, no_tokenizer, force, progress)
   if no_tokenizer:
     raise ExportError("--no-tokenizer", "given", expected="a GGUF file as output")
-  return _folder_to_folder(checkpoint, destination, storage, max_bytes, force)
+  return _folder_to_folder(checkpoint, destination, storage, max_bytes, force, progress)
 
 
 def _is_gguf(source):
@@ -98,18 +101,18 @@ def _is_gguf(source):
                     expected="a folder, .gguf, .safetensors, .bin, .pt or .pth")
 
 
-def _gguf_to_gguf(file, destination, storage, force):
+def _gguf_to_gguf(file, destination, storage, force, progress):
   gguf_config.check_architecture(file)
   storage = storage or _usual_type(file.tensors(), [s.type for s in file.stored.values()])
   tensors = [_for_gguf(tensor, storage) for tensor in file.tensors()]
   file_type = {"general.file_type": gguf.uint32(gguf.FILE_TYPES[storage])}
   metadata = {key: value for key, value in {**file.metadata, **file_type}.items()
               if not _STORAGE_KEYS.fullmatch(key)}
-  _write_gguf(destination, metadata, tensors, force)
+  _write_gguf(destination, metadata, _counted(tensors, progress), force)
   return _report(tensors, storage, Counter(s.type for s in file.stored.values()), [])
 
 
-def _gguf_to_folder(file, destination, storage, max_bytes, force):
+def _gguf_to_folder(file, destination, storage, max_bytes, force, progress):
   model = gguf_config.from_gguf(file)
   storage = storage or _usual_type(file.tensors(), [s.type for s in file.stored.values()])
   pairs = layout.match(file.path.name, file.tensors(), layout.slots(model), "gguf_name",
@@ -124,12 +127,12 @@ def _gguf_to_folder(file, destination, storage, max_bytes, force):
   config = model_config.to_config(model, LONG_NAME_OF[storage])
   with staging.staged_folder(destination, force) as stage:
     staging.check_space(destination, sum(tensor.nbytes for tensor in tensors))
-    hf_folder.write(stage, config, tensors, max_bytes,
+    hf_folder.write(stage, config, _counted(tensors, progress), max_bytes,
                     texts={**texts, "generation_config.json": _generation_config(model)})
   return _report(tensors, storage, Counter(s.type for s in file.stored.values()), notes)
 
 
-def _folder_to_gguf(checkpoint, destination, storage, no_tokenizer, force):
+def _folder_to_gguf(checkpoint, destination, storage, no_tokenizer, force, progress):
   model = model_config.from_config(checkpoint.config)
   model = dataclasses.replace(model, eos_token_ids=checkpoint.eos_token_ids(model.eos_token_ids))
   tied = ("lm_head.weight",) if model.tie_word_embeddings else ()
@@ -160,11 +163,11 @@ def _folder_to_gguf(checkpoint, destination, storage, no_tokenizer, force):
     if slot.rotary_heads is not None:
       tensor = tensor.mapped(layout.to_gguf_rows(slot.rotary_heads))
     tensors.append(_for_gguf(tensor.renamed(slot.gguf_name), storage))
-  _write_gguf(destination, metadata, tensors, force)
+  _write_gguf(destination, metadata, _counted(tensors, progress), force)
   return _report(tensors, storage, Counter(t.dtype for t in checkpoint.tensors), notes)
 
 
-def _folder_to_folder(checkpoint, destination, storage, max_bytes, force):
+def _folder_to_folder(checkpoint, destination, storage, max_bytes, force, progress):
   config = dict(checkpoint.config)
   if config.get("quantization_config"):
     raise ExportError("quantization_config", "present", expected="weights that are not quantized",
@@ -177,21 +180,38 @@ def _folder_to_folder(checkpoint, destination, storage, max_bytes, force):
       continue
     if storage and tensor.dtype in FLOAT_TYPES and not _KEPT_AS_STORED.fullmatch(tensor.name):
       tensor = tensor.as_dtype(storage)
+    elif tensor.dtype == "F64":
+      tensor = tensor.as_dtype("F32")  # no loader of config.json's types knows float64
     tensors.append(tensor)
   written = storage or _usual_type(tensors, [tensor.dtype for tensor in tensors])
   config["dtype" if "dtype" in config else "torch_dtype"] = LONG_NAME_OF[written]
   with staging.staged_folder(destination, force) as stage:
     staging.check_space(destination, sum(tensor.nbytes for tensor in tensors))
-    hf_folder.write(stage, config, tensors, max_bytes, files=checkpoint.copied_files())
+    hf_folder.write(stage, config, _counted(tensors, progress), max_bytes,
+                    files=checkpoint.copied_files())
   return _report(tensors, written, Counter(t.dtype for t in checkpoint.tensors), notes)
 
 
+def _counted(tensors, progress):
+  """Returns the tensors with `progress` called after each one is loaded."""
+  if progress is None:
+    return tensors
+  done = itertools.count(1)
+
+  def loaded(values):
+    progress(next(done), len(tensors))
+    return values
+  return [tensor.mapped(loaded) for tensor in tensors]
+
+
 def _usual_type(tensors, stored_types):
-  """Returns the plain type that most bytes have; BF16 for quantized or double weights."""
+  """Returns the plain type that most bytes have; F32 for double, BF16 for quantized weights."""
   weight = Counter()
   for tensor, stored in zip(tensors, stored_types):
     weight[stored] += tensor.nbytes
   usual = weight.most_common(1)[0][0]
+  if usual == "F64":
+    return "F32"
   return usual if usual in STORAGE_OF.values() else "BF16"
 
 

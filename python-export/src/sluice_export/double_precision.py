@@ -39,7 +39,8 @@ def load(model_class, folder, config):
   """
   model, loaded = model_class.from_pretrained(
       folder, config=config, dtype=torch.float64, attn_implementation="eager",
-      experts_implementation="eager", local_files_only=True, output_loading_info=True)
+      experts_implementation="eager", local_files_only=True, trust_remote_code=False,
+      output_loading_info=True)
   model.eval()
   with DoublePrecision():
     for name, module in list(model.named_modules()):

@@ -104,8 +104,8 @@ def golden(model, out=None, prompts=3, dtype="float32", inputs_from=None, min_ga
   staging.check_free(out, force)
   # Never a download, whatever a config names.
   os.environ["HF_HUB_OFFLINE"] = "1"
-  require("torch", "golden files")
-  transformers = require("transformers", "golden files")
+  require("torch", "golden")
+  transformers = require("transformers", "golden")
   transformers.utils.logging.set_verbosity_error()
   transformers.utils.logging.disable_progress_bar()
   run = _Run(transformers, model, settings, min_gap)
@@ -254,7 +254,7 @@ class _Run:
     model = self._load(lambda auto: auto.from_pretrained(
         self.folder, config=self.config, dtype=getattr(torch, dtype),
         attn_implementation="eager", experts_implementation="eager",
-        local_files_only=True)).eval()
+        local_files_only=True, trust_remote_code=False)).eval()
     prefix = "logits" if dtype == "float32" else f"logits_{dtype}"
     errors = []
     for number, prompt in enumerate(prompts):

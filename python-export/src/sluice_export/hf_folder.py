@@ -78,7 +78,7 @@ def parse_size(text):
 
 
 def split_shards(tensors, max_bytes):
-  """Deals tensors out, in order, to shards of at most `max_bytes` (a larger tensor gets its own)."""
+  """Deals tensors out, in order, to shards of at most `max_bytes`; a larger one has its own."""
   shards, filled = [[]], 0
   for tensor in tensors:
     if shards[-1] and filled + tensor.nbytes > max_bytes:

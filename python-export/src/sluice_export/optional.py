@@ -18,7 +18,7 @@ def require(name, purpose):
   try:
     return importlib.import_module(name)
   except ImportError as error:
+    problem = "is not installed" if error.name == name else f"cannot be loaded ({error})"
     raise MissingDependencyError(
-        name, "is not installed" if error.name == name else f"cannot be loaded: {error}",
-        expected=f"for {purpose}", remedy="install it: pip install 'sluice-export[torch]'"
+        name, f"{problem}, and {purpose} needs it", remedy="run: pip install torch transformers"
     ) from error

@@ -76,7 +76,8 @@ def _tensor(torch, path, name, value):
     raise ExportError(path.name, f"{name} is {value.dtype}, {value.layout}",
                       expected="a dense tensor of a plain type",
                       remedy="convert a checkpoint that is not quantized")
-  return Tensor(name, types[value.dtype], tuple(value.shape), functools.partial(_load, torch, value))
+  return Tensor(name, types[value.dtype], tuple(value.shape),
+                functools.partial(_load, torch, value))
 
 
 def _load(torch, value):

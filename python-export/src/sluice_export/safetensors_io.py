@@ -1,8 +1,8 @@
 """Reads and writes safetensors files without any framework.
 
 The `safetensors` package returns bfloat16 only through a framework and keeps the last of two equal
-keys; this reader gives numpy arrays and refuses every departure from the format. The writer streams,
-so that a shard never has to fit in memory.
+keys; this reader gives numpy arrays and refuses every departure from the format. The writer
+streams, so that a shard never has to fit in memory.
 """
 
 import json
