@@ -24,7 +24,7 @@ record Sizes(
     int headDim,
     int maxPositions,
     double normEps) {
-  static final int MAX_LAYERS = 4096;
+  static final int MAX_LAYERS = 1024;
   private static final int MAX_VOCAB = 1 << 24;
   private static final int MAX_WIDTH = 1 << 22;
   private static final int MAX_HEADS = 1 << 14;
