@@ -4,6 +4,7 @@ import ai.sluice.api.EngineClosedException;
 import ai.sluice.api.EngineMetrics;
 import ai.sluice.api.EngineOptions;
 import ai.sluice.api.FinishReason;
+import ai.sluice.api.GenerationOutcome;
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.GenerationResult;
 import ai.sluice.api.LoadProgress;
@@ -285,6 +286,19 @@ public final class Engine implements AutoCloseable {
         Thread.currentThread().interrupt();
       }
     }
+  }
+
+  /**
+   * Generates for many requests, however many the queue takes, and waits for all. An interrupt
+   * cancels what is not over; the thread stays interrupted.
+   *
+   * @return an outcome for each request, in their order: one that is refused does not end the others
+   * @throws EngineClosedException if the engine is closed already
+   */
+  public List<GenerationOutcome> generateAll(List<GenerationRequest> requests) {
+    requireOpen();
+    return RequestBatch.run(
+        requests, this::submit, options.maxSequences() + (options.maxQueuedRequests() + 1) / 2);
   }
 
   /**

@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.NoSuchElementException;
+import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
 import java.util.concurrent.RejectedExecutionException;
@@ -105,7 +106,7 @@ public final class Generation implements AutoCloseable, Iterable<Chunk> {
    * @throws IllegalStateException if the generation has a reader already
    */
   public Generation onChunk(Consumer<? super Chunk> consumer) {
-    java.util.Objects.requireNonNull(consumer, "consumer");
+    Objects.requireNonNull(consumer, "consumer");
     claimReader();
     lock.lock();
     try {
@@ -298,6 +299,16 @@ public final class Generation implements AutoCloseable, Iterable<Chunk> {
     } catch (RejectedExecutionException e) {
       // The engine is closed, so this is no thread of its scheduler.
       task.run();
+    }
+  }
+
+  /** The result if the generation is over, else null; does not wait for readers. */
+  @Nullable GenerationResult outcomeNow() {
+    lock.lock();
+    try {
+      return outcome;
+    } finally {
+      lock.unlock();
     }
   }
 

@@ -1,0 +1,74 @@
+package ai.sluice.core;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import ai.sluice.api.ComputeDtype;
+import ai.sluice.api.EngineOptions;
+import ai.sluice.api.GenerationRequest;
+import ai.sluice.api.GenerationResult;
+import ai.sluice.api.Numerics;
+import ai.sluice.api.Sampling;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** BATCH_INVARIANT: the bits of a generation do not depend on what it was batched with. */
+class BatchInvarianceTest {
+  private static final int REQUESTS = 24;
+
+  @ParameterizedTest
+  @CsvSource({
+    "llama, FLOAT32", "qwen2, FLOAT32", "mistral, FLOAT32", "llama3_rope, FLOAT32",
+    "llama3_rope, BFLOAT16"
+  })
+  void logProbabilitiesAreBitEqualAloneAndBatched(String fixture, ComputeDtype dtype) {
+    List<GenerationRequest> requests = requests(fixture);
+    List<GenerationResult> alone = new ArrayList<>();
+    EngineOptions.Builder options =
+        Fixtures.options(fixture).dtype(dtype).numerics(Numerics.BATCH_INVARIANT)
+            .maxContextLength(96);
+    try (Engine engine = Engine.open(options.maxSequences(1).overlap(false).build())) {
+      requests.forEach(request -> alone.add(engine.generate(request)));
+    }
+    // Small budgets cut prompts into chunks of changing length, beside changing numbers of decodes.
+    for (int stepTokens : new int[] {8, 13, 256}) {
+      try (Engine engine =
+          Engine.open(
+              options.maxSequences(8).maxStepTokens(stepTokens).overlap(true).build())) {
+        List<Generation> open = requests.stream().map(engine::submit).toList();
+        for (int i = 0; i < REQUESTS; i++) {
+          GenerationResult batched = open.get(i).result().join();
+          assertEquals(alone.get(i).tokens(), batched.tokens(), "request " + i);
+          // Doubles of records are compared by their bits.
+          assertEquals(alone.get(i).logprobs(), batched.logprobs(), "request " + i);
+        }
+      }
+    }
+  }
+
+  private static List<GenerationRequest> requests(String fixture) {
+    Random random = new Random(3);
+    List<GenerationRequest> requests = new ArrayList<>();
+    for (int i = 0; i < REQUESTS; i++) {
+      int[] prompt = Fixtures.ids(fixture, "input_ids_" + i % 3);
+      int length = 1 + random.nextInt(prompt.length);
+      Sampling sampling =
+          i % 2 == 0
+              ? Sampling.greedy()
+              : Sampling.builder().temperature(0.9).topK(40).topP(0.95)
+                  .repetitionPenalty(i % 4 == 1 ? 1.2 : 1).build();
+      requests.add(
+          GenerationRequest.builder()
+              .promptTokens(java.util.Arrays.copyOf(prompt, length))
+              .sampling(sampling)
+              .seed(i)
+              .logprobs(5)
+              .maxNewTokens(1 + random.nextInt(24))
+              .ignoreEos(true)
+              .build());
+    }
+    return requests;
+  }
+}

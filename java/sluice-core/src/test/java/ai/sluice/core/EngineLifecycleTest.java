@@ -1,0 +1,207 @@
+package ai.sluice.core;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import ai.sluice.api.Chunk;
+import ai.sluice.api.EngineClosedException;
+import ai.sluice.api.FinishReason;
+import ai.sluice.api.GenerationRequest;
+import ai.sluice.api.GenerationResult;
+import ai.sluice.api.Sampling;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/** Opening and closing, in every order that users have found. */
+@Timeout(180)
+class EngineLifecycleTest {
+  private static final long MEBIBYTE = 1 << 20;
+
+  static Engine open() {
+    return Engine.open(Fixtures.options("llama").maxContextLength(256).maxSequences(2).build());
+  }
+
+  static GenerationRequest endless() {
+    return GenerationRequest.builder().promptTokens(1, 2, 3).sampling(Sampling.greedy())
+        .ignoreEos(true).build();
+  }
+
+  private static GenerationRequest brief() {
+    return endless().toBuilder().maxNewTokens(4).build();
+  }
+
+  @Test
+  void openAndCloseWithoutWork() {
+    open().close();
+  }
+
+  @Test
+  void twentyTimesWithFlatMemory() throws IOException {
+    List<Integer> first = null;
+    long warm = 0;
+    int threads = 0;
+    for (int i = 0; i < 25; i++) {
+      try (Engine engine = open()) {
+        List<Integer> tokens = engine.generate(brief()).tokens();
+        first = first == null ? tokens : first;
+        assertEquals(first, tokens);
+      }
+      if (i == 4) {
+        warm = residentBytes();
+        threads = nativeThreads();
+      }
+    }
+    long grown = residentBytes() - warm;
+    assertTrue(grown < 24 * MEBIBYTE, "resident memory grew by " + grown / MEBIBYTE + " MiB");
+    assertTrue(nativeThreads() <= threads + 2, threads + " threads became " + nativeThreads());
+  }
+
+  private static long residentBytes() throws IOException {
+    System.gc();
+    for (String line : Files.readAllLines(Path.of("/proc/self/status"))) {
+      if (line.startsWith("VmRSS:")) {
+        return Long.parseLong(line.replaceAll("\\D", "")) * 1024;
+      }
+    }
+    throw new IOException("VmRSS not found");
+  }
+
+  private static int nativeThreads() throws IOException {
+    try (var tasks = Files.list(Path.of("/proc/self/task"))) {
+      return (int) tasks.count();
+    }
+  }
+
+  @Test
+  void closingTwiceAndAtOnceIsHarmless() throws Exception {
+    Engine engine = open();
+    Generation generation = engine.submit(endless());
+    List<Thread> threads = new ArrayList<>();
+    for (int i = 0; i < 8; i++) {
+      Thread thread = new Thread(engine::close);
+      threads.add(thread);
+      thread.start();
+    }
+    for (Thread thread : threads) {
+      thread.join();
+    }
+    engine.close();
+    assertTrue(generation.result().join().tokens().size() <= 253);
+  }
+
+  @Test
+  void aClosedEngineSaysSo() {
+    Engine engine = open();
+    engine.close();
+    assertThrows(EngineClosedException.class, () -> engine.submit(brief()));
+    assertThrows(EngineClosedException.class, () -> engine.generate(brief()));
+    engine.metrics();
+    engine.modelInfo();
+  }
+
+  @Test
+  void closingDuringAStreamEndsIt() {
+    Engine engine = open();
+    int chunks = 0;
+    GenerationResult result;
+    try (Generation generation = engine.submit(endless())) {
+      for (Chunk chunk : generation) {
+        assertTrue(chunk.tokens().size() > 0);
+        if (chunks++ == 2) {
+          engine.close();
+        }
+      }
+      result = generation.result().join();
+    }
+    if (result.finishReason() != FinishReason.LENGTH) {
+      assertEquals(FinishReason.CANCELLED, result.finishReason());
+      assertEquals("the engine was closed", result.detail());
+    }
+  }
+
+  @Test
+  void closingFromAConsumerIsHarmless() {
+    Engine engine = open();
+    Generation generation = engine.submit(endless());
+    generation.onChunk(chunk -> engine.close());
+    generation.result().join();
+    assertThrows(EngineClosedException.class, () -> engine.submit(brief()));
+  }
+
+  @Test
+  void anAbandonedGenerationEndsByItself() throws Exception {
+    try (Engine engine = open()) {
+      engine.submit(endless());
+      engine.submit(endless()).iterator().next();
+      while (engine.metrics().finished().get(FinishReason.LENGTH) < 2) {
+        Thread.sleep(5);
+      }
+      assertEquals(0, engine.metrics().kvBlocksUsed());
+    }
+  }
+
+  @Test
+  void twoEnginesLiveSideBySide() {
+    try (Engine a = open();
+        Engine b = open()) {
+      Generation first = a.submit(endless());
+      Generation second = b.submit(endless());
+      assertEquals(first.result().join().tokens(), second.result().join().tokens());
+    }
+  }
+
+  @Test
+  void theSecondRequestIsLikeTheFirst() {
+    try (Engine engine = open()) {
+      assertEquals(engine.generate(endless()).tokens(), engine.generate(endless()).tokens());
+    }
+  }
+
+  @Test
+  void aProgramMayEndWithoutClosing() throws Exception {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    System.getProperties().forEach(
+        (key, value) -> {
+          if (key.toString().matches("(sluice|org\\.bytedeco|ai\\.djl)\\..*")) {
+            command.add("-D" + key + "=" + value);
+          }
+        });
+    command.add("-cp");
+    command.add(classPath());
+    command.add(LeavesEngineOpen.class.getName());
+    Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+    String output = new String(process.getInputStream().readAllBytes());
+    assertTrue(process.waitFor(60, TimeUnit.SECONDS), output);
+    assertEquals(0, process.exitValue(), output);
+    assertTrue(output.contains("leaving"), output);
+  }
+
+  /** The tests run on a module path; a child needs all of it as a class path. */
+  private static String classPath() {
+    List<String> parts = new ArrayList<>();
+    for (String key : List.of("jdk.module.path", "java.class.path", "surefire.test.class.path",
+        "surefire.real.class.path")) {
+      String value = System.getProperty(key);
+      if (value != null && !value.isEmpty()) {
+        parts.add(value);
+      }
+    }
+    parts.add(location(EngineLifecycleTest.class));
+    parts.add(location(Engine.class));
+    return String.join(java.io.File.pathSeparator, parts);
+  }
+
+  private static String location(Class<?> type) {
+    String file = type.getName().replace('.', '/') + ".class";
+    String url = String.valueOf(type.getClassLoader().getResource(file));
+    return Path.of(java.net.URI.create(url)).toString().replace(file, "");
+  }
+}
