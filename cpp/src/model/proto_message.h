@@ -65,8 +65,9 @@ class ProtoArena {
   /// A copy of `values` for a repeated field.
   template <class T>
   T* array(const std::vector<T>& values) {
-    auto owner = std::make_shared<std::vector<T>>(values);
-    if (owner->empty()) owner->resize(1);
+    auto owner = std::make_shared<std::vector<T>>();
+    owner->reserve(values.size() + 1);  // so that there is an address for no values too
+    owner->insert(owner->end(), values.begin(), values.end());
     owned_.push_back(owner);
     return owner->data();
   }

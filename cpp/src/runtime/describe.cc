@@ -1,0 +1,155 @@
+// What a plan tells the outside: EngineInfo, WeightSlotList, kernels.
+#include "base/error.h"
+#include "model/proto_message.h"
+#include "quant/decode.h"
+#include "runtime/plan.h"
+
+namespace sluice {
+namespace {
+
+constexpr Format kFileFormats[] = {Format::kF32,  Format::kF16,  Format::kBf16, Format::kF64,
+                                   Format::kQ4_0, Format::kQ4_1, Format::kQ5_0, Format::kQ5_1,
+                                   Format::kQ8_0, Format::kQ4_K, Format::kQ5_K, Format::kQ6_K};
+
+// How tensor parallelism would split a slot; one rank holds everything.
+Sluice__Proto__ShardAxis shard_axis(const WeightSlot& slot) {
+  switch (slot.slot) {
+    case SLUICE__PROTO__SLOT__EMBED_TOKENS:
+    case SLUICE__PROTO__SLOT__HEAD:
+    case SLUICE__PROTO__SLOT__HEAD_BIAS:
+    case SLUICE__PROTO__SLOT__QKV:
+    case SLUICE__PROTO__SLOT__QKV_BIAS:
+    case SLUICE__PROTO__SLOT__GATE_UP:
+    case SLUICE__PROTO__SLOT__GATE_UP_BIAS:
+      return SLUICE__PROTO__SHARD_AXIS__ROWS;
+    case SLUICE__PROTO__SLOT__O:
+    case SLUICE__PROTO__SLOT__DOWN:
+      return SLUICE__PROTO__SHARD_AXIS__COLUMNS;
+    default:
+      return SLUICE__PROTO__SHARD_AXIS__REPLICATED;
+  }
+}
+
+Sluice__Proto__WeightPart* describe_part(const WeightSlot& slot, const WeightPart& part,
+                                         ProtoArena* arena) {
+  auto* message = arena->make(sluice__proto__weight_part__init);
+  message->has_part = 1;
+  message->part = part.part;
+  std::vector<uint64_t> shape = {static_cast<uint64_t>(part.rows)};
+  if (!slot.is_vector) shape.push_back(static_cast<uint64_t>(slot.cols));
+  message->n_shape = shape.size();
+  message->shape = arena->array(shape);
+  message->has_shard_axis = 1;
+  message->shard_axis = shard_axis(slot);
+  return message;
+}
+
+Sluice__Proto__WeightSlot* describe_slot(const WeightSlot& slot, ProtoArena* arena) {
+  auto* message = arena->make(sluice__proto__weight_slot__init);
+  message->has_slot = 1;
+  message->slot = slot.slot;
+  message->has_layer = 1;
+  message->layer = slot.layer;
+  std::vector<Sluice__Proto__WeightPart*> parts;
+  for (const WeightPart& part : slot.parts) parts.push_back(describe_part(slot, part, arena));
+  message->n_parts = parts.size();
+  message->parts = arena->array(parts);
+  std::vector<Sluice__Proto__Format> formats;
+  for (Format format : kFileFormats) {
+    if (can_decode(format)) formats.push_back(static_cast<Sluice__Proto__Format>(format));
+  }
+  message->n_accepted_formats = formats.size();
+  message->accepted_formats = arena->array(formats);
+  message->has_stored_format = 1;
+  message->stored_format = static_cast<Sluice__Proto__Format>(slot.format);
+  message->has_stored_bytes = 1;
+  message->stored_bytes = static_cast<uint64_t>(slot.stored_bytes);
+  return message;
+}
+
+Sluice__Proto__KvGroupInfo* describe_group(const EnginePlan& plan, size_t g, ProtoArena* arena) {
+  auto* message = arena->make(sluice__proto__kv_group_info__init);
+  message->has_num_layers = 1;
+  message->num_layers = static_cast<uint32_t>(plan.kv_groups[g].num_layers);
+  message->has_block_size = 1;
+  message->block_size = static_cast<uint32_t>(plan.options.block_size);
+  message->has_bytes_per_block = 1;
+  message->bytes_per_block = static_cast<uint64_t>(plan.kv_groups[g].bytes_per_block);
+  message->has_num_blocks = 1;
+  message->num_blocks = static_cast<uint64_t>(plan.kv_groups[g].num_blocks);
+  message->has_window = 1;
+  message->window = static_cast<uint32_t>(plan.spec.kv_groups[g].window);
+  message->has_retention = 1;
+  message->retention = static_cast<uint32_t>(plan.spec.kv_groups[g].retention);
+  return message;
+}
+
+}  // namespace
+
+std::vector<KernelUse> kernel_uses(const EnginePlan& plan) {
+  const std::string isa(isa_name(plan.exec.isa));
+  const std::string reason =
+      plan.options.isa.empty() ? "best that the processor has" : "asked for by the option isa";
+  std::vector<KernelUse> uses = {{"attention", isa, reason},
+                                 {"norm", isa, reason},
+                                 {"rope", isa, reason},
+                                 {"activation", isa, reason},
+                                 {"sampling", isa, reason}};
+  const WeightStore store(plan.slots);
+  GemmParams params;
+  params.w = store.matrix(SLUICE__PROTO__SLOT__QKV, 0);
+  params.x_format = plan.options.compute_format;
+  params.x_stride = params.w.cols;
+  params.y_stride = params.w.rows;
+  const std::string numerics =
+      plan.options.numerics == Numerics::kFast ? "FAST" : "BATCH_INVARIANT";
+  for (int64_t rows : {1, 16, 512}) {
+    params.num_rows = rows;
+    uses.push_back({concat("gemm, ", rows, rows == 1 ? " row" : " rows"),
+                    plan.gemm->variant(plan.exec, params), "numerics " + numerics});
+  }
+  return uses;
+}
+
+std::vector<uint8_t> make_engine_info(const EnginePlan& plan) {
+  ProtoArena arena;
+  auto* info = arena.make(sluice__proto__engine_info__init);
+  std::vector<Sluice__Proto__KvGroupInfo*> groups;
+  for (size_t g = 0; g < plan.kv_groups.size(); ++g) {
+    groups.push_back(describe_group(plan, g, &arena));
+  }
+  info->n_kv_groups = groups.size();
+  info->kv_groups = arena.array(groups);
+  info->has_weight_bytes = 1;
+  info->weight_bytes = static_cast<uint64_t>(plan.weight_bytes);
+  info->has_kv_cache_bytes = 1;
+  info->kv_cache_bytes = static_cast<uint64_t>(plan.kv_bytes);
+  info->has_workspace_bytes = 1;
+  info->workspace_bytes = static_cast<uint64_t>(plan.workspace_bytes());
+  info->has_adapter_bytes = 1;
+  std::vector<Sluice__Proto__KernelChoice*> kernels;
+  for (const KernelUse& use : kernel_uses(plan)) {
+    auto* kernel = arena.make(sluice__proto__kernel_choice__init);
+    kernel->op = arena.text(use.op);
+    kernel->variant = arena.text(use.variant);
+    kernel->reason = arena.text(use.reason);
+    kernels.push_back(kernel);
+  }
+  info->n_kernels = kernels.size();
+  info->kernels = arena.array(kernels);
+  info->has_num_parameters = 1;
+  info->num_parameters = static_cast<uint64_t>(plan.num_parameters);
+  return pack_message(info->base);
+}
+
+std::vector<uint8_t> make_weight_slots(const EnginePlan& plan) {
+  ProtoArena arena;
+  auto* list = arena.make(sluice__proto__weight_slot_list__init);
+  std::vector<Sluice__Proto__WeightSlot*> slots;
+  for (const WeightSlot& slot : plan.slots) slots.push_back(describe_slot(slot, &arena));
+  list->n_slots = slots.size();
+  list->slots = arena.array(slots);
+  return pack_message(list->base);
+}
+
+}  // namespace sluice

@@ -1,0 +1,303 @@
+// Construction, steps and the worker thread. The weight calls are in engine_weights.cc.
+#include "runtime/engine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "runtime/trace.h"
+
+namespace sluice {
+namespace {
+
+constexpr int64_t kMebibyte = 1 << 20;
+
+// Ends the step between layers when the engine was aborted, and passes the fault point there.
+class EngineObserver : public StepObserver {
+ public:
+  EngineObserver(const std::atomic<bool>& aborted, const FaultPoints& faults)
+      : aborted_(aborted), faults_(faults) {}
+
+  void before_layer(int /*layer*/) override {
+    SLUICE_CHECK(!aborted_.load(std::memory_order_relaxed), SLUICE_STATUS_ABORTED,
+                 "step: the engine was aborted");
+    faults_.pass(FaultPoint::kStepLayer);
+  }
+
+ private:
+  const std::atomic<bool>& aborted_;
+  const FaultPoints& faults_;
+};
+
+// The used part of each section. The header has been checked, and `to` holds it already.
+void copy_sections(const sluice_step_layout& layout, const uint8_t* from, uint8_t* to) {
+  const auto* header = reinterpret_cast<const sluice_step_header*>(to);
+  for (int section = 0; section < SLUICE_SECTION_INPUT_COUNT; ++section) {
+    if (layout.offset[section] < 0) continue;
+    std::memcpy(to + layout.offset[section], from + layout.offset[section],
+                header->counts[section] * section_element_bytes(section));
+  }
+}
+
+}  // namespace
+
+Engine::Engine(EnginePlan plan)
+    : plan_(std::move(plan)),
+      info_(make_engine_info(plan_)),
+      weight_slots_(make_weight_slots(plan_)),
+      faults_(plan_.options.faults),
+      weights_(plan_.slots),
+      ropes_(plan_.spec.ropes) {
+  check_memory();
+  faults_.pass(FaultPoint::kAllocWeights);
+  weights_.allocate(&allocations_);
+  decoder_ = std::make_unique<Decoder>(plan_.spec, weights_);
+  faults_.pass(FaultPoint::kAllocKv);
+  kv_ = std::make_unique<KvCache>(plan_.spec, plan_.options, *decoder_, &allocations_);
+  faults_.pass(FaultPoint::kAllocWorkspace);
+  arena_ =
+      Arena(plan_.arena_bytes,
+            "step workspace (remedy: a lower max_step_tokens or max_step_outputs)", &allocations_);
+  sequences_ =
+      std::make_unique<SequenceState>(plan_.rules.limits, plan_.options.penalties, &allocations_);
+  checker_ = std::make_unique<StepChecker>(plan_.rules, plan_.layout);
+  runner_ = std::make_unique<StepRunner>(
+      plan_.rules.limits, *decoder_,
+      LayerContext{plan_.exec, *plan_.gemm, arena_, times_, plan_.options.compute_format}, *kv_,
+      *sequences_, ropes_);
+  make_slots();
+  worker_ = std::thread([this] { work(); });
+}
+
+Engine::~Engine() {
+  std::shared_ptr<WeightSession> session;
+  {
+    const std::lock_guard lock(mutex_);
+    aborted_ = true;
+    stopping_ = true;
+    session = std::move(session_);
+  }
+  work_ready_.notify_all();
+  worker_.join();
+}
+
+// Looked at before anything is taken: the system would promise memory that it does not have and
+// kill the process when it is touched.
+void Engine::check_memory() const {
+  const int64_t needed = plan_.total_bytes();
+  const int64_t free = host_memory_free();
+  if (free < 0 || needed <= free) return;
+  throw Error(SLUICE_STATUS_OUT_OF_HOST_MEMORY,
+              concat("memory: ", needed / kMebibyte, " MiB needed (weights ",
+                     plan_.weight_bytes / kMebibyte, ", KV cache ", plan_.kv_bytes / kMebibyte,
+                     ", workspace ", plan_.workspace_bytes() / kMebibyte, "), ", free / kMebibyte,
+                     " MiB free (remedy: a lower ",
+                     plan_.kv_bytes > plan_.workspace_bytes()
+                         ? "num_blocks"
+                         : "max_step_tokens, max_sequences or max_context_len",
+                     ", compute_format BF16, or a smaller model)"),
+              __FILE__, __LINE__)
+      .with_bytes(needed, free);
+}
+
+void Engine::make_slots() {
+  for (int i = 0; i < plan_.options.step_slots; ++i) {
+    StepSlot slot;
+    slot.input = Buffer(plan_.layout.input_bytes, "step input", &allocations_);
+    slot.checked = Buffer(plan_.layout.input_bytes, "step input", &allocations_);
+    slot.output = Buffer(plan_.layout.output_bytes, "step output", &allocations_);
+    slots_.push_back(std::move(slot));
+  }
+  queue_.reserve(slots_.size());
+}
+
+std::array<int64_t, SLUICE_STAT_COUNT> Engine::stats() const {
+  const std::lock_guard lock(mutex_);
+  auto values = stats_;
+  values[SLUICE_STAT_DEVICE_ALLOCATIONS] = allocations_.count();
+  return values;
+}
+
+void Engine::abort() {
+  std::shared_ptr<WeightSession> session;
+  {
+    const std::lock_guard lock(mutex_);
+    aborted_ = true;
+    session = session_;
+  }
+  work_ready_.notify_all();
+  if (session) session->abort();
+}
+
+Engine::Areas Engine::step_buffers(int32_t slot) const {
+  check_slot(slot);
+  return {slots_[slot].input.data(), slots_[slot].output.data()};
+}
+
+void Engine::check_alive() const {
+  SLUICE_CHECK(!aborted_, SLUICE_STATUS_ABORTED, "engine: aborted");
+  if (failure_) {
+    SLUICE_FAIL(SLUICE_STATUS_ENGINE_FAILED, "engine: failed earlier: ", failure_->text());
+  }
+}
+
+void Engine::check_slot(int32_t slot) const {
+  SLUICE_CHECK_ARG(slot >= 0 && slot < static_cast<int32_t>(slots_.size()), "slot: ", slot,
+                   " (expected: 0 to ", slots_.size() - 1, ")");
+}
+
+bool Engine::any_in_flight() const {
+  return std::any_of(slots_.begin(), slots_.end(),
+                     [](const StepSlot& slot) { return slot.state != SlotState::kIdle; });
+}
+
+const StepInput Engine::accept(int32_t slot) {
+  const auto* from = reinterpret_cast<const uint8_t*>(slots_[slot].input.data());
+  auto* to = reinterpret_cast<uint8_t*>(slots_[slot].checked.data());
+  std::memcpy(to, from, sizeof(sluice_step_header));
+  checker_->check_header(*reinterpret_cast<const sluice_step_header*>(to));
+  copy_sections(plan_.layout, from, to);
+  const StepInput step = view_input(plan_.layout, to);
+  checker_->accept(step);
+  return step;
+}
+
+void Engine::start(int32_t slot, StepObserver* observer) {
+  slots_[slot].observer = observer;
+  slots_[slot].error.reset();
+  slots_[slot].state = SlotState::kInFlight;
+  queue_.push_back(slot);
+  work_ready_.notify_one();
+}
+
+void Engine::submit(int32_t slot) {
+  const std::lock_guard lock(mutex_);
+  check_slot(slot);
+  check_alive();
+  SLUICE_CHECK(weight_state_ == WeightState::kReady, SLUICE_STATUS_WRONG_STATE,
+               "submit: the weights are not complete (expected: sluice_weights_finish first)");
+  SLUICE_CHECK(slots_[slot].state == SlotState::kIdle, SLUICE_STATUS_WRONG_STATE, "submit: slot ",
+               slot, " is in flight (expected: sluice_engine_wait first)");
+  accept(slot);
+  start(slot, nullptr);
+}
+
+bool Engine::wait(int32_t slot, int64_t timeout_us) {
+  std::unique_lock lock(mutex_);
+  check_slot(slot);
+  StepSlot& waited = slots_[slot];
+  if (waited.state == SlotState::kIdle) {
+    check_alive();
+    SLUICE_FAIL(SLUICE_STATUS_WRONG_STATE, "wait: slot ", slot,
+                " is not in flight (expected: sluice_engine_submit first)");
+  }
+  const auto done = [&] { return waited.state == SlotState::kDone; };
+  if (timeout_us < 0) {
+    step_done_.wait(lock, done);
+  } else if (!step_done_.wait_for(lock, std::chrono::microseconds(timeout_us), done)) {
+    return false;
+  }
+  waited.state = SlotState::kIdle;
+  if (waited.error) throw *waited.error;
+  return true;
+}
+
+int64_t Engine::trace(int32_t slot, std::span<const uint8_t> request, uint8_t* buffer,
+                      int64_t capacity) {
+  std::unique_lock lock(mutex_);
+  check_slot(slot);
+  check_alive();
+  SLUICE_CHECK(weight_state_ == WeightState::kReady, SLUICE_STATUS_WRONG_STATE,
+               "trace: the weights are not complete (expected: sluice_weights_finish first)");
+  SLUICE_CHECK(!any_in_flight(), SLUICE_STATUS_WRONG_STATE,
+               "trace: a step is in flight (expected: sluice_engine_wait first)");
+  sluice_step_header header;
+  std::memcpy(&header, slots_[slot].input.data(), sizeof(header));
+  checker_->check_header(header);
+  Trace result(plan_, request, header.counts[SLUICE_SECTION_TOKEN_ID]);
+  if (buffer == nullptr || result.bytes() > capacity) return result.bytes();
+
+  accept(slot);
+  EngineObserver base(aborted_, faults_);
+  TraceObserver observer(base, result, buffer);
+  result.write_directory(buffer);
+  start(slot, &observer);
+  step_done_.wait(lock, [&] { return slots_[slot].state == SlotState::kDone; });
+  slots_[slot].state = SlotState::kIdle;
+  if (slots_[slot].error) throw *slots_[slot].error;
+  return result.bytes();
+}
+
+void Engine::work() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    work_ready_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    if (queue_.empty()) return;
+    StepSlot& slot = slots_[queue_.front()];
+    queue_.erase(queue_.begin());
+    if (aborted_) {
+      slot.error.emplace(SLUICE_STATUS_ABORTED, "step: the engine was aborted", __FILE__, __LINE__);
+    } else if (failure_) {
+      slot.error.emplace(SLUICE_STATUS_ENGINE_FAILED,
+                         concat("engine: failed earlier: ", failure_->text()), __FILE__, __LINE__);
+    } else {
+      lock.unlock();
+      run_step(&slot);
+      lock.lock();
+      if (slot.error && slot.error->status() != SLUICE_STATUS_ABORTED && !failure_) {
+        failure_ = slot.error;
+      }
+    }
+    reinterpret_cast<sluice_step_result*>(slot.output.data())->status =
+        slot.error ? slot.error->status() : SLUICE_STATUS_OK;
+    slot.state = SlotState::kDone;
+    step_done_.notify_all();
+  }
+}
+
+// A fault of the worker thread has no caller to go to: it is kept for wait. This and the loader
+// threads are where an exception stops below capi.
+void Engine::run_step(StepSlot* slot) {
+  const auto start_time = std::chrono::steady_clock::now();
+  const StepInput step =
+      view_input(plan_.layout, reinterpret_cast<const uint8_t*>(slot->checked.data()));
+  const StepOutput output =
+      view_output(plan_.layout, reinterpret_cast<uint8_t*>(slot->output.data()));
+  *output.result = {};
+  output.result->magic = SLUICE_STEP_MAGIC;
+  output.result->step_id = step.header->step_id;
+  output.result->num_rows = static_cast<int32_t>(step.num_rows());
+  StepReport report;
+  try {
+    EngineObserver observer(aborted_, faults_);
+    faults_.pass(FaultPoint::kStepRun);
+    report = runner_->run(step, output, slot->observer == nullptr ? observer : *slot->observer);
+  } catch (const Error& error) {
+    slot->error = error;
+  } catch (const std::exception& error) {
+    slot->error.emplace(SLUICE_STATUS_INTERNAL, concat("step: ", error.what()), __FILE__, __LINE__);
+  }
+  const int64_t micros = std::chrono::duration_cast<std::chrono::microseconds>(
+                             std::chrono::steady_clock::now() - start_time)
+                             .count();
+  output.result->device_micros = static_cast<uint64_t>(micros);
+  if (!slot->error) record(step, report, micros);
+}
+
+void Engine::record(const StepInput& step, const StepReport& report, int64_t micros) {
+  const std::lock_guard lock(mutex_);
+  stats_[SLUICE_STAT_STEPS] += 1;
+  stats_[SLUICE_STAT_TOKENS] += step.num_tokens();
+  stats_[SLUICE_STAT_OUTPUTS] += step.num_rows();
+  stats_[SLUICE_STAT_STEP_MICROS] += micros;
+  stats_[SLUICE_STAT_ATTENTION_MICROS] = times_.attention / 1000;
+  stats_[SLUICE_STAT_DENSE_MICROS] = times_.dense / 1000;
+  stats_[SLUICE_STAT_OTHER_MICROS] =
+      std::max(stats_[SLUICE_STAT_OTHER_MICROS], stats_[SLUICE_STAT_STEP_MICROS] -
+                                                     stats_[SLUICE_STAT_ATTENTION_MICROS] -
+                                                     stats_[SLUICE_STAT_DENSE_MICROS]);
+  stats_[SLUICE_STAT_NON_FINITE_ROWS] += report.non_finite_rows;
+  stats_[SLUICE_STAT_BLOCK_COPIES] += report.block_copies;
+}
+
+}  // namespace sluice

@@ -1,0 +1,140 @@
+/// @file
+/// One engine: memory, weights, and a worker thread that runs steps in the order of submit.
+#ifndef SLUICE_RUNTIME_ENGINE_H_
+#define SLUICE_RUNTIME_ENGINE_H_
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+#include "device/buffer.h"
+#include "runtime/fault_points.h"
+#include "runtime/plan.h"
+#include "runtime/rope_state.h"
+#include "runtime/sequence_state.h"
+#include "runtime/step_runner.h"
+#include "runtime/weight_session.h"
+
+namespace sluice {
+
+/// Implements sluice_engine and the sluice_weights_* calls; their contracts, thread rules included,
+/// are those of sluice.h. Statuses are thrown as Error.
+class Engine {
+ public:
+  /// Takes all memory and starts the worker thread.
+  /// @throws Error OUT_OF_HOST_MEMORY, naming what needs how much and which option to change
+  explicit Engine(EnginePlan plan);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  const sluice_step_layout& layout() const { return plan_.layout; }
+  const std::vector<uint8_t>& info() const { return info_; }
+  const std::vector<uint8_t>& weight_slots() const { return weight_slots_; }
+
+  /// values[i] by sluice_stat.
+  std::array<int64_t, SLUICE_STAT_COUNT> stats() const;
+
+  void abort();
+
+  void begin_weights(int32_t mode);
+  void enqueue_weights(std::span<const uint8_t> list);
+  /// @return whether the queue is empty
+  bool poll_weights(int64_t timeout_us, sluice_weights_progress* progress);
+  void finish_weights();
+  void abort_weights();
+
+  struct Areas {
+    void* input = nullptr;
+    void* output = nullptr;
+  };
+  Areas step_buffers(int32_t slot) const;
+
+  void submit(int32_t slot);
+  /// @return false when the time ran out
+  bool wait(int32_t slot, int64_t timeout_us);
+
+  /// Runs the step of a slot and writes its trace.
+  /// @return bytes of the trace; when they exceed `capacity` nothing was run
+  int64_t trace(int32_t slot, std::span<const uint8_t> request, uint8_t* buffer, int64_t capacity);
+
+  /// For tests: the KV cache. No step may be in flight.
+  KvCache& kv_cache() { return *kv_; }
+
+ private:
+  enum class SlotState { kIdle, kInFlight, kDone };
+  struct StepSlot {
+    Buffer input;    // the caller's
+    Buffer checked;  // copy that was checked and is run: the caller cannot change it
+    Buffer output;
+    SlotState state = SlotState::kIdle;
+    StepObserver* observer = nullptr;  // of a trace
+    std::optional<Error> error;
+  };
+  enum class WeightState {
+    kEmpty,    // no complete load yet
+    kLoading,  // a session is open
+    kReady,
+    kStale,  // an update ended early: stale_parts_ hold anything
+  };
+
+  void check_memory() const;
+  void make_slots();
+
+  // All of these want mutex_ held.
+  void check_alive() const;
+  void check_slot(int32_t slot) const;
+  bool any_in_flight() const;
+  const StepInput accept(int32_t slot);
+  std::shared_ptr<WeightSession> open_session() const;
+  void end_session(WeightState state);
+
+  void start(int32_t slot, StepObserver* observer);
+  void work();
+  void run_step(StepSlot* slot);
+  void record(const StepInput& step, const StepReport& report, int64_t micros);
+
+  EnginePlan plan_;
+  std::vector<uint8_t> info_;
+  std::vector<uint8_t> weight_slots_;
+  FaultPoints faults_;
+  AllocationCounter allocations_;
+  WeightStore weights_;
+  std::unique_ptr<Decoder> decoder_;
+  std::unique_ptr<KvCache> kv_;
+  std::unique_ptr<SequenceState> sequences_;
+  RopeState ropes_;
+  Arena arena_;
+  LayerTimes times_;
+  std::unique_ptr<StepRunner> runner_;
+  std::vector<StepSlot> slots_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable work_ready_;
+  std::condition_variable step_done_;
+  std::unique_ptr<StepChecker> checker_;
+  std::vector<int32_t> queue_;  // slots to run, oldest first
+  bool stopping_ = false;
+  std::atomic<bool> aborted_ = false;
+  std::optional<Error> failure_;  // the first fault
+  WeightState weight_state_ = WeightState::kEmpty;
+  int32_t weight_mode_ = SLUICE_WEIGHTS_LOAD;
+  std::set<PartKey> stale_parts_;
+  std::shared_ptr<WeightSession> session_;
+  std::array<int64_t, SLUICE_STAT_COUNT> stats_ = {};
+
+  std::thread worker_;  // last: it uses everything above
+};
+
+}  // namespace sluice
+#endif  // SLUICE_RUNTIME_ENGINE_H_

@@ -1,0 +1,115 @@
+#include "runtime/plan.h"
+
+#include "base/checked.h"
+#include "runtime/fault_points.h"
+#include "runtime/rope_state.h"
+#include "runtime/sequence_state.h"
+#include "runtime/step_runner.h"
+
+namespace sluice {
+namespace {
+
+void check_placement(const Placement& placement, const ModelSpec& spec) {
+  SLUICE_CHECK_ARG(!placement.devices.empty(), "num_devices: 0 (expected: 1 or more)");
+  for (size_t i = 0; i < placement.devices.size(); ++i) {
+    SLUICE_CHECK_ARG(placement.devices[i] == 0, "devices[", i, "]: ", placement.devices[i],
+                     " (expected: 0, the CPU)");
+  }
+  SLUICE_CHECK(placement.world_size == 1 && placement.devices.size() == 1,
+               SLUICE_STATUS_UNSUPPORTED, "world_size: ", placement.world_size,
+               " not built (built: 1)");
+  SLUICE_CHECK_ARG(placement.first_rank == 0, "first_rank: ", placement.first_rank,
+                   " (expected: 0 in a world of one rank)");
+  SLUICE_CHECK_ARG(!placement.has_comm_id,
+                   "comm_id: set (expected: NULL, every rank is in this process)");
+  const auto layers = static_cast<int32_t>(spec.layers.size());
+  const bool all = (placement.layer_begin == 0 && placement.layer_end == 0) ||
+                   (placement.layer_begin == 0 && placement.layer_end == layers);
+  SLUICE_CHECK_ARG(placement.layer_begin >= 0 && placement.layer_begin <= placement.layer_end &&
+                       placement.layer_end <= layers,
+                   "layer_begin, layer_end: ", placement.layer_begin, ", ", placement.layer_end,
+                   " (expected: a range of ", layers, " layers)");
+  SLUICE_CHECK(all, SLUICE_STATUS_UNSUPPORTED, "layer_begin, layer_end: ", placement.layer_begin,
+               ", ", placement.layer_end, " not built (built: all layers)");
+}
+
+StepRules make_rules(const ModelSpec& spec, const EngineOptions& options) {
+  StepRules rules;
+  StepLimits& limits = rules.limits;
+  limits.vocab_size = spec.vocab_size;
+  limits.hidden_size = spec.hidden_size;
+  limits.num_kv_groups = static_cast<int64_t>(spec.kv_groups.size());
+  limits.num_ropes = static_cast<int64_t>(spec.ropes.size());
+  limits.block_size = options.block_size;
+  limits.max_sequences = options.max_sequences;
+  limits.max_blocks_per_sequence = options.max_blocks_per_sequence();
+  limits.max_context_len = options.max_context_len;
+  limits.max_step_tokens = options.max_step_tokens;
+  limits.max_step_outputs = options.max_step_outputs;
+  limits.max_top_n = options.max_top_n;
+  limits.max_step_targets = options.max_step_targets;
+  limits.max_step_logit_biases = options.max_step_logit_biases;
+  limits.max_step_masks = options.max_step_masks;
+  limits.max_step_hidden_rows = options.max_step_hidden_rows;
+  limits.max_step_state_ops = options.max_step_state_ops;
+  limits.max_step_block_updates = options.max_step_block_updates;
+  limits.max_step_count_updates = options.penalties ? options.max_step_count_updates : 0;
+  limits.step_slots = options.step_slots;
+  for (const RopeSpec& rope : spec.ropes) {
+    limits.num_rope_variants += rope.num_dynamic_variants;
+    limits.num_rope_frequencies += int64_t{rope.num_dynamic_variants} * (rope.rotary_dim / 2);
+    rules.rope_variants.push_back(static_cast<int32_t>(rope.variants.size()));
+    rules.rope_dynamic_variants.push_back(rope.num_dynamic_variants);
+    rules.rope_frequencies.push_back(rope.rotary_dim / 2);
+  }
+  rules.num_blocks = options.num_blocks;
+  for (const KvGroupSpec& group : spec.kv_groups) rules.windows.push_back(group.window);
+  rules.penalties = options.penalties;
+  return rules;
+}
+
+}  // namespace
+
+EnginePlan make_plan(std::span<const uint8_t> spec, std::span<const uint8_t> options,
+                     const Placement& placement, bool blocks_optional) {
+  EnginePlan plan;
+  plan.spec = decode_model_spec(spec);
+  plan.options = decode_engine_options(options, plan.spec, blocks_optional);
+  check_placement(placement, plan.spec);
+  const FaultPoints names_checked(plan.options.faults);
+  plan.exec.isa = select_isa(plan.options.isa);
+  plan.exec.num_threads = plan.options.num_threads;
+  plan.rules = make_rules(plan.spec, plan.options);
+  plan.layout = make_step_layout(plan.rules.limits);
+  plan.slots = declare_slots(plan.spec, plan.options.compute_format);
+
+  GemmOptions gemm;
+  gemm.onednn_path = plan.options.onednn_path;
+  gemm.numerics = plan.options.numerics;
+  plan.gemm = std::make_unique<Gemm>(gemm);
+
+  // A decoder over weights without memory tells the sizes of everything else.
+  const WeightStore store(plan.slots);
+  const Decoder decoder(plan.spec, store);
+  plan.num_parameters = store.num_parameters();
+  plan.weight_bytes = store.bytes();
+  plan.kv_groups = plan_kv_groups(plan.spec, plan.options, decoder);
+  for (const KvGroupPlan& group : plan.kv_groups) {
+    plan.kv_bytes =
+        checked_add(plan.kv_bytes, checked_mul(group.bytes_per_block, group.num_blocks));
+  }
+  Arena no_memory;
+  LayerTimes times;
+  const LayerContext context{plan.exec, *plan.gemm, no_memory, times, plan.options.compute_format};
+  plan.arena_bytes =
+      StepRunner::workspace_bytes(plan.rules.limits, decoder, context, RopeState(plan.spec.ropes));
+  plan.step_slot_bytes = checked_mul(
+      plan.options.step_slots, checked_add(2 * plan.layout.input_bytes, plan.layout.output_bytes));
+  plan.state_bytes = checked_add(SequenceState::bytes(plan.rules.limits, plan.options.penalties),
+                                 StepChecker::bytes(plan.rules));
+  checked_add(checked_add(plan.weight_bytes, plan.kv_bytes),
+              checked_add(plan.arena_bytes, checked_add(plan.step_slot_bytes, plan.state_bytes)));
+  return plan;
+}
+
+}  // namespace sluice

@@ -1,0 +1,76 @@
+/// @file
+/// Everything about an engine that follows from its spec and options, before memory is taken.
+#ifndef SLUICE_RUNTIME_PLAN_H_
+#define SLUICE_RUNTIME_PLAN_H_
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "model/decoder.h"
+#include "model/options.h"
+#include "model/spec.h"
+#include "model/weight_store.h"
+#include "ops/gemm/gemm.h"
+#include "runtime/kv_cache.h"
+#include "runtime/step_check.h"
+#include "runtime/step_view.h"
+
+namespace sluice {
+
+/// Where the ranks of a process stand among all ranks; see sluice_engine_create.
+struct Placement {
+  std::span<const int32_t> devices;
+  int32_t first_rank = 0;
+  int32_t world_size = 1;
+  bool has_comm_id = false;
+  int32_t layer_begin = 0;
+  int32_t layer_end = 0;
+};
+
+struct EnginePlan {
+  ModelSpec spec;
+  EngineOptions options;
+  Exec exec;
+  StepRules rules;
+  sluice_step_layout layout = {};
+  std::vector<WeightSlot> slots;
+  std::vector<KvGroupPlan> kv_groups;
+  std::unique_ptr<Gemm> gemm;
+  int64_t num_parameters = 0;
+  int64_t weight_bytes = 0;
+  int64_t kv_bytes = 0;
+  int64_t arena_bytes = 0;      ///< activations and logits of a step
+  int64_t step_slot_bytes = 0;  ///< areas of all slots, and their checked copies
+  int64_t state_bytes = 0;      ///< block tables, marks, penalty counts
+
+  int64_t workspace_bytes() const { return arena_bytes + step_slot_bytes + state_bytes; }
+  int64_t total_bytes() const { return weight_bytes + kv_bytes + workspace_bytes(); }
+};
+
+/// Decodes, checks and sizes. Takes no memory that grows with the model and opens no file but
+/// oneDNN's library. With `blocks_optional` num_blocks may be left open.
+/// @throws Error INVALID_ARGUMENT, UNSUPPORTED, LIBRARY_MISSING
+EnginePlan make_plan(std::span<const uint8_t> spec, std::span<const uint8_t> options,
+                     const Placement& placement, bool blocks_optional);
+
+/// Serialised EngineInfo.
+std::vector<uint8_t> make_engine_info(const EnginePlan& plan);
+
+/// Serialised WeightSlotList.
+std::vector<uint8_t> make_weight_slots(const EnginePlan& plan);
+
+/// One kernel family of this engine, and why it was chosen.
+struct KernelUse {
+  std::string op;
+  std::string variant;
+  std::string reason;
+};
+
+/// What steps of this engine run.
+std::vector<KernelUse> kernel_uses(const EnginePlan& plan);
+
+}  // namespace sluice
+#endif  // SLUICE_RUNTIME_PLAN_H_

@@ -1,0 +1,45 @@
+/// @file
+/// Frequencies of every RoPE variant, and the angles of a step's tokens.
+#ifndef SLUICE_RUNTIME_ROPE_STATE_H_
+#define SLUICE_RUNTIME_ROPE_STATE_H_
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "layers/context.h"
+#include "model/spec.h"
+#include "ops/rope/rope.h"
+#include "runtime/step_view.h"
+
+namespace sluice {
+
+/// Static variants as the model gives them, dynamic ones as step messages rewrite them. One thread
+/// at a time.
+class RopeState {
+ public:
+  explicit RopeState(const std::vector<RopeSpec>& ropes);
+
+  /// Runs the RoPE updates of a checked step.
+  void apply(const StepInput& step);
+
+  /// Arena bytes of make_angles().
+  int64_t workspace_bytes(int64_t max_tokens) const;
+
+  /// Angles of the step's tokens for each RoPE, in arena memory. Valid until the next call.
+  std::span<const RopeAngles> make_angles(const Exec& exec, const StepInput& step,
+                                          Arena& workspace);
+
+ private:
+  struct Rope {
+    int32_t rotary_dim = 0;
+    bool interleaved = false;
+    std::vector<double> inv_freq;           // [variants, rotary_dim / 2]
+    std::vector<RopeVariantView> variants;  // into inv_freq
+  };
+  std::vector<Rope> ropes_;
+  std::vector<RopeAngles> angles_;
+};
+
+}  // namespace sluice
+#endif  // SLUICE_RUNTIME_ROPE_STATE_H_

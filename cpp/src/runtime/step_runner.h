@@ -1,0 +1,66 @@
+/// @file
+/// Runs checked steps: state changes, the decoder, the outputs.
+#ifndef SLUICE_RUNTIME_STEP_RUNNER_H_
+#define SLUICE_RUNTIME_STEP_RUNNER_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "device/buffer.h"
+#include "layers/context.h"
+#include "model/decoder.h"
+#include "runtime/kv_cache.h"
+#include "runtime/rope_state.h"
+#include "runtime/sequence_state.h"
+#include "runtime/step_view.h"
+
+namespace sluice {
+
+/// Output rows that go through the head together: bounds the logits in memory.
+inline constexpr int64_t kMaxHeadRows = 128;
+
+/// What a step did, for the statistics.
+struct StepReport {
+  int64_t non_finite_rows = 0;
+  int64_t block_copies = 0;
+};
+
+/// Runs one step after the other on one thread. Allocates nothing after construction.
+class StepRunner {
+ public:
+  /// Refers to everything given; all of it outlives the runner.
+  StepRunner(const StepLimits& limits, const Decoder& decoder, LayerContext context, KvCache& kv,
+             SequenceState& sequences, RopeState& ropes);
+
+  /// Arena bytes that run() takes at most.
+  static int64_t workspace_bytes(const StepLimits& limits, const Decoder& decoder,
+                                 const LayerContext& context, const RopeState& ropes);
+
+  /// Runs a checked step. @throws Error what an op or the observer throws; the engine's state is
+  /// undefined then
+  StepReport run(const StepInput& step, const StepOutput& output, StepObserver& observer);
+
+ private:
+  void resolve_tokens(const StepInput& step, int32_t* ids);
+  void show_outputs(int64_t num_tokens, const float* residual, StepObserver& observer);
+  void run_outputs(const StepInput& step, const StepOutput& output, const float* residual);
+  void run_logit_rows(const StepInput& step, const StepOutput& output, const float* residual,
+                      int64_t first, int64_t count);
+  void run_hidden_row(const StepInput& step, const StepOutput& output, const float* residual,
+                      int64_t row, int64_t hidden_row);
+  void note_outputs(const StepInput& step, const StepOutput& output, StepReport* report);
+
+  StepLimits limits_;
+  const Decoder& decoder_;
+  LayerContext context_;
+  KvCache& kv_;
+  SequenceState& sequences_;
+  RopeState& ropes_;
+  std::vector<const int32_t*> tables_;    // [kv groups]
+  std::vector<int32_t> token_sequence_;   // [max_step_tokens] seq_slot of each token
+  std::vector<int32_t> previous_tokens_;  // [max_step_outputs] last accepted of each row
+  std::vector<int32_t> logit_rows_;       // rows of kind SAMPLE and LOGPROB
+};
+
+}  // namespace sluice
+#endif  // SLUICE_RUNTIME_STEP_RUNNER_H_

@@ -1,0 +1,17 @@
+/// @file
+/// What the library knows of the machine that it runs on.
+#ifndef SLUICE_RUNTIME_SYSTEM_INFO_H_
+#define SLUICE_RUNTIME_SYSTEM_INFO_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace sluice {
+
+/// Serialised SystemInfo. A library that cannot be opened is described, not thrown.
+/// @param onednn_path  file to try; empty: the system's search path
+std::vector<uint8_t> make_system_info(const std::string& onednn_path, const std::string& version);
+
+}  // namespace sluice
+#endif  // SLUICE_RUNTIME_SYSTEM_INFO_H_

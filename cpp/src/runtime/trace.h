@@ -1,0 +1,70 @@
+/// @file
+/// Named tensors of a step, for sluice_engine_trace.
+#ifndef SLUICE_RUNTIME_TRACE_H_
+#define SLUICE_RUNTIME_TRACE_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "model/decoder.h"
+#include "runtime/plan.h"
+
+namespace sluice {
+
+/// The layout of a trace: u64 length of a TraceResult, the message, padding to a multiple of 64,
+/// the tensors, each at a multiple of 64 behind that.
+class Trace {
+ public:
+  /// @param request     serialised TraceRequest
+  /// @param num_tokens  of the step
+  /// @throws Error INVALID_ARGUMENT for a name that the model has not, or twice the same;
+  ///         UNSUPPORTED for what is not built
+  Trace(const EnginePlan& plan, std::span<const uint8_t> request, int64_t num_tokens);
+
+  /// Bytes of the whole output.
+  int64_t bytes() const { return bytes_; }
+
+  /// Writes everything in front of the tensors.
+  void write_directory(uint8_t* buffer) const;
+
+  struct Tensor {
+    std::string name;
+    int64_t cols = 0;
+    int64_t offset = 0;  ///< from the end of the directory
+  };
+  const std::vector<Tensor>& tensors() const { return tensors_; }
+
+  /// Bytes in front of the first tensor.
+  int64_t directory_bytes() const { return directory_bytes_; }
+
+ private:
+  void add(const EnginePlan& plan, const std::string& name);
+
+  std::vector<Tensor> tensors_;
+  std::vector<uint8_t> message_;
+  int64_t directory_bytes_ = 0;
+  int64_t bytes_ = 0;
+};
+
+/// Copies the tensors of a trace into the caller's buffer while the step runs.
+class TraceObserver : public StepObserver {
+ public:
+  /// `base` decides whether layers may run. All arguments outlive the observer.
+  TraceObserver(StepObserver& base, const Trace& trace, uint8_t* buffer);
+
+  void before_layer(int layer) override { base_.before_layer(layer); }
+  bool tracing() const override { return true; }
+  bool wants(const std::string& name) const override;
+  void keep(const std::string& name, const TensorRows& rows) override;
+
+ private:
+  StepObserver& base_;
+  const Trace& trace_;
+  uint8_t* tensors_;
+  std::vector<int64_t> rows_kept_;  // of each tensor: outputs come in chunks of rows
+};
+
+}  // namespace sluice
+#endif  // SLUICE_RUNTIME_TRACE_H_

@@ -1,0 +1,98 @@
+/// @file
+/// One load or update of weights, from begin to finish or abort.
+#ifndef SLUICE_RUNTIME_WEIGHT_SESSION_H_
+#define SLUICE_RUNTIME_WEIGHT_SESSION_H_
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "runtime/coverage.h"
+#include "runtime/fault_points.h"
+#include "runtime/weight_source.h"
+
+namespace sluice {
+
+/// A part of a slot: indices into WeightStore::slots() and WeightSlot::parts.
+using PartKey = std::pair<int, int>;
+
+/// Loader threads that read, convert and store queued weights. enqueue(), poll() and finish() are
+/// for one caller at a time; abort() is safe from any thread.
+class WeightSession {
+ public:
+  WeightSession(const WeightStore& store, const FaultPoints& faults, int num_threads);
+  /// Aborts and waits for the threads.
+  ~WeightSession();
+  WeightSession(const WeightSession&) = delete;
+  WeightSession& operator=(const WeightSession&) = delete;
+
+  /// Checks a serialised WeightTransferList and queues it; a wrong entry queues nothing.
+  /// @throws Error INVALID_ARGUMENT, UNSUPPORTED, IO, CORRUPT_DATA (a file too short); the
+  /// session's
+  ///         first failure once there is one; ABORTED
+  void enqueue(std::span<const uint8_t> list);
+
+  /// Waits until the queue is empty, at most `timeout_us` (< 0: without limit).
+  /// @return whether it is
+  /// @throws Error the first failure of a transfer; ABORTED
+  bool poll(int64_t timeout_us, sluice_weights_progress* progress);
+
+  /// Waits for the queue. @throws Error as poll()
+  void drain();
+
+  /// Parts with any cell filled or queued.
+  std::set<PartKey> touched_parts() const;
+
+  /// Texts of parts that are not filled whole, each with its first gap.
+  std::vector<std::string> incomplete_parts() const;
+
+  /// Drops the queue and waits until no thread works. Later calls throw ABORTED.
+  void abort();
+
+ private:
+  struct Job {
+    std::shared_ptr<const WeightTransfer> transfer;
+    std::shared_ptr<int64_t> jobs_left;  // of the transfer; under mutex_
+    const WeightPiece* piece = nullptr;
+    CellRange rectangle;
+  };
+
+  std::vector<std::shared_ptr<const FileReader>> open_files(
+      const Sluice__Proto__WeightTransferList& list);
+  void cover(const WeightTransfer& transfer, std::vector<std::pair<PartKey, CellRange>>* added);
+  void work();
+  void run(const Job& job, WeightScratch* scratch);
+  void throw_if_over() const;
+
+  const WeightStore& store_;
+  const FaultPoints& faults_;
+  std::map<std::string, std::shared_ptr<const FileReader>> files_;  // by path
+
+  mutable std::mutex coverage_mutex_;
+  std::map<PartKey, Coverage> coverage_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable work_ready_;
+  std::condition_variable progress_made_;
+  std::deque<Job> queue_;
+  int working_ = 0;
+  bool aborted_ = false;
+  bool stopping_ = false;
+  std::optional<Error> failure_;
+  sluice_weights_progress progress_ = {};
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace sluice
+#endif  // SLUICE_RUNTIME_WEIGHT_SESSION_H_
