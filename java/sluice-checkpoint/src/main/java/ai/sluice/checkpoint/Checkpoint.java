@@ -45,8 +45,12 @@ public final class Checkpoint {
     this.eosTokenIds = parts.eosTokenIds().stream().filter(id -> id < vocabSize).toList();
     this.bosTokenId = parts.bosTokenIds().stream().filter(id -> id < vocabSize).findFirst();
     if (eosTokenIds.size() < parts.eosTokenIds().size()) {
-      allNotes.add("eos_token_id: " + parts.eosTokenIds() + ": ids from vocab_size, " + vocabSize
-          + ", on are left out");
+      allNotes.add(
+          "eos_token_id: "
+              + parts.eosTokenIds()
+              + ": ids from vocab_size, "
+              + vocabSize
+              + ", on are left out");
     }
     this.notes = List.copyOf(allNotes);
     this.summary = summarize(parts);
@@ -70,7 +74,9 @@ public final class Checkpoint {
   public static Checkpoint open(Path path) {
     if (!Files.exists(path)) {
       throw new CheckpointFormatException(
-          path, null, "no such file or folder (expected: a GGUF file, or a folder with config.json"
+          path,
+          null,
+          "no such file or folder (expected: a GGUF file, or a folder with config.json"
               + " and safetensors files)");
     }
     if (!Files.isDirectory(path)) {
@@ -87,13 +93,19 @@ public final class Checkpoint {
     }
     if (ggufFiles.isEmpty() && ShardIndex.isIn(path)) {
       throw new CheckpointFormatException(
-          path.resolve(HuggingFaceFolder.CONFIG), null, "no such file (expected: the model's"
-              + " settings, beside its weights)");
+          path.resolve(HuggingFaceFolder.CONFIG),
+          null,
+          "no such file (expected: the model's" + " settings, beside its weights)");
     }
     throw new CheckpointFormatException(
-        path, null, ggufFiles.isEmpty()
+        path,
+        null,
+        ggufFiles.isEmpty()
             ? "holds neither " + HuggingFaceFolder.CONFIG + " nor a GGUF file (expected: one)"
-            : "holds " + ggufFiles.size() + " GGUF files, among them " + names(ggufFiles)
+            : "holds "
+                + ggufFiles.size()
+                + " GGUF files, among them "
+                + names(ggufFiles)
                 + " (expected: one; name the file instead of the folder)");
   }
 
@@ -111,8 +123,11 @@ public final class Checkpoint {
     String name = String.valueOf(path.getFileName());
     if (name.endsWith(".safetensors") || name.endsWith(".json")) {
       throw new CheckpointFormatException(
-          path, null, "is one file of a checkpoint (expected: its folder, " + path.toAbsolutePath()
-              .getParent() + ")");
+          path,
+          null,
+          "is one file of a checkpoint (expected: its folder, "
+              + path.toAbsolutePath().getParent()
+              + ")");
     }
     return GgufCheckpoint.read(path);
   }
@@ -121,8 +136,7 @@ public final class Checkpoint {
     try (Stream<Path> entries = Files.list(folder)) {
       return entries.filter(p -> p.toString().endsWith(GGUF_SUFFIX)).sorted().toList();
     } catch (IOException e) {
-      throw new CheckpointFormatException(
-          folder, null, "cannot be listed: " + e.getMessage(), e);
+      throw new CheckpointFormatException(folder, null, "cannot be listed: " + e.getMessage(), e);
     }
   }
 
@@ -252,13 +266,19 @@ public final class Checkpoint {
   private CheckpointFormatException noTokenizer() {
     if (format() == CheckpointFormat.GGUF) {
       return new CheckpointFormatException(
-          path(), "tokenizer.ggml.tokens", "missing (expected: a vocabulary, for requests in text;"
+          path(),
+          "tokenizer.ggml.tokens",
+          "missing (expected: a vocabulary, for requests in text;"
               + " requests in token ids work)");
     }
     boolean sentencePiece = Files.exists(path().resolve("tokenizer.model"));
     return new CheckpointFormatException(
-        path().resolve("tokenizer.json"), null, "no such file"
-            + (sentencePiece ? "; tokenizer.model alone is not read: save it as tokenizer.json" : "")
+        path().resolve("tokenizer.json"),
+        null,
+        "no such file"
+            + (sentencePiece
+                ? "; tokenizer.model alone is not read: save it as tokenizer.json"
+                : "")
             + " (expected: a tokenizer, for requests in text; requests in token ids work)");
   }
 

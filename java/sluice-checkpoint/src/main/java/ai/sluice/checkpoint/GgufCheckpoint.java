@@ -27,11 +27,13 @@ final class GgufCheckpoint {
             .orElseThrow(
                 () ->
                     new CheckpointFormatException(
-                        path, ARCHITECTURE, "missing (expected: "
-                            + String.join(", ", Architectures.supportedGguf()) + ")"));
+                        path,
+                        ARCHITECTURE,
+                        "missing (expected: "
+                            + String.join(", ", Architectures.supportedGguf())
+                            + ")"));
     Architectures.requireGguf(path, architecture);
-    ModelPlan plan =
-        Architectures.planGguf(architecture, GgufSettings.read(file, architecture));
+    ModelPlan plan = Architectures.planGguf(architecture, GgufSettings.read(file, architecture));
     TensorDirectory tensors = GgufNames.rename(file.tensors());
     Optional<GgufTokenizerData> tokenizer = tokenizer(file);
     List<Integer> bos = GgufSettings.tokenIds(metadata, TOKENIZER + "bos_token_id");
@@ -115,19 +117,23 @@ final class GgufCheckpoint {
   private static void requireLength(GgufFile file, String key, int length, int expected) {
     if (length != 0 && length != expected) {
       throw new CheckpointFormatException(
-          file.path(), TOKENIZER + key, length + " entries (expected: " + expected
-              + ", one per token)");
+          file.path(),
+          TOKENIZER + key,
+          length + " entries (expected: " + expected + ", one per token)");
     }
   }
 
   private static Optional<Integer> id(GgufFile file, String key, int count) {
     // 2^32 - 1 is how some writers say "none" in an unsigned field.
     Optional<Long> id =
-        file.metadata().integer(TOKENIZER + key).filter(value -> value >= 0 && value != 0xffffffffL);
+        file.metadata()
+            .integer(TOKENIZER + key)
+            .filter(value -> value >= 0 && value != 0xffffffffL);
     if (id.isPresent() && id.get() >= count) {
       throw new CheckpointFormatException(
-          file.path(), Quote.clip(TOKENIZER + key), id.get() + " (expected: below " + count
-              + ", the number of tokens)");
+          file.path(),
+          Quote.clip(TOKENIZER + key),
+          id.get() + " (expected: below " + count + ", the number of tokens)");
     }
     return id.map(Long::intValue);
   }

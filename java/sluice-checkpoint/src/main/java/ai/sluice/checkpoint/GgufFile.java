@@ -101,8 +101,7 @@ public final class GgufFile {
       }
     }
     checkOverlap(file.path(), tensors);
-    return new GgufFile(
-        file.path(), version, metadata, new TensorDirectory(file.path(), tensors));
+    return new GgufFile(file.path(), version, metadata, new TensorDirectory(file.path(), tensors));
   }
 
   private static int readVersion(GgufReader reader, Path path) {
@@ -162,8 +161,8 @@ public final class GgufFile {
       return truth(reader, value);
     }
     if (type == GgufType.UINT64 && value < 0) {
-      throw reader.bad(Long.toUnsignedString(value) + " (expected: at most " + Long.MAX_VALUE
-          + ")");
+      throw reader.bad(
+          Long.toUnsignedString(value) + " (expected: at most " + Long.MAX_VALUE + ")");
     }
     return value;
   }
@@ -198,8 +197,9 @@ public final class GgufFile {
     long alignment = metadata.integer(ALIGNMENT_KEY).orElse((long) DEFAULT_ALIGNMENT);
     if (alignment < 1 || alignment > MAX_ALIGNMENT || !LongMath.isPowerOfTwo(alignment)) {
       throw new CheckpointFormatException(
-          metadata.file(), ALIGNMENT_KEY, alignment + " (expected: a power of two up to "
-              + MAX_ALIGNMENT + ")");
+          metadata.file(),
+          ALIGNMENT_KEY,
+          alignment + " (expected: a power of two up to " + MAX_ALIGNMENT + ")");
     }
     return (int) alignment;
   }
@@ -216,34 +216,55 @@ public final class GgufFile {
     reader.at(name);
     long rank = reader.readUint32();
     if (rank < 1 || rank > MAX_DIMENSIONS) {
-      throw reader.bad("number of dimensions: " + rank + " (expected: 1 to " + MAX_DIMENSIONS
-          + ")");
+      throw reader.bad(
+          "number of dimensions: " + rank + " (expected: 1 to " + MAX_DIMENSIONS + ")");
     }
     // Innermost first in the file; outermost first everywhere else.
     Long[] shape = new Long[(int) rank];
     for (int i = (int) rank - 1; i >= 0; i--) {
       long dimension = reader.readInt64();
       if (dimension < 1) {
-        throw reader.bad("dimension " + (rank - 1 - i) + ": " + Long.toUnsignedString(dimension)
-            + " (expected: 1 to " + Long.MAX_VALUE + ")");
+        throw reader.bad(
+            "dimension "
+                + (rank - 1 - i)
+                + ": "
+                + Long.toUnsignedString(dimension)
+                + " (expected: 1 to "
+                + Long.MAX_VALUE
+                + ")");
       }
       shape[i] = dimension;
     }
     long typeId = reader.readUint32();
     DType dtype =
         DType.ofGguf(typeId)
-            .orElseThrow(() -> reader.bad("tensor type: " + typeId
-                + " (expected: a known one, for example 0 for F32 or 8 for Q8_0)"));
+            .orElseThrow(
+                () ->
+                    reader.bad(
+                        "tensor type: "
+                            + typeId
+                            + " (expected: a known one, for example 0 for F32 or 8 for Q8_0)"));
     List<Long> dimensions = List.of(shape);
     long rowElements = shape[shape.length - 1];
     if (rowElements % dtype.blockElements() != 0) {
-      throw reader.bad(dtype.label() + " " + TensorInfo.shapeText(dimensions) + ": rows of "
-          + rowElements + " values (expected: a multiple of " + dtype.blockElements() + ")");
+      throw reader.bad(
+          dtype.label()
+              + " "
+              + TensorInfo.shapeText(dimensions)
+              + ": rows of "
+              + rowElements
+              + " values (expected: a multiple of "
+              + dtype.blockElements()
+              + ")");
     }
     long offset = reader.readInt64();
     if (offset < 0 || offset % alignment != 0) {
-      throw reader.bad("offset: " + Long.toUnsignedString(offset) + " (expected: a multiple of "
-          + alignment + " inside the file)");
+      throw reader.bad(
+          "offset: "
+              + Long.toUnsignedString(offset)
+              + " (expected: a multiple of "
+              + alignment
+              + " inside the file)");
     }
     return new Entry(name, dtype, dimensions, byteLength(reader, dtype, dimensions), offset);
   }
@@ -256,8 +277,12 @@ public final class GgufFile {
       }
       return dtype.byteLength(elements);
     } catch (ArithmeticException e) {
-      throw reader.bad("shape: " + TensorInfo.shapeText(shape) + " overflows (expected: at most "
-          + Long.MAX_VALUE + " bytes)");
+      throw reader.bad(
+          "shape: "
+              + TensorInfo.shapeText(shape)
+              + " overflows (expected: at most "
+              + Long.MAX_VALUE
+              + " bytes)");
     }
   }
 
@@ -271,9 +296,13 @@ public final class GgufFile {
     long room = file.size() - dataStart;
     // offset <= room first, so that the difference below cannot overflow.
     if (entry.offset() > room || entry.bytes() > room - entry.offset()) {
-      throw reader.bad(entry.bytes() + " bytes at offset " + entry.offset()
-          + " of the data (expected: inside its " + Math.max(room, 0)
-          + " bytes; the file may be truncated)");
+      throw reader.bad(
+          entry.bytes()
+              + " bytes at offset "
+              + entry.offset()
+              + " of the data (expected: inside its "
+              + Math.max(room, 0)
+              + " bytes; the file may be truncated)");
     }
     return new TensorInfo(
         entry.name(),
@@ -293,8 +322,12 @@ public final class GgufFile {
         throw new CheckpointFormatException(
             path,
             Quote.clip(tensor.name()),
-            "begins at byte " + tensor.offset() + ", inside " + Quote.clip(last.name())
-                + ", which ends at " + (last.offset() + last.byteLength())
+            "begins at byte "
+                + tensor.offset()
+                + ", inside "
+                + Quote.clip(last.name())
+                + ", which ends at "
+                + (last.offset() + last.byteLength())
                 + " (expected: no overlap)");
       }
       last = tensor;

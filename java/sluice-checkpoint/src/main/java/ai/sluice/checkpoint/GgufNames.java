@@ -79,8 +79,9 @@ final class GgufNames {
       TensorInfo other = renamed.put(toHuggingFace(tensor.name()), tensor);
       if (other != null) {
         throw new CheckpointFormatException(
-            tensor.file(), Quote.clip(tensor.name()), "means the same tensor as "
-                + Quote.clip(other.name()) + " (expected: one of them)");
+            tensor.file(),
+            Quote.clip(tensor.name()),
+            "means the same tensor as " + Quote.clip(other.name()) + " (expected: one of them)");
       }
     }
     return new TensorDirectory(gguf.source(), renamed);

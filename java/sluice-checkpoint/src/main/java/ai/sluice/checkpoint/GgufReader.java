@@ -66,8 +66,8 @@ final class GgufReader {
   long readCount(String what, long max) {
     long count = readInt64();
     if (count < 0 || count > max) {
-      throw bad(what + ": " + UnsignedLong.fromLongBits(count) + " (expected: at most " + max
-          + ")");
+      throw bad(
+          what + ": " + UnsignedLong.fromLongBits(count) + " (expected: at most " + max + ")");
     }
     return count;
   }
@@ -145,12 +145,18 @@ final class GgufReader {
 
   private void requireRemaining(long count) {
     if (count > remaining()) {
-      throw bad("needs " + count + " bytes at byte " + position() + " (expected: at most "
-          + remaining() + ", "
-          + (limit == file.size()
-              ? "what is left of the file; it may be truncated"
-              : "what is left of the header's " + MAX_HEADER_BYTES)
-          + ")");
+      throw bad(
+          "needs "
+              + count
+              + " bytes at byte "
+              + position()
+              + " (expected: at most "
+              + remaining()
+              + ", "
+              + (limit == file.size()
+                  ? "what is left of the file; it may be truncated"
+                  : "what is left of the header's " + MAX_HEADER_BYTES)
+              + ")");
     }
   }
 

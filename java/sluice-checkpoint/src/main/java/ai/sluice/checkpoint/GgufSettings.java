@@ -227,8 +227,9 @@ final class GgufSettings {
     TensorInfo embedding = tensors.get("token_embd.weight");
     if (embedding.shape().size() != 2) {
       throw new CheckpointFormatException(
-          metadata.file(), embedding.name(), "shape: " + embedding.describe()
-              + " (expected: 2 dimensions)");
+          metadata.file(),
+          embedding.name(),
+          "shape: " + embedding.describe() + " (expected: 2 dimensions)");
     }
     settings.put("vocab_size", embedding.shape().get(0));
     spelling.put("vocab_size", "rows of token_embd.weight");
@@ -266,7 +267,13 @@ final class GgufSettings {
 
   private UnsupportedModelException unsupported(String key, String expected) {
     return new UnsupportedModelException(
-        metadata.file() + ": " + Quote.clip(key) + ": " + metadata.describe(key) + " (expected: "
-            + expected + ")");
+        metadata.file()
+            + ": "
+            + Quote.clip(key)
+            + ": "
+            + metadata.describe(key)
+            + " (expected: "
+            + expected
+            + ")");
   }
 }

@@ -5,9 +5,10 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * The vocabulary fields of a GGUF file, as the file has them. Nothing is interpreted: whoever builds
- * a tokenizer decides which {@code model} and {@code pre} it knows. The lists cannot be changed and
- * decode their entries when read; an entry that is not UTF-8 then throws CheckpointFormatException.
+ * The vocabulary fields of a GGUF file, as the file has them. Nothing is interpreted: whoever
+ * builds a tokenizer decides which {@code model} and {@code pre} it knows. The lists cannot be
+ * changed and decode their entries when read; an entry that is not UTF-8 then throws
+ * CheckpointFormatException.
  *
  * @param file the file, for messages
  * @param model kind of tokenizer: {@code gpt2} (byte-level BPE), {@code llama} (SentencePiece), ...

@@ -10,8 +10,8 @@ import java.nio.file.Path;
 import java.util.Map;
 
 /**
- * One safetensors file. {@link #open} reads and checks the header; the values stay in the file until
- * one of the {@code read} methods copies them. The file is open only while a method runs.
+ * One safetensors file. {@link #open} reads and checks the header; the values stay in the file
+ * until one of the {@code read} methods copies them. The file is open only while a method runs.
  *
  * <p>Every rule of the format is enforced: header at most 100,000,000 bytes and inside the file,
  * UTF-8 JSON without duplicate keys, known dtypes, sizes that do not overflow and agree with the
@@ -98,8 +98,9 @@ public final class SafetensorsFile {
     TensorInfo tensor = tensors.get(name);
     if (tensor.dtype() != dtype) {
       throw new CheckpointFormatException(
-          path, Quote.clip(name), "dtype: " + tensor.dtype().label() + " (expected: "
-              + dtype.label() + ")");
+          path,
+          Quote.clip(name),
+          "dtype: " + tensor.dtype().label() + " (expected: " + dtype.label() + ")");
     }
     return tensor;
   }
@@ -108,8 +109,9 @@ public final class SafetensorsFile {
     // Bytes, not values, are counted in ints while copying, hence the bound on bytes.
     if (tensor.byteLength() > Integer.MAX_VALUE - 8) {
       throw new CheckpointFormatException(
-          path, Quote.clip(tensor.name()), tensor.byteLength() + " bytes (expected: less than 2 GiB"
-              + " to be read into an array)");
+          path,
+          Quote.clip(tensor.name()),
+          tensor.byteLength() + " bytes (expected: less than 2 GiB" + " to be read into an array)");
     }
     return (int) tensor.elements();
   }

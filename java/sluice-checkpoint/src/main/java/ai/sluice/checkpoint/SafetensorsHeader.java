@@ -55,7 +55,12 @@ record SafetensorsHeader(
     Path path = file.path();
     if (file.size() < LENGTH_BYTES) {
       throw new CheckpointFormatException(
-          path, null, "file size: " + file.size() + " bytes (expected: at least " + LENGTH_BYTES
+          path,
+          null,
+          "file size: "
+              + file.size()
+              + " bytes (expected: at least "
+              + LENGTH_BYTES
               + ", the header's length)");
     }
     ByteBuffer length = ByteBuffer.allocate(LENGTH_BYTES).order(ByteOrder.LITTLE_ENDIAN);
@@ -63,13 +68,24 @@ record SafetensorsHeader(
     long headerBytes = length.getLong(0);
     if (headerBytes < 0 || headerBytes > MAX_HEADER_BYTES) {
       throw new CheckpointFormatException(
-          path, null, "header length: " + Long.toUnsignedString(headerBytes)
-              + " (expected: at most " + MAX_HEADER_BYTES + "; is this a safetensors file?)");
+          path,
+          null,
+          "header length: "
+              + Long.toUnsignedString(headerBytes)
+              + " (expected: at most "
+              + MAX_HEADER_BYTES
+              + "; is this a safetensors file?)");
     }
     if (headerBytes > file.size() - LENGTH_BYTES) {
       throw new CheckpointFormatException(
-          path, null, "header length: " + headerBytes + " (expected: at most "
-              + (file.size() - LENGTH_BYTES) + ", what the file of " + file.size()
+          path,
+          null,
+          "header length: "
+              + headerBytes
+              + " (expected: at most "
+              + (file.size() - LENGTH_BYTES)
+              + ", what the file of "
+              + file.size()
               + " bytes holds after its first 8; it may be truncated)");
     }
     byte[] json = file.read(LENGTH_BYTES, (int) headerBytes);
@@ -133,8 +149,9 @@ record SafetensorsHeader(
       String key = parser.currentName();
       if (parser.nextToken() != JsonToken.VALUE_STRING) {
         throw new CheckpointFormatException(
-            path, METADATA, Quote.clip(key) + " is " + kind(parser.currentToken())
-                + " (expected: a text)");
+            path,
+            METADATA,
+            Quote.clip(key) + " is " + kind(parser.currentToken()) + " (expected: a text)");
       }
       metadata.put(key, parser.getText());
     }
@@ -142,8 +159,12 @@ record SafetensorsHeader(
 
   private static Entry readEntry(Path path, JsonParser parser, String name) throws IOException {
     if (parser.currentToken() != JsonToken.START_OBJECT) {
-      throw bad(path, name, "entry is " + kind(parser.currentToken())
-          + " (expected: an object with dtype, shape and data_offsets)");
+      throw bad(
+          path,
+          name,
+          "entry is "
+              + kind(parser.currentToken())
+              + " (expected: an object with dtype, shape and data_offsets)");
     }
     @Nullable DType dtype = null;
     long @Nullable [] shape = null;
@@ -155,8 +176,11 @@ record SafetensorsHeader(
         case "dtype" -> dtype = readDType(path, parser, name);
         case "shape" -> shape = readLongs(path, parser, name, key, MAX_RANK);
         case "data_offsets" -> offsets = readLongs(path, parser, name, key, 2);
-        default -> throw bad(path, name, "unknown key " + Quote.clip(key)
-            + " (expected: dtype, shape, data_offsets)");
+        default ->
+            throw bad(
+                path,
+                name,
+                "unknown key " + Quote.clip(key) + " (expected: dtype, shape, data_offsets)");
       }
     }
     if (dtype == null || shape == null || offsets == null) {
@@ -164,18 +188,33 @@ record SafetensorsHeader(
       throw bad(path, name, missing + " is missing (expected: dtype, shape and data_offsets)");
     }
     if (offsets.length != 2) {
-      throw bad(path, name, "data_offsets: " + Arrays.toString(offsets)
-          + " (expected: 2 numbers, begin and end)");
+      throw bad(
+          path,
+          name,
+          "data_offsets: " + Arrays.toString(offsets) + " (expected: 2 numbers, begin and end)");
     }
     if (offsets[1] < offsets[0]) {
-      throw bad(path, name, "data_offsets: " + Arrays.toString(offsets)
-          + " (expected: end not before begin)");
+      throw bad(
+          path,
+          name,
+          "data_offsets: " + Arrays.toString(offsets) + " (expected: end not before begin)");
     }
     long bytes = byteLength(path, name, dtype, shape);
     if (bytes != offsets[1] - offsets[0]) {
-      throw bad(path, name, "data_offsets: " + Arrays.toString(offsets) + " span "
-          + (offsets[1] - offsets[0]) + " bytes (expected: " + bytes + " for " + dtype.label() + " "
-          + Arrays.toString(shape) + ")");
+      throw bad(
+          path,
+          name,
+          "data_offsets: "
+              + Arrays.toString(offsets)
+              + " span "
+              + (offsets[1] - offsets[0])
+              + " bytes (expected: "
+              + bytes
+              + " for "
+              + dtype.label()
+              + " "
+              + Arrays.toString(shape)
+              + ")");
     }
     return new Entry(name, dtype, asList(shape), offsets[0], offsets[1]);
   }
@@ -186,31 +225,62 @@ record SafetensorsHeader(
     }
     String text = parser.getText();
     return DType.ofSafetensors(text)
-        .orElseThrow(() -> bad(path, name, "dtype: " + Quote.clip(text)
-            + " (expected: a safetensors dtype such as F32, F16 or BF16)"));
+        .orElseThrow(
+            () ->
+                bad(
+                    path,
+                    name,
+                    "dtype: "
+                        + Quote.clip(text)
+                        + " (expected: a safetensors dtype such as F32, F16 or BF16)"));
   }
 
   private static long[] readLongs(
       Path path, JsonParser parser, String name, String key, int maxCount) throws IOException {
     if (parser.currentToken() != JsonToken.START_ARRAY) {
-      throw bad(path, name, key + " is " + kind(parser.currentToken())
-          + " (expected: an array of whole numbers)");
+      throw bad(
+          path,
+          name,
+          key + " is " + kind(parser.currentToken()) + " (expected: an array of whole numbers)");
     }
     long[] values = new long[4];
     int count = 0;
     while (parser.nextToken() != JsonToken.END_ARRAY) {
       if (parser.currentToken() != JsonToken.VALUE_NUMBER_INT) {
-        throw bad(path, name, key + "[" + count + "] is " + kind(parser.currentToken())
-            + " (expected: a whole number)");
+        throw bad(
+            path,
+            name,
+            key
+                + "["
+                + count
+                + "] is "
+                + kind(parser.currentToken())
+                + " (expected: a whole number)");
       }
       if (parser.getNumberType() == JsonParser.NumberType.BIG_INTEGER
           || parser.getLongValue() < 0) {
-        throw bad(path, name, key + "[" + count + "]: " + Quote.clip(parser.getText())
-            + " (expected: 0 to " + Long.MAX_VALUE + ")");
+        throw bad(
+            path,
+            name,
+            key
+                + "["
+                + count
+                + "]: "
+                + Quote.clip(parser.getText())
+                + " (expected: 0 to "
+                + Long.MAX_VALUE
+                + ")");
       }
       if (count == maxCount) {
-        throw bad(path, name, key + ": more than " + maxCount + " numbers (expected: "
-            + (key.equals("shape") ? "at most " + maxCount : "begin and end") + ")");
+        throw bad(
+            path,
+            name,
+            key
+                + ": more than "
+                + maxCount
+                + " numbers (expected: "
+                + (key.equals("shape") ? "at most " + maxCount : "begin and end")
+                + ")");
       }
       if (count == values.length) {
         values = Arrays.copyOf(values, 2 * count);
@@ -227,13 +297,28 @@ record SafetensorsHeader(
         elements = LongMath.checkedMultiply(elements, dimension);
       }
       if (elements % dtype.blockElements() != 0) {
-        throw bad(path, name, dtype.label() + " " + Arrays.toString(shape) + ": " + elements
-            + " values end inside a byte (expected: a multiple of " + dtype.blockElements() + ")");
+        throw bad(
+            path,
+            name,
+            dtype.label()
+                + " "
+                + Arrays.toString(shape)
+                + ": "
+                + elements
+                + " values end inside a byte (expected: a multiple of "
+                + dtype.blockElements()
+                + ")");
       }
       return dtype.byteLength(elements);
     } catch (ArithmeticException e) {
-      throw bad(path, name, "shape: " + Arrays.toString(shape) + " overflows (expected: at most "
-          + Long.MAX_VALUE + " bytes)");
+      throw bad(
+          path,
+          name,
+          "shape: "
+              + Arrays.toString(shape)
+              + " overflows (expected: at most "
+              + Long.MAX_VALUE
+              + " bytes)");
     }
   }
 
@@ -250,8 +335,16 @@ record SafetensorsHeader(
             entry.begin() < end
                 ? "overlaps " + after + ", which ends at " + end
                 : "leaves a hole of " + (entry.begin() - end) + " bytes after " + after;
-        throw bad(path, entry.name(), "data_offsets: begin " + entry.begin() + " " + problem
-            + " (expected: begin " + end + ")");
+        throw bad(
+            path,
+            entry.name(),
+            "data_offsets: begin "
+                + entry.begin()
+                + " "
+                + problem
+                + " (expected: begin "
+                + end
+                + ")");
       }
       end = entry.end();
       last = entry;
@@ -264,8 +357,13 @@ record SafetensorsHeader(
       throw new CheckpointFormatException(
           path,
           last == null ? null : Quote.clip(last.name()),
-          "tensors end at byte " + end + " of the data (expected: " + dataBytes
-              + ", where the file ends; " + problem + ")");
+          "tensors end at byte "
+              + end
+              + " of the data (expected: "
+              + dataBytes
+              + ", where the file ends; "
+              + problem
+              + ")");
     }
   }
 

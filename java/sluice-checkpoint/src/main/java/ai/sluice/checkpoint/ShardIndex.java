@@ -52,7 +52,10 @@ final class ShardIndex {
     throw new CheckpointFormatException(
         folder,
         null,
-        "holds neither " + SINGLE_FILE + " nor " + INDEX_FILE
+        "holds neither "
+            + SINGLE_FILE
+            + " nor "
+            + INDEX_FILE
             + " (expected: one of them; weights in .bin or .pt files are not read: convert them)");
   }
 
@@ -69,7 +72,10 @@ final class ShardIndex {
               Quote.clip(tensor.name()),
               expected == null
                   ? "not listed in " + INDEX_FILE + " (expected: only tensors that it lists)"
-                  : INDEX_FILE + " says " + Quote.clip(expected) + " (expected: each tensor in one"
+                  : INDEX_FILE
+                      + " says "
+                      + Quote.clip(expected)
+                      + " (expected: each tensor in one"
                       + " file)");
         }
         merged.put(tensor.name(), tensor);
@@ -125,8 +131,12 @@ final class ShardIndex {
       throw new CheckpointFormatException(
           index,
           "weight_map",
-          "file name: " + Quote.clip(shard) + " (expected: a plain name in the same folder that"
-              + " ends in " + SUFFIX + ")");
+          "file name: "
+              + Quote.clip(shard)
+              + " (expected: a plain name in the same folder that"
+              + " ends in "
+              + SUFFIX
+              + ")");
     }
     Path file = folder.resolve(shard);
     PositionalFile.requireRegularFile(file);
@@ -134,7 +144,10 @@ final class ShardIndex {
       Path real = file.toRealPath();
       if (allowedFolders(folder.toRealPath()).stream().noneMatch(real::startsWith)) {
         throw new CheckpointFormatException(
-            file, null, "is a link that leaves the folder, to " + real
+            file,
+            null,
+            "is a link that leaves the folder, to "
+                + real
                 + " (expected: a file in the folder; copy it there)");
       }
     } catch (IOException e) {

@@ -76,7 +76,10 @@ record TokenizerSettings(
     }
     if (!text.isTextual()) {
       throw new CheckpointFormatException(
-          file, key, "is a JSON " + StrictJson.kind(value)
+          file,
+          key,
+          "is a JSON "
+              + StrictJson.kind(value)
               + " (expected: a text, or an object with the text under content)");
     }
     return Optional.of(text.textValue());
@@ -103,7 +106,10 @@ record TokenizerSettings(
 
   private static CheckpointFormatException badTemplate(Path file, JsonNode value) {
     return new CheckpointFormatException(
-        file, "chat_template", "is a JSON " + StrictJson.kind(value)
+        file,
+        "chat_template",
+        "is a JSON "
+            + StrictJson.kind(value)
             + " (expected: a text, or an array of objects with name and template)");
   }
 }

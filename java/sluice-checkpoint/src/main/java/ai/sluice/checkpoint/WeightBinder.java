@@ -87,8 +87,11 @@ final class WeightBinder {
       throw new CheckpointFormatException(
           tensors.source(),
           spelling.apply(first.tensor()),
-          "missing" + others(missing.size() - 1) + " (expected: a tensor of shape "
-              + TensorInfo.shapeText(first.shape()) + ")");
+          "missing"
+              + others(missing.size() - 1)
+              + " (expected: a tensor of shape "
+              + TensorInfo.shapeText(first.shape())
+              + ")");
     }
     List<String> extra =
         tensors.names().stream()
@@ -99,8 +102,13 @@ final class WeightBinder {
       throw new CheckpointFormatException(
           first.file(),
           Quote.clip(first.name()),
-          first.describe() + " is no tensor of this " + plan.spec().getArchitecture() + " model"
-              + others(extra.size() - 1) + " (expected: " + plan.bindings().size()
+          first.describe()
+              + " is no tensor of this "
+              + plan.spec().getArchitecture()
+              + " model"
+              + others(extra.size() - 1)
+              + " (expected: "
+              + plan.bindings().size()
               + " tensors that its settings call for, and no other)");
     }
   }
@@ -113,15 +121,25 @@ final class WeightBinder {
     TensorInfo tensor = tensors.get(binding.tensor());
     if (!tensor.shape().equals(binding.shape())) {
       throw new CheckpointFormatException(
-          tensor.file(), Quote.clip(tensor.name()), "shape: "
-              + TensorInfo.shapeText(tensor.shape()) + " (expected: "
-              + TensorInfo.shapeText(binding.shape()) + ", by the model's settings)");
+          tensor.file(),
+          Quote.clip(tensor.name()),
+          "shape: "
+              + TensorInfo.shapeText(tensor.shape())
+              + " (expected: "
+              + TensorInfo.shapeText(binding.shape())
+              + ", by the model's settings)");
     }
     Format format = FORMATS.get(tensor.dtype());
     if (format == null) {
       throw new UnsupportedModelException(
-          tensor.file() + ": " + Quote.clip(tensor.name()) + ": dtype: " + tensor.dtype().label()
-              + " (expected: " + supportedFormats() + "; convert the checkpoint)");
+          tensor.file()
+              + ": "
+              + Quote.clip(tensor.name())
+              + ": dtype: "
+              + tensor.dtype().label()
+              + " (expected: "
+              + supportedFormats()
+              + "; convert the checkpoint)");
     }
     return WeightTransfer.newBuilder()
         .setName(tensor.name())

@@ -71,10 +71,13 @@ class CheckpointTest {
   @Test
   void namesAMissingTensor() {
     String name = "model.layers.1.mlp.up_proj.weight";
-    tensors(changed(shapes(json(LLAMA)), s -> {
-      s.remove(name);
-      return s;
-    }));
+    tensors(
+        changed(
+            shapes(json(LLAMA)),
+            s -> {
+              s.remove(name);
+              return s;
+            }));
     String message = failure();
     assertTrue(
         message.endsWith(name + ": missing (expected: a tensor of shape [64, 32])"), message);
@@ -82,47 +85,62 @@ class CheckpointTest {
 
   @Test
   void countsWhatElseIsMissing() {
-    tensors(changed(shapes(json(LLAMA)), s -> {
-      s.keySet().removeIf(name -> name.contains("layers.1"));
-      return s;
-    }));
+    tensors(
+        changed(
+            shapes(json(LLAMA)),
+            s -> {
+              s.keySet().removeIf(name -> name.contains("layers.1"));
+              return s;
+            }));
     String message = failure();
-    assertTrue(message.contains("model.layers.1.input_layernorm.weight: missing, as are 8 others"),
+    assertTrue(
+        message.contains("model.layers.1.input_layernorm.weight: missing, as are 8 others"),
         message);
   }
 
   @Test
   void namesAnExtraTensor() {
-    tensors(changed(shapes(json(LLAMA)), s -> {
-      s.put("model.layers.0.self_attn.q_proj.bias", List.of(32L));
-      return s;
-    }));
+    tensors(
+        changed(
+            shapes(json(LLAMA)),
+            s -> {
+              s.put("model.layers.0.self_attn.q_proj.bias", List.of(32L));
+              return s;
+            }));
     String message = failure();
     assertTrue(
-        message.contains("model.layers.0.self_attn.q_proj.bias: F32 [32] is no tensor of this llama"
-            + " model (expected: 21 tensors"),
+        message.contains(
+            "model.layers.0.self_attn.q_proj.bias: F32 [32] is no tensor of this llama"
+                + " model (expected: 21 tensors"),
         message);
   }
 
   @Test
   void namesAMisshapenTensor() {
-    tensors(changed(shapes(json(LLAMA)), s -> {
-      s.put("model.embed_tokens.weight", List.of(41L, 32L));
-      return s;
-    }));
+    tensors(
+        changed(
+            shapes(json(LLAMA)),
+            s -> {
+              s.put("model.embed_tokens.weight", List.of(41L, 32L));
+              return s;
+            }));
     String message = failure();
     assertTrue(
-        message.endsWith("model.embed_tokens.weight: shape: [41, 32] (expected: [40, 32], by the"
-            + " model's settings)"),
+        message.endsWith(
+            "model.embed_tokens.weight: shape: [41, 32] (expected: [40, 32], by the"
+                + " model's settings)"),
         message);
   }
 
   @Test
   void aTransposedTensorIsMisshapen() {
-    tensors(changed(shapes(json(LLAMA)), s -> {
-      s.put("model.layers.0.mlp.down_proj.weight", List.of(64L, 32L));
-      return s;
-    }));
+    tensors(
+        changed(
+            shapes(json(LLAMA)),
+            s -> {
+              s.put("model.layers.0.mlp.down_proj.weight", List.of(64L, 32L));
+              return s;
+            }));
     assertTrue(failure().contains("shape: [64, 32] (expected: [32, 64]"));
   }
 
@@ -132,12 +150,14 @@ class CheckpointTest {
     TestModels.folder(
         folder,
         tied,
-        changed(shapes(tied), s -> {
-          s.put("lm_head.weight", List.of(40L, 32L));
-          s.put("model.layers.0.self_attn.rotary_emb.inv_freq", List.of(4L));
-          s.put("model.layers.1.self_attn.rotary_emb.inv_freq", List.of(4L));
-          return s;
-        }),
+        changed(
+            shapes(tied),
+            s -> {
+              s.put("lm_head.weight", List.of(40L, 32L));
+              s.put("model.layers.0.self_attn.rotary_emb.inv_freq", List.of(4L));
+              s.put("model.layers.1.self_attn.rotary_emb.inv_freq", List.of(4L));
+              return s;
+            }),
         DType.F32);
     Checkpoint checkpoint = Checkpoint.open(folder);
     assertEquals(20, checkpoint.weights().getTransfersCount());
@@ -148,20 +168,26 @@ class CheckpointTest {
   }
 
   @ParameterizedTest
-  @EnumSource(value = DType.class, names = {"F32", "F16", "BF16"})
+  @EnumSource(
+      value = DType.class,
+      names = {"F32", "F16", "BF16"})
   void acceptsTheDTypesOfWeights(DType dtype) {
     TestModels.folder(folder, json(LLAMA), shapes(json(LLAMA)), dtype);
     assertEquals(dtype, Checkpoint.open(folder).storedDType());
   }
 
   @ParameterizedTest
-  @EnumSource(value = DType.class, names = {"F64", "I8", "U8", "F8_E4M3", "I64", "BOOL", "C64"})
+  @EnumSource(
+      value = DType.class,
+      names = {"F64", "I8", "U8", "F8_E4M3", "I64", "BOOL", "C64"})
   void refusesOtherDTypesByName(DType dtype) {
     TestModels.folder(folder, json(LLAMA), shapes(json(LLAMA)), dtype);
     String message = failure(UnsupportedModelException.class);
     assertTrue(
-        message.contains("model.embed_tokens.weight: dtype: " + dtype.label()
-            + " (expected: F16, BF16, F32, Q4_0"),
+        message.contains(
+            "model.embed_tokens.weight: dtype: "
+                + dtype.label()
+                + " (expected: F16, BF16, F32, Q4_0"),
         message);
   }
 
@@ -366,8 +392,10 @@ class CheckpointTest {
         .forEach(
             t ->
                 assertTrue(
-                    checkpoint.weights().getFiles(t.getSource().getFile())
-                        .endsWith(t.getName().contains("layers.0") ? "a.safetensors"
-                            : "b.safetensors")));
+                    checkpoint
+                        .weights()
+                        .getFiles(t.getSource().getFile())
+                        .endsWith(
+                            t.getName().contains("layers.0") ? "a.safetensors" : "b.safetensors")));
   }
 }

@@ -29,8 +29,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** Settings of config.json: spellings, defaults, ranges, and what is honoured or refused. */
 class ConfigTest {
   private static final String MISTRAL =
-      LLAMA.replace("LlamaForCausalLM", "MistralForCausalLM")
-          .replace("\"llama\"", "\"mistral\"");
+      LLAMA.replace("LlamaForCausalLM", "MistralForCausalLM").replace("\"llama\"", "\"mistral\"");
   private static final String QWEN2 =
       LLAMA.replace("LlamaForCausalLM", "Qwen2ForCausalLM").replace("\"llama\"", "\"qwen2\"");
   private static final String QWEN3 =
@@ -85,15 +84,18 @@ class ConfigTest {
         "tie_word_embeddings | 1 | tie_word_embeddings: 1 (expected: true or false)",
         "attention_bias | \"no\" | attention_bias: no (expected: true or false)",
         "hidden_act | 3 | hidden_act: 3 (expected: a text)",
-        "architectures | \"LlamaForCausalLM\" | architectures: LlamaForCausalLM (expected: an array",
+        "architectures | \"LlamaForCausalLM\" | architectures: LlamaForCausalLM (expected: an"
+            + " array",
         "architectures | [1] | architectures: [1] (expected: an array of texts)",
         "model_type | \"mistral\" | model_type: mistral (expected: llama, as architectures says)",
         "rope_scaling | \"linear\" | rope_scaling: linear (expected: an object)",
         "rope_scaling | {\"type\":\"linear\"} | rope_scaling.factor: missing",
-        "rope_scaling | {\"type\":\"linear\",\"factor\":0.5} | rope_scaling.factor: 0.5 (expected: at least 1",
+        "rope_scaling | {\"type\":\"linear\",\"factor\":0.5} | rope_scaling.factor: 0.5 (expected:"
+            + " at least 1",
         "rope_scaling | {\"type\":\"linear\",\"factor\":\"x\"} | rope_scaling.factor: x (expected",
         "rope_scaling | {\"rope_type\":7} | rope_scaling.rope_type: 7 (expected: a text)",
-        "rope_parameters | {\"rope_theta\":5} | rope_theta: 10000.0 (expected: 5.0, as rope_parameters.rope_theta"
+        "rope_parameters | {\"rope_theta\":5} | rope_theta: 10000.0 (expected: 5.0, as"
+            + " rope_parameters.rope_theta"
       })
   void refusesSettingsOutOfRange(String key, String value, String text) {
     String message =
@@ -104,7 +106,11 @@ class ConfigTest {
   @ParameterizedTest
   @ValueSource(
       strings = {
-        "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size"
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "vocab_size"
       })
   void requiresTheSizes(String key) {
     String message = failure(CheckpointFormatException.class, without(LLAMA, key));
@@ -119,13 +125,19 @@ class ConfigTest {
         "architectures | [\"LlamaForSequenceClassification\"] | architecture: LlamaForSequence",
         "architectures | [\"LlamaForCausalLM\",\"X\"] | architectures: ",
         "hidden_act | \"xielu\" | hidden_act: xielu (expected: silu, gelu",
-        "rope_scaling | {\"type\":\"yarn\",\"factor\":4} | rope_scaling.type: yarn (expected: default, linear",
+        "rope_scaling | {\"type\":\"yarn\",\"factor\":4} | rope_scaling.type: yarn (expected:"
+            + " default, linear",
         "rope_scaling | {\"rope_type\":\"longrope\"} | rope_scaling.rope_type: longrope (expected",
-        "rope_scaling | {\"type\":\"mrope\",\"mrope_section\":[1]} | rope_scaling.type: mrope (expected",
-        "rope_scaling | {\"type\":\"linear\",\"factor\":2,\"attention_factor\":2} | rope_scaling.attention_factor: 2",
-        "rope_scaling | {\"type\":\"linear\",\"factor\":2,\"partial_rotary_factor\":0.5} | rope_scaling.partial_rotary_factor: 0.5 (expected: 1)",
-        "rope_scaling | {\"type\":\"dynamic\",\"factor\":2,\"original_max_position_embeddings\":64} | rope_scaling.original_max_position_embeddings: 64 (expected: 128",
-        "rope_parameters | {\"full_attention\":{\"rope_theta\":1}} | rope_parameters.full_attention",
+        "rope_scaling | {\"type\":\"mrope\",\"mrope_section\":[1]} | rope_scaling.type: mrope"
+            + " (expected",
+        "rope_scaling | {\"type\":\"linear\",\"factor\":2,\"attention_factor\":2} |"
+            + " rope_scaling.attention_factor: 2",
+        "rope_scaling | {\"type\":\"linear\",\"factor\":2,\"partial_rotary_factor\":0.5} |"
+            + " rope_scaling.partial_rotary_factor: 0.5 (expected: 1)",
+        "rope_scaling | {\"type\":\"dynamic\",\"factor\":2,\"original_max_position_embeddings\":64}"
+            + " | rope_scaling.original_max_position_embeddings: 64 (expected: 128",
+        "rope_parameters | {\"full_attention\":{\"rope_theta\":1}} |"
+            + " rope_parameters.full_attention",
         "partial_rotary_factor | 0.5 | partial_rotary_factor: 0.5 (expected: 1)",
         "quantization_config | {\"quant_method\":\"awq\"} | quantization_config: ",
         "compression_config | {\"format\":\"x\"} | compression_config: ",
@@ -177,8 +189,7 @@ class ConfigTest {
                 "use_cache": true, "initializer_range": 0.02
                 """));
     // num_labels is a count that is no known key; it belongs to another head.
-    assertEquals(
-        List.of("num_labels: 2 is not known and was passed over"), plan.notes());
+    assertEquals(List.of("num_labels: 2 is not known and was passed over"), plan.notes());
   }
 
   @Test
@@ -207,8 +218,12 @@ class ConfigTest {
   @Test
   void fillsInEachFamilysDefaults() {
     String[] optional = {
-      "num_key_value_heads", "max_position_embeddings", "rms_norm_eps", "rope_theta",
-      "tie_word_embeddings", "torch_dtype"
+      "num_key_value_heads",
+      "max_position_embeddings",
+      "rms_norm_eps",
+      "rope_theta",
+      "tie_word_embeddings",
+      "torch_dtype"
     };
     ModelSpec llama = plan(without(LLAMA, optional)).spec();
     assertEquals(4, llama.getLayers(0).getGqa().getNumKvHeads());
@@ -227,8 +242,7 @@ class ConfigTest {
     mistralConfig.putNull("num_key_value_heads");
     assertEquals(16, plan(mistralConfig).spec().getLayers(0).getGqa().getNumKvHeads());
 
-    ModelSpec qwen3 =
-        plan(without(QWEN3, "max_position_embeddings", "rms_norm_eps")).spec();
+    ModelSpec qwen3 = plan(without(QWEN3, "max_position_embeddings", "rms_norm_eps")).spec();
     assertEquals(128, qwen3.getLayers(0).getGqa().getHeadDim());
     assertEquals(32_768, qwen3.getMaxContextLen());
     assertEquals(List.of(0, 0), windows(qwen3));
@@ -294,16 +308,15 @@ class ConfigTest {
     assertTrue(used.getLayers(0).getGqa().getQBias());
     assertFalse(used.getLayers(0).getGqa().getOBias());
 
-    String types =
-        window + ", \"layer_types\": [\"sliding_attention\", \"full_attention\"]";
+    String types = window + ", \"layer_types\": [\"sliding_attention\", \"full_attention\"]";
     assertEquals(
-        List.of(16, 0), windows(plan(with(QWEN2, types + ", \"use_sliding_window\": true")).spec()));
+        List.of(16, 0),
+        windows(plan(with(QWEN2, types + ", \"use_sliding_window\": true")).spec()));
     String contradiction = failure(CheckpointFormatException.class, with(QWEN2, types));
     assertTrue(contradiction.contains("layer_types: "), contradiction);
     String count =
         failure(
-            CheckpointFormatException.class,
-            with(QWEN2, "\"layer_types\": [\"full_attention\"]"));
+            CheckpointFormatException.class, with(QWEN2, "\"layer_types\": [\"full_attention\"]"));
     assertTrue(count.contains("(expected: 2 entries, one per layer)"), count);
     String unknown =
         failure(
@@ -314,12 +327,9 @@ class ConfigTest {
 
   @Test
   void mistralWindowsEveryLayer() {
-    assertEquals(
-        List.of(16, 16), windows(plan(with(MISTRAL, "\"sliding_window\": 16")).spec()));
-    assertEquals(
-        List.of(0, 0), windows(plan(with(MISTRAL, "\"sliding_window\": null")).spec()));
-    String zero =
-        failure(CheckpointFormatException.class, with(MISTRAL, "\"sliding_window\": 0"));
+    assertEquals(List.of(16, 16), windows(plan(with(MISTRAL, "\"sliding_window\": 16")).spec()));
+    assertEquals(List.of(0, 0), windows(plan(with(MISTRAL, "\"sliding_window\": null")).spec()));
+    String zero = failure(CheckpointFormatException.class, with(MISTRAL, "\"sliding_window\": 0"));
     assertTrue(zero.contains("sliding_window: 0 (expected: 1 to"), zero);
   }
 
@@ -334,8 +344,10 @@ class ConfigTest {
         plan(with(QWEN3, "\"attention_bias\": true")).spec().getLayers(0).getGqa().getOBias());
     assertEquals(
         Stream.of(0, 1)
-            .flatMap(i -> Stream.of("q_norm", "k_norm").map(
-                n -> "model.layers." + i + ".self_attn." + n + ".weight"))
+            .flatMap(
+                i ->
+                    Stream.of("q_norm", "k_norm")
+                        .map(n -> "model.layers." + i + ".self_attn." + n + ".weight"))
             .toList(),
         plan(TestModels.json(QWEN3)).bindings().stream()
             .map(ModelPlan.Binding::tensor)

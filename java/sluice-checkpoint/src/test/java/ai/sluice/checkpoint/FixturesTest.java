@@ -186,8 +186,13 @@ class FixturesTest {
   @Test
   void theLlama3FixtureReachesAllThreeRanges() {
     List<Double> ratios =
-        Checkpoint.open(Fixtures.folder("llama3_rope")).modelSpec().getRopes(0).getVariants(0)
-            .getInvFreqList().stream().toList();
+        Checkpoint.open(Fixtures.folder("llama3_rope"))
+            .modelSpec()
+            .getRopes(0)
+            .getVariants(0)
+            .getInvFreqList()
+            .stream()
+            .toList();
     double first = ratios.get(0) / inverseFrequency(500_000, 0, 16);
     double second = ratios.get(1) / inverseFrequency(500_000, 1, 16);
     double third = ratios.get(2) / inverseFrequency(500_000, 2, 16);
@@ -224,8 +229,7 @@ class FixturesTest {
     }
     assertEquals(parameters, checkpoint.summary().numParameters());
     assertEquals(
-        (long) expected.vocab() * expected.hidden(),
-        checkpoint.summary().numEmbeddingParameters());
+        (long) expected.vocab() * expected.hidden(), checkpoint.summary().numEmbeddingParameters());
     check(byName, "model.embed_tokens.weight", -1, Slot.EMBED_TOKENS, Part.WHOLE);
     check(byName, "model.norm.weight", -1, Slot.FINAL_NORM, Part.WHOLE);
     assertEquals(!expected.tied(), byName.containsKey("lm_head.weight"));
@@ -298,9 +302,12 @@ class FixturesTest {
     UnsupportedModelException e =
         assertThrows(UnsupportedModelException.class, () -> Checkpoint.open(folder));
     assertTrue(
-        e.getMessage().endsWith(
-            "config.json: architecture: " + architecture + " (expected: LlamaForCausalLM, "
-                + "MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)"),
+        e.getMessage()
+            .endsWith(
+                "config.json: architecture: "
+                    + architecture
+                    + " (expected: LlamaForCausalLM, "
+                    + "MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)"),
         e.getMessage());
   }
 

@@ -9,7 +9,6 @@ import static ai.sluice.checkpoint.TestModels.shapes;
 import static ai.sluice.checkpoint.TestModels.with;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
-import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -64,11 +63,13 @@ class GgufCheckpointTest {
     // The epsilon is stored in single precision.
     double eps = 1e-5f;
     expected.getFinalNormBuilder().setEps(eps);
-    expected.getLayersBuilderList().forEach(
-        layer -> {
-          layer.getAttentionNormBuilder().setEps(eps);
-          layer.getFeedForwardNormBuilder().setEps(eps);
-        });
+    expected
+        .getLayersBuilderList()
+        .forEach(
+            layer -> {
+              layer.getAttentionNormBuilder().setEps(eps);
+              layer.getFeedForwardNormBuilder().setEps(eps);
+            });
     assertEquals(expected.build(), checkpoint.modelSpec());
     assertEquals(CheckpointFormat.GGUF, checkpoint.format());
     assertEquals(Optional.of("Tiny"), checkpoint.name());
@@ -122,10 +123,15 @@ class GgufCheckpointTest {
   @Test
   void withoutOutputTheEmbeddingIsTheHead() {
     Checkpoint checkpoint =
-        open(addTensors(ggufKeys("llama"), changed(llamaShapes(), s -> {
-          s.remove("lm_head.weight");
-          return s;
-        })));
+        open(
+            addTensors(
+                ggufKeys("llama"),
+                changed(
+                    llamaShapes(),
+                    s -> {
+                      s.remove("lm_head.weight");
+                      return s;
+                    })));
     assertTrue(checkpoint.modelSpec().getHeads(0).getTied());
     assertEquals(20, checkpoint.weights().getTransfersCount());
   }
@@ -172,15 +178,13 @@ class GgufCheckpointTest {
     double plain =
         open(llama(ggufKeys("llama"))).modelSpec().getRopes(0).getVariants(0).getInvFreq(1);
     ModelSpec newer =
-        open(
-                llama(
-                    ggufKeys("llama")
-                        .key("llama.rope.scaling.type", "linear")
-                        .key("llama.rope.scaling.factor", 4f)
-                        .key("llama.rope.scaling.original_context_length", 64)))
+        open(llama(
+                ggufKeys("llama")
+                    .key("llama.rope.scaling.type", "linear")
+                    .key("llama.rope.scaling.factor", 4f)
+                    .key("llama.rope.scaling.original_context_length", 64)))
             .modelSpec();
-    ModelSpec older =
-        open(llama(ggufKeys("llama").key("llama.rope.scale_linear", 4f))).modelSpec();
+    ModelSpec older = open(llama(ggufKeys("llama").key("llama.rope.scale_linear", 4f))).modelSpec();
     assertEquals(plain / 4, newer.getRopes(0).getVariants(0).getInvFreq(1));
     assertEquals(newer, older);
   }
@@ -199,18 +203,22 @@ class GgufCheckpointTest {
         refused(k -> k.key("general.type", "adapter"), "general.type: adapter (expected: model)"),
         refused(k -> k.key("split.count", 3), "split.count: 3 (expected: 1; merge"),
         refused(k -> k.key("llama.expert_count", 8), "llama.expert_count: 8 (expected: absent"),
-        refused(k -> k.key("llama.attention.value_length", 16),
+        refused(
+            k -> k.key("llama.attention.value_length", 16),
             "llama.attention.value_length: 16 (expected: 8, the size of a head)"),
-        refused(k -> k.key("llama.rope.scaling.type", "yarn").key("llama.rope.scaling.factor", 2f),
+        refused(
+            k -> k.key("llama.rope.scaling.type", "yarn").key("llama.rope.scaling.factor", 2f),
             "llama.rope.scaling.type: yarn (expected: default, linear"),
-        refused(k -> k.key("llama.rope.scaling.attn_factor", 2f),
+        refused(
+            k -> k.key("llama.rope.scaling.attn_factor", 2f),
             "llama.rope.scaling.attn_factor: 2.0"),
         refused(k -> k.key("llama.logit_scale", 2f), "llama.logit_scale: 2.0"),
         refused(k -> k.key("llama.attention.scale", 0.5f), "llama.attention.scale: 0.5"),
         refused(k -> k.key("llama.use_parallel_residual", true), "llama.use_parallel_residual"),
-        refused(k -> k.key("llama.attn_logit_softcapping", 5f),
-            "llama.attn_logit_softcapping: 5.0"),
-        refused(k -> k.key("llama.attention.layer_norm_epsilon", 1e-5f),
+        refused(
+            k -> k.key("llama.attn_logit_softcapping", 5f), "llama.attn_logit_softcapping: 5.0"),
+        refused(
+            k -> k.key("llama.attention.layer_norm_epsilon", 1e-5f),
             "llama.attention.layer_norm_epsilon"));
   }
 
@@ -244,8 +252,7 @@ class GgufCheckpointTest {
         failure(
             UnsupportedModelException.class,
             addTensors(
-                ggufKeys("qwen2").key("qwen2.attention.sliding_window", 16),
-                shapes(json(qwen2))));
+                ggufKeys("qwen2").key("qwen2.attention.sliding_window", 16), shapes(json(qwen2))));
     assertTrue(message.contains("qwen2.attention.sliding_window: 16"), message);
   }
 
@@ -278,8 +285,7 @@ class GgufCheckpointTest {
   }
 
   private static byte[] array(int... values) {
-    byte[] bytes =
-        GgufBytes.join(GgufBytes.u32(GgufBytes.I32), GgufBytes.u64(values.length));
+    byte[] bytes = GgufBytes.join(GgufBytes.u32(GgufBytes.I32), GgufBytes.u64(values.length));
     for (int value : values) {
       bytes = GgufBytes.join(bytes, GgufBytes.u32(value));
     }
@@ -288,13 +294,22 @@ class GgufCheckpointTest {
 
   @ParameterizedTest
   @CsvSource({
-    "block_count", "context_length", "embedding_length", "feed_forward_length",
-    "attention.head_count", "attention.layer_norm_rms_epsilon"
+    "block_count",
+    "context_length",
+    "embedding_length",
+    "feed_forward_length",
+    "attention.head_count",
+    "attention.layer_norm_rms_epsilon"
   })
   void namesAMissingKey(String missing) {
     GgufBytes keys = new GgufBytes().key("general.architecture", "llama");
-    for (String key : List.of("block_count", "context_length", "embedding_length",
-        "feed_forward_length", "attention.head_count")) {
+    for (String key :
+        List.of(
+            "block_count",
+            "context_length",
+            "embedding_length",
+            "feed_forward_length",
+            "attention.head_count")) {
       if (!key.equals(missing)) {
         keys.key("llama." + key, 4);
       }
@@ -308,8 +323,7 @@ class GgufCheckpointTest {
 
   @Test
   void namesTheArchitectureAndTheSupportedOnes() {
-    String message =
-        failure(UnsupportedModelException.class, llama(ggufKeys("gemma3")));
+    String message = failure(UnsupportedModelException.class, llama(ggufKeys("gemma3")));
     assertTrue(
         message.endsWith("general.architecture: gemma3 (expected: llama, qwen2, qwen3)"), message);
     String none = failure(CheckpointFormatException.class, new GgufBytes().key("a", 1));
@@ -324,10 +338,14 @@ class GgufCheckpointTest {
     String missing =
         failure(
             CheckpointFormatException.class,
-            addTensors(ggufKeys("llama"), changed(llamaShapes(), s -> {
-              s.remove("model.layers.1.self_attn.o_proj.weight");
-              return s;
-            })));
+            addTensors(
+                ggufKeys("llama"),
+                changed(
+                    llamaShapes(),
+                    s -> {
+                      s.remove("model.layers.1.self_attn.o_proj.weight");
+                      return s;
+                    })));
     assertTrue(
         missing.contains("blk.1.attn_output.weight: missing (expected: a tensor of shape [32, 32]"),
         missing);
@@ -339,10 +357,14 @@ class GgufCheckpointTest {
     String shape =
         failure(
             CheckpointFormatException.class,
-            addTensors(ggufKeys("llama"), changed(llamaShapes(), s -> {
-              s.put("model.layers.0.mlp.up_proj.weight", List.of(32L, 64L));
-              return s;
-            })));
+            addTensors(
+                ggufKeys("llama"),
+                changed(
+                    llamaShapes(),
+                    s -> {
+                      s.put("model.layers.0.mlp.up_proj.weight", List.of(32L, 64L));
+                      return s;
+                    })));
     assertTrue(shape.contains("blk.0.ffn_up.weight: shape: [32, 64] (expected: [64, 32]"), shape);
     String twice =
         failure(
@@ -352,10 +374,14 @@ class GgufCheckpointTest {
     String embedding =
         failure(
             CheckpointFormatException.class,
-            addTensors(ggufKeys("llama"), changed(llamaShapes(), s -> {
-              s.remove("model.embed_tokens.weight");
-              return s;
-            })));
+            addTensors(
+                ggufKeys("llama"),
+                changed(
+                    llamaShapes(),
+                    s -> {
+                      s.remove("model.embed_tokens.weight");
+                      return s;
+                    })));
     assertTrue(embedding.contains("token_embd.weight: no such tensor"), embedding);
     String count =
         failure(
@@ -373,9 +399,7 @@ class GgufCheckpointTest {
   }
 
   @ParameterizedTest
-  @CsvSource({
-    "F16,1", "BF16,30", "Q8_0,8", "Q4_0,2", "Q4_1,3", "Q5_0,6", "Q5_1,7"
-  })
+  @CsvSource({"F16,1", "BF16,30", "Q8_0,8", "Q4_0,2", "Q4_1,3", "Q5_0,6", "Q5_1,7"})
   void acceptsTheFormatsOfWeights(DType dtype, int id) {
     Checkpoint checkpoint = open(withUp(dtype, id));
     assertEquals(
@@ -400,10 +424,14 @@ class GgufCheckpointTest {
 
   private static GgufBytes withUp(DType dtype, int id) {
     GgufBytes bytes =
-        addTensors(ggufKeys("llama"), changed(llamaShapes(), s -> {
-          s.remove("model.layers.0.mlp.up_proj.weight");
-          return s;
-        }));
+        addTensors(
+            ggufKeys("llama"),
+            changed(
+                llamaShapes(),
+                s -> {
+                  s.remove("model.layers.0.mlp.up_proj.weight");
+                  return s;
+                }));
     return bytes.add("blk.0.ffn_up.weight", dtype, id, 64, 32);
   }
 
@@ -413,67 +441,6 @@ class GgufCheckpointTest {
       assertEquals(dtype.label(), WeightBinder.FORMATS.get(dtype).name());
     }
     assertEquals(11, WeightBinder.FORMATS.size());
-  }
-
-  @Test
-  void handsOutTheVocabulary() {
-    String[] tokens = new String[40];
-    java.util.Arrays.setAll(tokens, i -> "t" + i);
-    GgufBytes keys =
-        ggufKeys("llama")
-            .key("tokenizer.ggml.model", "gpt2")
-            .key("tokenizer.ggml.pre", "smollm")
-            .key("tokenizer.ggml.tokens", tokens)
-            .key("tokenizer.ggml.merges", new String[] {"a b", "ab c"})
-            .key("tokenizer.ggml.bos_token_id", 1)
-            .key("tokenizer.ggml.eos_token_id", 2)
-            .key("tokenizer.ggml.eot_token_id", 3)
-            .key("tokenizer.ggml.padding_token_id", -1)
-            .key("tokenizer.ggml.add_bos_token", true)
-            .key("tokenizer.ggml.add_space_prefix", false)
-            .key("tokenizer.chat_template", "T")
-            .key("tokenizer.chat_template.tool_use", "U");
-    Checkpoint checkpoint = open(llama(keys));
-    GgufTokenizerData data =
-        assertInstanceOf(TokenizerSource.Gguf.class, checkpoint.requireTokenizer()).data();
-    assertEquals("gpt2", data.model());
-    assertEquals(Optional.of("smollm"), data.pre());
-    assertEquals(List.of(tokens), data.tokens());
-    assertEquals(List.of("a b", "ab c"), data.merges());
-    assertEquals(List.of(), data.scores());
-    assertEquals(Optional.of(1), data.bosTokenId());
-    assertEquals(Optional.of(3), data.eotTokenId());
-    assertEquals(Optional.empty(), data.paddingTokenId());
-    assertEquals(Optional.of(true), data.addBos());
-    assertEquals(Optional.empty(), data.addEos());
-    assertEquals(Optional.of(false), data.addSpacePrefix());
-    assertEquals(List.of(2, 3), checkpoint.eosTokenIds());
-    assertEquals(Optional.of("t1"), checkpoint.bosToken());
-    assertEquals(Optional.of("t2"), checkpoint.eosToken());
-    assertEquals(Map.of("default", "T", "tool_use", "U"), checkpoint.chatTemplates());
-  }
-
-  @Test
-  void refusesAVocabularyThatContradictsItself() {
-    String[] tokens = {"a", "b"};
-    GgufBytes scores =
-        ggufKeys("llama")
-            .key("tokenizer.ggml.model", "llama")
-            .key("tokenizer.ggml.tokens", tokens)
-            .key("tokenizer.ggml.token_type", GgufBytes.ARRAY, array(1, 1, 1));
-    String length = failure(CheckpointFormatException.class, llama(scores));
-    assertTrue(
-        length.contains("tokenizer.ggml.token_type: 3 entries (expected: 2, one per token)"),
-        length);
-    String id =
-        failure(
-            CheckpointFormatException.class,
-            llama(
-                ggufKeys("llama")
-                    .key("tokenizer.ggml.model", "llama")
-                    .key("tokenizer.ggml.tokens", tokens)
-                    .key("tokenizer.ggml.bos_token_id", 2)));
-    assertTrue(id.contains("tokenizer.ggml.bos_token_id: 2 (expected: below 2"), id);
   }
 
   @Test
@@ -492,8 +459,8 @@ class GgufCheckpointTest {
 
   @Test
   void everyNameTranslatesBack() {
-    for (String name : shapes(with(LLAMA, "\"attention_bias\": true, \"mlp_bias\": true"))
-        .keySet()) {
+    for (String name :
+        shapes(with(LLAMA, "\"attention_bias\": true, \"mlp_bias\": true")).keySet()) {
       assertEquals(name, GgufNames.toHuggingFace(GgufNames.toGguf(name)));
     }
     assertEquals("blk.x.y", GgufNames.toHuggingFace("blk.x.y"));

@@ -48,8 +48,7 @@ class GgufFileTest {
   }
 
   private static Bad tensor(String rule, long type, long offset, long[] dims, String text) {
-    return new Bad(
-        rule, gguf().tensor("t", type, offset, dims).data(new byte[1024]).bytes(), text);
+    return new Bad(rule, gguf().tensor("t", type, offset, dims).data(new byte[1024]).bytes(), text);
   }
 
   private static long[] dims(long... dims) {
@@ -57,8 +56,7 @@ class GgufFileTest {
   }
 
   static Stream<Bad> badFiles() {
-    byte[] good =
-        gguf().key("a", "text").key("b", 7).add("t", DType.F32, 0, 4).bytes();
+    byte[] good = gguf().key("a", "text").key("b", 7).add("t", DType.F32, 0, 4).bytes();
     byte[] many = gguf().header("GGUF", 3, 0, 0);
     return Stream.of(
         new Bad("empty file", new byte[0], "needs 1 bytes at byte 0"),
@@ -70,76 +68,132 @@ class GgufFileTest {
         new Bad("big-endian", gguf().header("GGUF", 0x03000000, 0, 0), "big-endian"),
         new Bad("ends after version", Arrays.copyOf(many, 8), "needs 8 bytes at byte 8"),
         new Bad("ends after counts", gguf().header("GGUF", 3, 0, 1), "needs 8 bytes at byte 24"),
-        new Bad("too many tensors", gguf().header("GGUF", 3, 100_001, 0),
+        new Bad(
+            "too many tensors",
+            gguf().header("GGUF", 3, 100_001, 0),
             "number of tensors: 100001 (expected: at most 100000"),
-        new Bad("negative tensors", gguf().header("GGUF", 3, -1, 0),
+        new Bad(
+            "negative tensors",
+            gguf().header("GGUF", 3, -1, 0),
             "number of tensors: 18446744073709551615"),
-        new Bad("too many keys", gguf().header("GGUF", 3, 0, 100_001),
+        new Bad(
+            "too many keys",
+            gguf().header("GGUF", 3, 0, 100_001),
             "number of keys: 100001 (expected: at most 100000"),
-        new Bad("negative keys", gguf().header("GGUF", 3, 0, Long.MIN_VALUE),
+        new Bad(
+            "negative keys",
+            gguf().header("GGUF", 3, 0, Long.MIN_VALUE),
             "number of keys: 9223372036854775808"),
         new Bad("tensor missing", gguf().header("GGUF", 3, 1, 0), "tensor 0: needs 8 bytes"),
         new Bad("empty key", gguf().key("", U8, new byte[1]).bytes(), "key 0: is empty"),
-        new Bad("long key", gguf().key("k".repeat(65_536), U8, new byte[1]).bytes(),
+        new Bad(
+            "long key",
+            gguf().key("k".repeat(65_536), U8, new byte[1]).bytes(),
             "key: 65536 (expected: at most 65535"),
-        new Bad("key length 2^63",
+        new Bad(
+            "key length 2^63",
             gguf().rawKey(u64(Long.MIN_VALUE), U8, new byte[1]).bytes(),
             "key: 9223372036854775808 (expected: at most 65535"),
-        new Bad("key beyond the file", gguf().rawKey(u64(60_000), U8, new byte[1]).bytes(),
+        new Bad(
+            "key beyond the file",
+            gguf().rawKey(u64(60_000), U8, new byte[1]).bytes(),
             "needs 60000 bytes"),
-        new Bad("key not UTF-8",
+        new Bad(
+            "key not UTF-8",
             gguf().rawKey(join(u64(1), new byte[] {(byte) 0x80}), U8, new byte[1]).bytes(),
             "key is not UTF-8"),
         new Bad("key twice", gguf().key("a", 1).key("a", 1).bytes(), "a: present twice"),
         key("unknown value type", 13, new byte[8], "k: value type: 13 (expected: 0 to 12)"),
         key("negative value type", -1, new byte[8], "value type: 4294967295"),
         key("text beyond the file", STRING, u64(1000), "k: needs 1000 bytes"),
-        key("text of 2^63 bytes", STRING, u64(Long.MIN_VALUE),
+        key(
+            "text of 2^63 bytes",
+            STRING,
+            u64(Long.MIN_VALUE),
             "length of the text: 9223372036854775808"),
         key("text of 2^64-1 bytes", STRING, u64(-1), "length of the text: 18446744073709551615"),
         key("text not UTF-8", STRING, join(u64(2), new byte[] {(byte) 0xc3, 'x'}), "is not UTF-8"),
         key("truth value 2", BOOL, new byte[] {2}, "truth value: 2 (expected: 0 or 1)"),
         key("unsigned above 2^63", U64, u64(-1), "k: 18446744073709551615 (expected: at most"),
-        key("array of arrays", ARRAY, join(u32(ARRAY), u64(1), u32(U8), u64(0)),
+        key(
+            "array of arrays",
+            ARRAY,
+            join(u32(ARRAY), u64(1), u32(U8), u64(0)),
             "an array of arrays"),
         key("array of unknown type", ARRAY, join(u32(99), u64(1)), "value type: 99"),
-        key("array beyond the file", ARRAY, join(u32(U32), u64(100)),
+        key(
+            "array beyond the file",
+            ARRAY,
+            join(u32(U32), u64(100)),
             "array length: 100 (expected: at most"),
-        key("array of 2^61 numbers", ARRAY, join(u32(U64), u64(1L << 61)),
+        key(
+            "array of 2^61 numbers",
+            ARRAY,
+            join(u32(U64), u64(1L << 61)),
             "array length: 2305843009213693952"),
-        key("array of -1 bytes", ARRAY, join(u32(U8), u64(-1)),
+        key(
+            "array of -1 bytes",
+            ARRAY,
+            join(u32(U8), u64(-1)),
             "array length: 18446744073709551615"),
         key("texts beyond the file", ARRAY, join(u32(STRING), u64(100)), "array length: 100"),
-        key("texts whose length lies", ARRAY, join(u32(STRING), u64(1), u64(1L << 40)),
+        key(
+            "texts whose length lies",
+            ARRAY,
+            join(u32(STRING), u64(1), u64(1L << 40)),
             "length of a text: 1099511627776"),
-        key("truth values 0 1 3", ARRAY, join(u32(BOOL), u64(3), new byte[] {0, 1, 3}),
+        key(
+            "truth values 0 1 3",
+            ARRAY,
+            join(u32(BOOL), u64(3), new byte[] {0, 1, 3}),
             "truth value: 3"),
-        new Bad("alignment 0", gguf().key("general.alignment", 0).bytes(),
+        new Bad(
+            "alignment 0",
+            gguf().key("general.alignment", 0).bytes(),
             "general.alignment: 0 (expected: a power of two"),
-        new Bad("alignment 24", gguf().key("general.alignment", 24).bytes(),
+        new Bad(
+            "alignment 24",
+            gguf().key("general.alignment", 24).bytes(),
             "general.alignment: 24 (expected: a power of two"),
-        new Bad("alignment 2^31", gguf().key("general.alignment", 1 << 31).bytes(),
+        new Bad(
+            "alignment 2^31",
+            gguf().key("general.alignment", 1 << 31).bytes(),
             "general.alignment: 2147483648"),
-        new Bad("negative alignment",
+        new Bad(
+            "negative alignment",
             gguf().key("general.alignment", I8, new byte[] {-32}).bytes(),
             "general.alignment: -32"),
-        new Bad("alignment is a text", gguf().key("general.alignment", "32").bytes(),
+        new Bad(
+            "alignment is a text",
+            gguf().key("general.alignment", "32").bytes(),
             "general.alignment: 32 (expected: an integer"),
-        new Bad("empty name", gguf().tensor("", 0, 0, 4).data(new byte[64]).bytes(),
+        new Bad(
+            "empty name",
+            gguf().tensor("", 0, 0, 4).data(new byte[64]).bytes(),
             "tensor 0: name is empty"),
-        new Bad("long name", gguf().tensor("n".repeat(64), 0, 0, 4).data(new byte[64]).bytes(),
+        new Bad(
+            "long name",
+            gguf().tensor("n".repeat(64), 0, 0, 4).data(new byte[64]).bytes(),
             "name: 64 (expected: at most 63"),
-        new Bad("name not UTF-8",
+        new Bad(
+            "name not UTF-8",
             gguf().rawTensor(join(u64(1), new byte[] {(byte) 0xff}), 1, dims(4), 0, 0).bytes(),
             "name is not UTF-8"),
-        new Bad("name twice",
+        new Bad(
+            "name twice",
             gguf().tensor("t", 0, 0, 4).tensor("t", 0, 32, 4).data(new byte[64]).bytes(),
             "t: listed twice"),
-        new Bad("no dimension", gguf().rawTensor(text("t"), 0, dims(), 0, 0).bytes(),
+        new Bad(
+            "no dimension",
+            gguf().rawTensor(text("t"), 0, dims(), 0, 0).bytes(),
             "number of dimensions: 0 (expected: 1 to 4)"),
-        new Bad("5 dimensions", gguf().rawTensor(text("t"), 5, dims(1, 1, 1, 1, 1), 0, 0).bytes(),
+        new Bad(
+            "5 dimensions",
+            gguf().rawTensor(text("t"), 5, dims(1, 1, 1, 1, 1), 0, 0).bytes(),
             "number of dimensions: 5"),
-        new Bad("2^32-1 dimensions", gguf().rawTensor(text("t"), -1, dims(1), 0, 0).bytes(),
+        new Bad(
+            "2^32-1 dimensions",
+            gguf().rawTensor(text("t"), -1, dims(1), 0, 0).bytes(),
             "number of dimensions: 4294967295"),
         tensor("dimension 0", 0, 0, dims(4, 0), "t: dimension 1: 0 (expected: 1 to"),
         tensor("dimension 2^63", 0, 0, dims(Long.MIN_VALUE), "dimension 0: 9223372036854775808"),
@@ -160,10 +214,12 @@ class GgufFileTest {
         tensor("tensor past the end", 0, 0, dims(512), "2048 bytes at offset 0"),
         tensor("exabytes", 0, 0, dims(1L << 60), "4611686018427387904 bytes at offset 0"),
         new Bad("no data at all", gguf().tensor("t", 0, 0, 1).header(), "inside its 0 bytes"),
-        new Bad("tensors overlap",
+        new Bad(
+            "tensors overlap",
             gguf().tensor("a", 0, 0, 16).tensor("b", 0, 32, 4).data(new byte[96]).bytes(),
             "b: begins at byte"),
-        new Bad("tensors on one range",
+        new Bad(
+            "tensors on one range",
             gguf().tensor("a", 0, 0, 4).tensor("b", 0, 0, 4).data(new byte[96]).bytes(),
             "inside a, which ends at"),
         new Bad("data cut", Arrays.copyOf(good, good.length - 17), "may be truncated"),
@@ -262,14 +318,11 @@ class GgufFileTest {
 
   @Test
   void anEntryThatIsNotUtf8FailsWhenItIsRead() {
-    byte[] value =
-        join(u32(STRING), u64(2), text("ok"), u64(1), new byte[] {(byte) 0xff});
-    Path file =
-        SafetensorsBytes.write(folder.resolve("g"), gguf().key("k", ARRAY, value).bytes());
+    byte[] value = join(u32(STRING), u64(2), text("ok"), u64(1), new byte[] {(byte) 0xff});
+    Path file = SafetensorsBytes.write(folder.resolve("g"), gguf().key("k", ARRAY, value).bytes());
     List<String> texts = GgufFile.open(file).metadata().strings("k").orElseThrow();
     assertEquals("ok", texts.get(0));
-    CheckpointFormatException e =
-        assertThrows(CheckpointFormatException.class, () -> texts.get(1));
+    CheckpointFormatException e = assertThrows(CheckpointFormatException.class, () -> texts.get(1));
     assertTrue(e.getMessage().endsWith("k: entry 1 is not UTF-8"), e.getMessage());
   }
 
@@ -288,14 +341,22 @@ class GgufFileTest {
 
   @ParameterizedTest
   @CsvSource({
-    "F32,0,1,4", "F16,1,1,2", "Q4_0,2,32,18", "Q4_1,3,32,20", "Q5_0,6,32,22", "Q5_1,7,32,24",
-    "Q8_0,8,32,34", "Q4_K,12,256,144", "Q5_K,13,256,176", "Q6_K,14,256,210", "BF16,30,1,2",
+    "F32,0,1,4",
+    "F16,1,1,2",
+    "Q4_0,2,32,18",
+    "Q4_1,3,32,20",
+    "Q5_0,6,32,22",
+    "Q5_1,7,32,24",
+    "Q8_0,8,32,34",
+    "Q4_K,12,256,144",
+    "Q5_K,13,256,176",
+    "Q6_K,14,256,210",
+    "BF16,30,1,2",
     "MXFP4,39,32,17"
   })
   void knowsTheBlocks(DType dtype, int id, int elements, int bytes) {
     Path file =
-        SafetensorsBytes.write(
-            folder.resolve("g"), gguf().add("t", dtype, id, 2, 512).bytes());
+        SafetensorsBytes.write(folder.resolve("g"), gguf().add("t", dtype, id, 2, 512).bytes());
     TensorInfo tensor = GgufFile.open(file).tensors().get("t");
     assertEquals(dtype, tensor.dtype());
     assertEquals(1024L / elements * bytes, tensor.byteLength());

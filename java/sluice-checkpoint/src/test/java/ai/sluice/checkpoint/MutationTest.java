@@ -34,8 +34,20 @@ class MutationTest {
   // a length that is believed unchecked costs more at once.
   private static final long MAX_ALLOCATION = 8 << 20;
   private static final long[] HOSTILE = {
-    0, -1, 1, 7, 1L << 31, (1L << 31) - 1, 1L << 32, 1L << 40, Long.MAX_VALUE, Long.MIN_VALUE,
-    100_000_000, 100_000_001, 1L << 61, (1L << 63) - 31
+    0,
+    -1,
+    1,
+    7,
+    1L << 31,
+    (1L << 31) - 1,
+    1L << 32,
+    1L << 40,
+    Long.MAX_VALUE,
+    Long.MIN_VALUE,
+    100_000_000,
+    100_000_001,
+    1L << 61,
+    (1L << 63) - 31
   };
 
   @TempDir Path folder;
@@ -184,10 +196,37 @@ class MutationTest {
   void everySettingWithEveryHostileValue() throws IOException {
     List<JsonNode> hostile = new ArrayList<>();
     for (String value :
-        List.of("null", "-1", "0", "1", "2", "3", "7", "0.5", "-0.0", "1e308", "1e-320", "1024",
-            "2147483647", "2147483648", "4294967296", "9223372036854775807",
-            "9223372036854775808", "1e400", "\"x\"", "\"\"", "true", "false", "[]", "{}", "[1]",
-            "[null]", "{\"a\":1}", "[[[[[]]]]]", "\"\\u0000\\ud800\"", "[1,2,3,4,5,6,7,8,9,10]")) {
+        List.of(
+            "null",
+            "-1",
+            "0",
+            "1",
+            "2",
+            "3",
+            "7",
+            "0.5",
+            "-0.0",
+            "1e308",
+            "1e-320",
+            "1024",
+            "2147483647",
+            "2147483648",
+            "4294967296",
+            "9223372036854775807",
+            "9223372036854775808",
+            "1e400",
+            "\"x\"",
+            "\"\"",
+            "true",
+            "false",
+            "[]",
+            "{}",
+            "[1]",
+            "[null]",
+            "{\"a\":1}",
+            "[[[[[]]]]]",
+            "\"\\u0000\\ud800\"",
+            "[1,2,3,4,5,6,7,8,9,10]")) {
       hostile.add(TestModels.JSON.readTree(value));
     }
     String rope =

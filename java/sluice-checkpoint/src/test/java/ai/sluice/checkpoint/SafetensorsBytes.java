@@ -44,8 +44,7 @@ final class SafetensorsBytes {
     entries.put(
         name,
         "\"%s\":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[%d,%d]}"
-            .formatted(
-                name, dtype.label(), java.util.Arrays.toString(shape), end, end + bytes));
+            .formatted(name, dtype.label(), java.util.Arrays.toString(shape), end, end + bytes));
     end += bytes;
     return this;
   }

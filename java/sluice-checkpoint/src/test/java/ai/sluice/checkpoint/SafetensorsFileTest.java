@@ -35,8 +35,15 @@ class SafetensorsFileTest {
   }
 
   private static String entry(String name, String dtype, String shape, String offsets) {
-    return "\"" + name + "\":{\"dtype\":\"" + dtype + "\",\"shape\":" + shape
-        + ",\"data_offsets\":" + offsets + "}";
+    return "\""
+        + name
+        + "\":{\"dtype\":\""
+        + dtype
+        + "\",\"shape\":"
+        + shape
+        + ",\"data_offsets\":"
+        + offsets
+        + "}";
   }
 
   private static Bad header(String rule, String header, int dataBytes, String item, String text) {
@@ -55,21 +62,39 @@ class SafetensorsFileTest {
         new Bad("empty file", new byte[0], "", "0 bytes (expected: at least 8"),
         new Bad("7 bytes", new byte[7], "", "7 bytes (expected: at least 8"),
         new Bad("header length 0", new byte[8], "", "header is nothing"),
-        new Bad("length above the cap", SafetensorsBytes.withLength(100_000_001, empty, 0), "",
+        new Bad(
+            "length above the cap",
+            SafetensorsBytes.withLength(100_000_001, empty, 0),
+            "",
             "100000001 (expected: at most 100000000"),
-        new Bad("length 2^63", SafetensorsBytes.withLength(Long.MIN_VALUE, empty, 0), "",
+        new Bad(
+            "length 2^63",
+            SafetensorsBytes.withLength(Long.MIN_VALUE, empty, 0),
+            "",
             "9223372036854775808"),
-        new Bad("length 2^64-1", SafetensorsBytes.withLength(-1, empty, 0), "",
-            "18446744073709551615"),
-        new Bad("length beyond the file", SafetensorsBytes.withLength(3, empty, 0), "",
+        new Bad(
+            "length 2^64-1", SafetensorsBytes.withLength(-1, empty, 0), "", "18446744073709551615"),
+        new Bad(
+            "length beyond the file",
+            SafetensorsBytes.withLength(3, empty, 0),
+            "",
             "header length: 3 (expected: at most 2"),
-        new Bad("not UTF-8", SafetensorsBytes.of(
-            new byte[] {'{', '"', (byte) 0xff, '"', ':', '1', '}'}, 0), "", "not UTF-8"),
-        new Bad("overlong UTF-8", SafetensorsBytes.of(
-            new byte[] {'{', '"', (byte) 0xc0, (byte) 0x80, '"', ':', '1', '}'}, 0), "",
+        new Bad(
+            "not UTF-8",
+            SafetensorsBytes.of(new byte[] {'{', '"', (byte) 0xff, '"', ':', '1', '}'}, 0),
+            "",
             "not UTF-8"),
-        new Bad("UTF-16", SafetensorsBytes.of(
-            "{}".getBytes(StandardCharsets.UTF_16LE), 0), "", "not valid JSON"),
+        new Bad(
+            "overlong UTF-8",
+            SafetensorsBytes.of(
+                new byte[] {'{', '"', (byte) 0xc0, (byte) 0x80, '"', ':', '1', '}'}, 0),
+            "",
+            "not UTF-8"),
+        new Bad(
+            "UTF-16",
+            SafetensorsBytes.of("{}".getBytes(StandardCharsets.UTF_16LE), 0),
+            "",
+            "not valid JSON"),
         new Bad("NUL after the object", SafetensorsBytes.of("{}\0", 0), "", "not valid JSON"),
         header("byte order mark", "\ufeff{}", 0, "", "not valid JSON"),
         header("only white space", "    ", 0, "", "header is nothing"),
@@ -80,52 +105,99 @@ class SafetensorsFileTest {
         header("comment", "{/* */}", 0, "", "not valid JSON"),
         header("single quotes", "{'a':1}", 0, "", "not valid JSON"),
         header("NaN", "{\"a\":NaN}", 0, "", "not valid JSON"),
-        header("too deep", "{" + entry("t", "U8", "[[1]]", "[0,1]") + "}", 1, "",
-            "not valid JSON"),
+        header("too deep", "{" + entry("t", "U8", "[[1]]", "[0,1]") + "}", 1, "", "not valid JSON"),
         header("very deep", "{\"a\":" + "[".repeat(100_000), 0, "a", "entry is an array"),
         header("duplicate tensor", "{" + two + "," + two + "}", 4, "", "not valid JSON: Duplicate"),
-        header("duplicate key in a tensor",
-            "{\"t\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1,
-            "", "not valid JSON: Duplicate"),
-        header("duplicate metadata", "{\"__metadata__\":{\"a\":\"1\",\"a\":\"2\"}}", 0, "",
+        header(
+            "duplicate key in a tensor",
+            "{\"t\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
+            1,
+            "",
+            "not valid JSON: Duplicate"),
+        header(
+            "duplicate metadata",
+            "{\"__metadata__\":{\"a\":\"1\",\"a\":\"2\"}}",
+            0,
+            "",
             "not valid JSON: Duplicate"),
         header("metadata array", "{\"__metadata__\":[]}", 0, "__metadata__", "is an array"),
-        header("metadata number", "{\"__metadata__\":{\"a\":1}}", 0, "__metadata__",
+        header(
+            "metadata number",
+            "{\"__metadata__\":{\"a\":1}}",
+            0,
+            "__metadata__",
             "a is a whole number (expected: a text)"),
-        header("metadata object", "{\"__metadata__\":{\"a\":{}}}", 0, "__metadata__",
+        header(
+            "metadata object",
+            "{\"__metadata__\":{\"a\":{}}}",
+            0,
+            "__metadata__",
             "a is an object"),
         header("metadata null", "{\"__metadata__\":null}", 0, "__metadata__", "is null"),
         header("tensor is a number", "{\"t\":1}", 0, "t", "entry is a whole number"),
         header("tensor is null", "{\"t\":null}", 0, "t", "entry is null"),
         header("tensor is an array", "{\"t\":[]}", 0, "t", "entry is an array"),
-        header("no dtype", "{\"t\":{\"shape\":[],\"data_offsets\":[0,1]}}", 1, "t",
+        header(
+            "no dtype",
+            "{\"t\":{\"shape\":[],\"data_offsets\":[0,1]}}",
+            1,
+            "t",
             "dtype is missing"),
-        header("no shape", "{\"t\":{\"dtype\":\"U8\",\"data_offsets\":[0,1]}}", 1, "t",
+        header(
+            "no shape",
+            "{\"t\":{\"dtype\":\"U8\",\"data_offsets\":[0,1]}}",
+            1,
+            "t",
             "shape is missing"),
-        header("no offsets", "{\"t\":{\"dtype\":\"U8\",\"shape\":[]}}", 1, "t",
+        header(
+            "no offsets",
+            "{\"t\":{\"dtype\":\"U8\",\"shape\":[]}}",
+            1,
+            "t",
             "data_offsets is missing"),
-        header("unknown key",
-            "{\"t\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1],\"x\":1}}", 1, "t",
+        header(
+            "unknown key",
+            "{\"t\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1],\"x\":1}}",
+            1,
+            "t",
             "unknown key x"),
         tensor("unknown dtype", "F31", "[1]", "[0,4]", 4, "dtype: F31"),
         tensor("dtype of GGUF", "Q4_0", "[32]", "[0,18]", 18, "dtype: Q4_0"),
         tensor("lower case dtype", "f32", "[1]", "[0,4]", 4, "dtype: f32"),
-        header("dtype is a number", "{\"t\":{\"dtype\":0,\"shape\":[],\"data_offsets\":[0,4]}}", 4,
-            "t", "dtype is a whole number"),
+        header(
+            "dtype is a number",
+            "{\"t\":{\"dtype\":0,\"shape\":[],\"data_offsets\":[0,4]}}",
+            4,
+            "t",
+            "dtype is a whole number"),
         tensor("shape is a number", "U8", "4", "[0,4]", 4, "shape is a whole number"),
         tensor("shape is null", "U8", "null", "[0,4]", 4, "shape is null"),
         tensor("dimension is a text", "U8", "[\"4\"]", "[0,4]", 4, "shape[0] is a text"),
-        tensor("dimension has a fraction", "U8", "[4.0]", "[0,4]", 4,
+        tensor(
+            "dimension has a fraction",
+            "U8",
+            "[4.0]",
+            "[0,4]",
+            4,
             "shape[0] is a number with a fraction"),
         tensor("dimension with exponent", "U8", "[4e0]", "[0,4]", 4, "with a fraction"),
         tensor("negative dimension", "U8", "[2,-4]", "[0,4]", 4, "shape[1]: -4 (expected: 0 to"),
-        tensor("dimension 2^64", "U8", "[18446744073709551616]", "[0,4]", 4,
+        tensor(
+            "dimension 2^64",
+            "U8",
+            "[18446744073709551616]",
+            "[0,4]",
+            4,
             "shape[0]: 18446744073709551616"),
         tensor("shape overflows", "U8", "[4294967296,4294967296]", "[0,4]", 4, "overflows"),
         tensor("bytes overflow", "F32", "[4611686018427387904]", "[0,4]", 4, "overflows"),
-        tensor("65 dimensions", "U8",
+        tensor(
+            "65 dimensions",
+            "U8",
             IntStream.range(0, 65).mapToObj(i -> "1").collect(Collectors.joining(",", "[", "]")),
-            "[0,1]", 1, "more than 64"),
+            "[0,1]",
+            1,
+            "more than 64"),
         tensor("half a byte", "F4", "[3]", "[0,2]", 2, "end inside a byte"),
         tensor("quarter of 3 bytes", "F6_E2M3", "[6]", "[0,5]", 5, "end inside a byte"),
         tensor("one offset", "U8", "[1]", "[1]", 1, "expected: 2 numbers"),
@@ -133,23 +205,40 @@ class SafetensorsFileTest {
         tensor("no offset", "U8", "[1]", "[]", 1, "expected: 2 numbers"),
         tensor("negative offset", "U8", "[1]", "[-1,0]", 1, "data_offsets[0]: -1"),
         tensor("end before begin", "U8", "[1]", "[1,0]", 1, "end not before begin"),
-        tensor("offset above 2^63", "U8", "[1]", "[0,9223372036854775808]", 1,
+        tensor(
+            "offset above 2^63",
+            "U8",
+            "[1]",
+            "[0,9223372036854775808]",
+            1,
             "data_offsets[1]: 9223372036854775808"),
         tensor("too few bytes", "F32", "[2]", "[0,4]", 4, "span 4 bytes (expected: 8 for F32 [2])"),
         tensor("too many bytes", "F32", "[1]", "[0,8]", 8, "span 8 bytes (expected: 4"),
         tensor("hole in front", "U8", "[1]", "[1,2]", 2, "hole of 1 bytes after the data's start"),
-        header("hole between",
+        header(
+            "hole between",
             "{" + entry("a", "U8", "[1]", "[0,1]") + "," + entry("b", "U8", "[1]", "[2,3]") + "}",
-            3, "b", "hole of 1 bytes after a"),
-        header("overlap",
+            3,
+            "b",
+            "hole of 1 bytes after a"),
+        header(
+            "overlap",
             "{" + entry("a", "U8", "[2]", "[0,2]") + "," + entry("b", "U8", "[2]", "[1,3]") + "}",
-            3, "b", "overlaps a"),
-        header("same range twice",
+            3,
+            "b",
+            "overlaps a"),
+        header(
+            "same range twice",
             "{" + entry("a", "U8", "[2]", "[0,2]") + "," + entry("b", "U8", "[2]", "[0,2]") + "}",
-            2, "b", "overlaps a"),
-        header("empty tensor inside another",
+            2,
+            "b",
+            "overlaps a"),
+        header(
+            "empty tensor inside another",
             "{" + entry("a", "U8", "[2]", "[0,2]") + "," + entry("b", "U8", "[0]", "[1,1]") + "}",
-            2, "b", "overlaps a"),
+            2,
+            "b",
+            "overlaps a"),
         tensor("data cut", "U8", "[4]", "[0,4]", 3, "tensors end at byte 4 of the data"),
         tensor("data longer", "U8", "[4]", "[0,4]", 5, "belong to no tensor"),
         header("data without tensors", "{}", 1, "", "belong to no tensor"),
@@ -173,10 +262,14 @@ class SafetensorsFileTest {
   void acceptsWhatTheFormatAllows() {
     String header =
         " \n\t{\"__metadata__\":{\"format\":\"pt\"},"
-            + entry("empty", "F32", "[0,3]", "[5,5]") + ","
-            + entry("scalar", "F32", "[]", "[1,5]") + ","
-            + entry("zuerst \\u00fc", "BOOL", "[1]", "[0,1]") + ","
-            + entry("six", "F6_E3M2", "[2,4]", "[5,11]") + "}   ";
+            + entry("empty", "F32", "[0,3]", "[5,5]")
+            + ","
+            + entry("scalar", "F32", "[]", "[1,5]")
+            + ","
+            + entry("zuerst \\u00fc", "BOOL", "[1]", "[0,1]")
+            + ","
+            + entry("six", "F6_E3M2", "[2,4]", "[5,11]")
+            + "}   ";
     Path file =
         SafetensorsBytes.write(folder.resolve("good.safetensors"), SafetensorsBytes.of(header, 11));
     SafetensorsFile opened = SafetensorsFile.open(file);
@@ -196,9 +289,29 @@ class SafetensorsFileTest {
   void acceptsEveryDTypeOfTheFormat() {
     SafetensorsBytes bytes = new SafetensorsBytes();
     List<String> names =
-        List.of("BOOL", "F4", "F6_E2M3", "F6_E3M2", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0",
-            "F8_E4M3FNUZ", "F8_E5M2FNUZ", "I16", "U16", "F16", "BF16", "I32", "U32", "F32", "C64",
-            "F64", "I64", "U64");
+        List.of(
+            "BOOL",
+            "F4",
+            "F6_E2M3",
+            "F6_E3M2",
+            "U8",
+            "I8",
+            "F8_E5M2",
+            "F8_E4M3",
+            "F8_E8M0",
+            "F8_E4M3FNUZ",
+            "F8_E5M2FNUZ",
+            "I16",
+            "U16",
+            "F16",
+            "BF16",
+            "I32",
+            "U32",
+            "F32",
+            "C64",
+            "F64",
+            "I64",
+            "U64");
     for (String name : names) {
       bytes.add(name, DType.ofSafetensors(name).orElseThrow(), 2, 4);
     }
@@ -212,8 +325,11 @@ class SafetensorsFileTest {
     int count = 300_001;
     byte[] bytes =
         SafetensorsBytes.of(
-            "{" + entry("a", "U8", "[1]", "[0,1]") + ","
-                + entry("f", "F32", "[" + count + "]", "[1," + (1 + 4 * count) + "]") + ","
+            "{"
+                + entry("a", "U8", "[1]", "[0,1]")
+                + ","
+                + entry("f", "F32", "[" + count + "]", "[1," + (1 + 4 * count) + "]")
+                + ","
                 + entry("i", "I64", "[2]", "[" + (1 + 4 * count) + "," + (17 + 4 * count) + "]")
                 + "}",
             17 + 4 * count);

@@ -130,8 +130,9 @@ class ShardIndexTest {
 
   @Test
   void namesATensorThatItsShardLacks() throws IOException {
-    index("\"a\":\"%s\",\"b\":\"%s\",\"c\":\"%s\",\"d\":\"%s\""
-        .formatted(FIRST, FIRST, SECOND, SECOND));
+    index(
+        "\"a\":\"%s\",\"b\":\"%s\",\"c\":\"%s\",\"d\":\"%s\""
+            .formatted(FIRST, FIRST, SECOND, SECOND));
     String message = failure();
     assertTrue(message.contains(SECOND + ": d: is not in this file"), message);
   }

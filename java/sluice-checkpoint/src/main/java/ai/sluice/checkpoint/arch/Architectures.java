@@ -13,11 +13,7 @@ import java.util.stream.Collectors;
 /** The families that Sluice reads. A new one is one line here. */
 public final class Architectures {
   private static final ImmutableList<Family> FAMILIES =
-      ImmutableList.of(
-          new Llama(),
-          new Mistral(),
-          new Qwen2(),
-          new Qwen3());
+      ImmutableList.of(new Llama(), new Mistral(), new Qwen2(), new Qwen3());
 
   private Architectures() {}
 
@@ -76,13 +72,15 @@ public final class Architectures {
     }
     if (names.isEmpty() && modelType.isEmpty()) {
       throw new CheckpointFormatException(
-          config.file(), "architectures", "missing, as is model_type (expected: "
-              + String.join(", ", supported()) + ")");
+          config.file(),
+          "architectures",
+          "missing, as is model_type (expected: " + String.join(", ", supported()) + ")");
     }
     Family family =
-        find(f -> names.isEmpty()
-                ? f.modelType().equals(modelType.orElseThrow())
-                : f.architecture().equals(names.get(0)))
+        find(f ->
+                names.isEmpty()
+                    ? f.modelType().equals(modelType.orElseThrow())
+                    : f.architecture().equals(names.get(0)))
             .orElseThrow(
                 () ->
                     unsupported(
@@ -104,7 +102,11 @@ public final class Architectures {
   private static UnsupportedModelException unsupported(
       Path file, String what, List<String> supported) {
     return new UnsupportedModelException(
-        file + ": " + what + " (expected: " + supported.stream().collect(Collectors.joining(", "))
+        file
+            + ": "
+            + what
+            + " (expected: "
+            + supported.stream().collect(Collectors.joining(", "))
             + ")");
   }
 }

@@ -30,8 +30,7 @@ final class Mistral implements Family {
   @Override
   public ModelPlan plan(ModelConfig config) {
     Sizes sizes = Sizes.read(config, DEFAULTS);
-    List<Integer> windows =
-        SlidingWindows.everyLayer(config, sizes.numLayers(), DEFAULT_WINDOW);
+    List<Integer> windows = SlidingWindows.everyLayer(config, sizes.numLayers(), DEFAULT_WINDOW);
     return GqaDecoder.dense(
         modelType(), config, sizes, ATTENTION, false, windows, ImmutableSet.of());
   }

@@ -18,8 +18,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A model's settings under their Hugging Face names, with typed getters whose errors name key,
- * value and expectation. A key that is absent or null takes the default given, as the families'
- * own loaders do.
+ * value and expectation. A key that is absent or null takes the default given, as the families' own
+ * loaders do.
  *
  * <p>Remembers which keys were read, so that {@link ConfigPolicy} can judge the others. Not
  * thread-safe: one thread reads a config once.
@@ -90,7 +90,8 @@ public final class ModelConfig {
     // 2.0 is accepted where 2 is meant: some writers print every number as floating point.
     boolean whole =
         node.isIntegralNumber()
-            || (node.isFloatingPointNumber() && node.doubleValue() == Math.rint(node.doubleValue()));
+            || (node.isFloatingPointNumber()
+                && node.doubleValue() == Math.rint(node.doubleValue()));
     double value = node.isNumber() ? node.doubleValue() : Double.NaN;
     if (!whole || !(value >= min && value <= max)) {
       throw bad(key, node, min + " to " + max);
@@ -102,8 +103,7 @@ public final class ModelConfig {
   public double positive(String key) {
     JsonNode node = find(key);
     if (node == null) {
-      throw new CheckpointFormatException(
-          file, name(key), "missing (expected: a number above 0)");
+      throw new CheckpointFormatException(file, name(key), "missing (expected: a number above 0)");
     }
     return positive(key, node);
   }

@@ -5,7 +5,9 @@ import ai.sluice.checkpoint.arch.Sizes.Defaults;
 import com.google.common.collect.ImmutableSet;
 import java.util.List;
 
-/** Qwen 2 and 2.5: Llama's layers with biases on q, k and v, and a window on later layers if asked. */
+/**
+ * Qwen 2 and 2.5: Llama's layers with biases on q, k and v, and a window on later layers if asked.
+ */
 final class Qwen2 implements Family {
   private static final Defaults DEFAULTS =
       new Defaults(32, Defaults.HIDDEN_OVER_HEADS, 32_768, 1e-6);
@@ -32,7 +34,6 @@ final class Qwen2 implements Family {
   public ModelPlan plan(ModelConfig config) {
     Sizes sizes = Sizes.read(config, DEFAULTS);
     List<Integer> windows = SlidingWindows.laterLayersIfUsed(config, sizes.numLayers());
-    return GqaDecoder.dense(
-        modelType(), config, sizes, ATTENTION, false, windows, HARMLESS);
+    return GqaDecoder.dense(modelType(), config, sizes, ATTENTION, false, windows, HARMLESS);
   }
 }

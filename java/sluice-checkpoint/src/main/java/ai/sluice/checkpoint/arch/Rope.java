@@ -43,8 +43,9 @@ record Rope(RopeSpec spec, Optional<DynamicRope> dynamic, int maxPositions) {
   static Rope read(ModelConfig config, int rotaryDim, int maxPositions) {
     if (rotaryDim % 2 != 0) {
       throw new CheckpointFormatException(
-          config.file(), config.name("head_dim"), rotaryDim + " (expected: an even number, for"
-              + " rotary positions)");
+          config.file(),
+          config.name("head_dim"),
+          rotaryDim + " (expected: an even number, for" + " rotary positions)");
     }
     // Newer writers put everything into one object; a file that has both means the newer one.
     Optional<ModelConfig> parameters = config.object("rope_parameters");
@@ -62,8 +63,7 @@ record Rope(RopeSpec spec, Optional<DynamicRope> dynamic, int maxPositions) {
     }
     requireWhole(config);
     Base base = new Base(theta, rotaryDim, maxPositions);
-    Rope rope =
-        settings == config ? plain(config, base) : scaled(settings, base, config);
+    Rope rope = settings == config ? plain(config, base) : scaled(settings, base, config);
     if (settings != config) {
       ConfigPolicy.judge(settings, Set.of());
     }
@@ -79,8 +79,8 @@ record Rope(RopeSpec spec, Optional<DynamicRope> dynamic, int maxPositions) {
       case "linear" -> linear(settings, base, config);
       case "dynamic" -> dynamic(settings, base, config);
       case "llama3" -> llama3(settings, base, config);
-      default -> throw settings.unsupported(settings.has("rope_type") ? "rope_type" : "type",
-          SUPPORTED);
+      default ->
+          throw settings.unsupported(settings.has("rope_type") ? "rope_type" : "type", SUPPORTED);
     };
   }
 
@@ -107,8 +107,7 @@ record Rope(RopeSpec spec, Optional<DynamicRope> dynamic, int maxPositions) {
     double factor = factor(settings);
     // Part of the field's schema, but its reference loader computes with max_position_embeddings.
     int original =
-        settings.integer(
-            "original_max_position_embeddings", 1, MAX_POSITIONS, base.maxPositions());
+        settings.integer("original_max_position_embeddings", 1, MAX_POSITIONS, base.maxPositions());
     if (original != base.maxPositions()) {
       throw settings.unsupported(
           "original_max_position_embeddings",
@@ -133,8 +132,7 @@ record Rope(RopeSpec spec, Optional<DynamicRope> dynamic, int maxPositions) {
     if (!(high > low)) {
       throw settings.bad("high_freq_factor", "more than low_freq_factor, " + low);
     }
-    double original =
-        settings.integer("original_max_position_embeddings", 1, MAX_POSITIONS);
+    double original = settings.integer("original_max_position_embeddings", 1, MAX_POSITIONS);
     double[] frequencies = base.inverseFrequencies();
     for (int i = 0; i < frequencies.length; i++) {
       double turns = original * frequencies[i] / (2 * Math.PI);
@@ -172,14 +170,19 @@ record Rope(RopeSpec spec, Optional<DynamicRope> dynamic, int maxPositions) {
   private static void divide(ModelConfig config, double[] frequencies, double[] divisors) {
     if (divisors.length != frequencies.length) {
       throw new CheckpointFormatException(
-          config.file(), config.name(GgufKeys.ROPE_FREQUENCY_FACTORS), divisors.length + " values (expected: "
-              + frequencies.length + ", half of the rotary columns)");
+          config.file(),
+          config.name(GgufKeys.ROPE_FREQUENCY_FACTORS),
+          divisors.length
+              + " values (expected: "
+              + frequencies.length
+              + ", half of the rotary columns)");
     }
     for (int i = 0; i < frequencies.length; i++) {
       if (!(divisors[i] > 0)) {
         throw new CheckpointFormatException(
-            config.file(), config.name(GgufKeys.ROPE_FREQUENCY_FACTORS), "value " + i + ": " + divisors[i]
-                + " (expected: above 0)");
+            config.file(),
+            config.name(GgufKeys.ROPE_FREQUENCY_FACTORS),
+            "value " + i + ": " + divisors[i] + " (expected: above 0)");
       }
       frequencies[i] /= divisors[i];
     }

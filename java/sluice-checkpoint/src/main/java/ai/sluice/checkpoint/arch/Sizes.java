@@ -65,12 +65,12 @@ record Sizes(
         config.positive("rms_norm_eps", defaults.normEps()));
   }
 
-  private static int headDim(
-      ModelConfig config, Defaults defaults, int hiddenSize, int numQHeads) {
+  private static int headDim(ModelConfig config, Defaults defaults, int hiddenSize, int numQHeads) {
     if (!config.has("head_dim") && defaults.headDim() == Defaults.HIDDEN_OVER_HEADS) {
       if (hiddenSize % numQHeads != 0) {
-        throw config.bad("hidden_size", "a multiple of num_attention_heads, " + numQHeads
-            + ", since head_dim is not given");
+        throw config.bad(
+            "hidden_size",
+            "a multiple of num_attention_heads, " + numQHeads + ", since head_dim is not given");
       }
       return hiddenSize / numQHeads;
     }

@@ -92,7 +92,10 @@ public final class PositionalFile implements Closeable {
           throw new CheckpointFormatException(
               path,
               null,
-              "ends at byte " + at + " (expected: " + target.remaining()
+              "ends at byte "
+                  + at
+                  + " (expected: "
+                  + target.remaining()
                   + " more; the file is truncated or shrank while it was read)");
         }
         at += count;

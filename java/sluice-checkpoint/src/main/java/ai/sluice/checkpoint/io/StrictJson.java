@@ -90,9 +90,7 @@ public final class StrictJson {
     try (PositionalFile open = PositionalFile.open(file)) {
       if (open.size() > MAX_SIDE_FILE_BYTES) {
         throw new CheckpointFormatException(
-            file,
-            null,
-            open.size() + " bytes (expected: at most " + MAX_SIDE_FILE_BYTES + ")");
+            file, null, open.size() + " bytes (expected: at most " + MAX_SIDE_FILE_BYTES + ")");
       }
       return open.read(0, (int) open.size());
     }
@@ -115,8 +113,10 @@ public final class StrictJson {
   private static String at(JsonProcessingException problem) {
     return problem.getLocation() == null
         ? ""
-        : " at line " + problem.getLocation().getLineNr()
-            + ", column " + problem.getLocation().getColumnNr();
+        : " at line "
+            + problem.getLocation().getLineNr()
+            + ", column "
+            + problem.getLocation().getColumnNr();
   }
 
   /** The JSON name of a node's kind: object, array, string, number, boolean, null. */
