@@ -1,14 +1,13 @@
 package ai.sluice.cli;
 
-import ai.sluice.api.ComputeDtype;
 import ai.sluice.api.EngineOptions;
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.api.LoadProgress;
-import ai.sluice.api.Numerics;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
-/** The options that say which model runs and how. */
+/** The options that say which model answers and how it runs. */
 final class EngineArguments {
   @Option(
       names = {"-m", "--model"},
@@ -16,26 +15,13 @@ final class EngineArguments {
       description = "A folder, a .gguf file or the name of a pulled model.")
   @Nullable String model;
 
-  @Option(
-      names = "--dtype",
-      paramLabel = "TYPE",
-      description = "Arithmetic in auto, float32 or bfloat16.")
-  @Nullable ComputeDtype dtype;
-
-  @Option(names = "--threads", paramLabel = "N", description = "Threads; default: one per core.")
-  @Nullable Integer threads;
+  @Mixin RunArguments runArguments = new RunArguments();
 
   @Option(
       names = "--context-length",
       paramLabel = "N",
       description = "Longest prompt and answer together, in tokens.")
   @Nullable Integer contextLength;
-
-  @Option(
-      names = "--numerics",
-      paramLabel = "MODE",
-      description = "fast, or batch-invariant: bit-equal however work is scheduled.")
-  @Nullable Numerics numerics;
 
   /**
    * Options for opening an engine. Values are checked before the model is looked for, so that a
@@ -44,11 +30,8 @@ final class EngineArguments {
    * @throws InvalidRequestException if a value is out of range or there is no such model
    */
   EngineOptions.Builder options(Console console) {
-    EngineOptions.Builder builder = EngineOptions.builder();
-    Values.give("--dtype", dtype, builder::dtype);
-    Values.give("--threads", threads, builder::threads);
+    EngineOptions.Builder builder = runArguments.builder();
     Values.give("--context-length", contextLength, builder::maxContextLength);
-    Values.give("--numerics", numerics, builder::numerics);
     ModelStore store = new ModelStore(console);
     return builder.model(model == null ? store.defaultModel() : store.resolve(model));
   }

@@ -30,6 +30,8 @@ public final class Main {
     COMMANDS.put("pull", PullCommand::new);
     COMMANDS.put("models", ModelsCommand::new);
     COMMANDS.put("inspect", InspectCommand::new);
+    COMMANDS.put("verify", VerifyCommand::new);
+    COMMANDS.put("bench", BenchCommand::new);
     COMMANDS.put("doctor", DoctorCommand::new);
   }
 

@@ -14,10 +14,13 @@ import org.jline.reader.impl.DefaultParser;
 import org.jline.reader.impl.completer.StringsCompleter;
 import org.jline.terminal.Terminal;
 import org.jline.terminal.TerminalBuilder;
+import org.jline.utils.Signals;
 import org.jspecify.annotations.Nullable;
 
 /** Lines typed at a terminal, with editing, history and completion. The only user of JLine. */
 final class TerminalInput implements ChatInput {
+  private static final String INTERRUPT = "INT";
+
   private final Console console;
   private final Terminal terminal;
   private final LineReader reader;
@@ -33,6 +36,8 @@ final class TerminalInput implements ChatInput {
               .provider("exec")
               .dumb(true)
               .encoding(StandardCharsets.UTF_8)
+              .stdinEncoding(StandardCharsets.UTF_8)
+              .stdoutEncoding(StandardCharsets.UTF_8)
               .nativeSignals(true)
               .build();
     } catch (IOException e) {
@@ -92,11 +97,12 @@ final class TerminalInput implements ChatInput {
 
   @Override
   public void interruptible(Runnable work, Runnable cancel) {
-    Terminal.SignalHandler before = terminal.handle(Terminal.Signal.INT, signal -> cancel.run());
+    // Not by the terminal's own handlers: a dumb terminal has none.
+    Object before = Signals.register(INTERRUPT, cancel);
     try {
       work.run();
     } finally {
-      terminal.handle(Terminal.Signal.INT, before);
+      Signals.unregister(INTERRUPT, before);
     }
   }
 

@@ -32,7 +32,7 @@ class MainTest {
 
   @ParameterizedTest
   @ValueSource(
-      strings = {"generate", "chat", "pull", "models", "inspect", "doctor"})
+      strings = {"generate", "chat", "pull", "models", "inspect", "verify", "bench", "doctor"})
   void everyCommandHasHelpAndIsListed(String command) {
     CliRun run = CliRun.of(home, command, "--help");
     assertEquals(0, run.code(), run.err());
@@ -51,7 +51,7 @@ class MainTest {
   @CsvSource(
       delimiter = '|',
       value = {
-        "insepct                  | insepct: unknown command (did you mean inspect?)",
+        "benhc                    | benhc: unknown command (did you mean bench?)",
         "generate --temprature 1  | --temprature: unknown option (did you mean --temperature?)",
         "pull a b                 | b: one argument too many",
         "generate --threads       | Missing required parameter for option '--threads' (N)",

@@ -1,0 +1,160 @@
+package ai.sluice.cli;
+
+import ai.sluice.api.EngineOptions;
+import ai.sluice.api.InvalidRequestException;
+import ai.sluice.api.ModelInfo;
+import ai.sluice.core.Benchmark;
+import ai.sluice.core.BenchmarkReport;
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonGenerator;
+import java.io.IOException;
+import java.io.StringWriter;
+import java.io.UncheckedIOException;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+/** Measures a model's speed. */
+@Command(
+    name = "bench",
+    sortOptions = false,
+    abbreviateSynopsis = true,
+    description = {
+      "Measure prefill (pp) and decoding (tg) in tokens per second, as llama-bench does:",
+      "random tokens, one sequence, a run to warm up that does not count."
+    },
+    footer = {
+      "",
+      "Examples:",
+      "  sluice bench SmolLM2-135M-Instruct",
+      "  sluice bench model.gguf -p 128,512 -n 64 -r 3 --threads 2 --json"
+    })
+final class BenchCommand implements Callable<Integer> {
+  private final Console console;
+
+  @Parameters(
+      index = "0",
+      arity = "0..1",
+      paramLabel = "MODEL",
+      description = "A folder, a .gguf file or a name; default: the default model.")
+  @Nullable String model;
+
+  @Option(
+      names = {"-p", "--prompt-tokens"},
+      split = ",",
+      paramLabel = "N",
+      description = "Lengths of prompts, with commas between; 0: none. Default: 512.")
+  List<Integer> promptTokens = List.of(512);
+
+  @Option(
+      names = {"-n", "--new-tokens"},
+      split = ",",
+      paramLabel = "N",
+      description = "Numbers of tokens to generate; 0: none. Default: 128.")
+  List<Integer> newTokens = List.of(128);
+
+  @Option(
+      names = {"-r", "--repetitions"},
+      paramLabel = "N",
+      description = "Runs of each test. Default: 5.")
+  Integer repetitions = 5;
+
+  @Mixin RunArguments runArguments = new RunArguments();
+
+  @Option(names = "--json", description = "Print JSON instead of a table.")
+  boolean json;
+
+  BenchCommand(Console console) {
+    this.console = console;
+  }
+
+  @Override
+  public Integer call() {
+    EngineOptions.Builder builder = runArguments.builder();
+    List<Integer> prompts = tests("-p", promptTokens);
+    List<Integer> news = tests("-n", newTokens);
+    if (prompts.isEmpty() && news.isEmpty()) {
+      throw new InvalidRequestException("-p, -n: both 0 (expected: at least one test)");
+    }
+    if (repetitions < 1) {
+      throw new InvalidRequestException("-r: " + repetitions + " (expected: 1 or more)");
+    }
+    ModelStore store = new ModelStore(console);
+    EngineOptions options =
+        builder.model(model == null ? store.defaultModel() : store.resolve(model)).build();
+    BenchmarkReport report = Benchmark.run(options, prompts, news, repetitions);
+    console.print(json ? json(report) + "\n" : table(report));
+    return Failures.OK;
+  }
+
+  /** The numbers of tokens without the zeros, which switch a test off. */
+  private static List<Integer> tests(String option, List<Integer> tokens) {
+    for (int n : tokens) {
+      if (n < 0) {
+        throw new InvalidRequestException(option + ": " + n + " (expected: 0 or more)");
+      }
+    }
+    return tokens.stream().filter(n -> n > 0).toList();
+  }
+
+  static String table(BenchmarkReport report) {
+    ModelInfo model = report.model();
+    StringBuilder table = new StringBuilder();
+    table.append("| model | params | weights | dtype | threads | test | t/s |\n");
+    table.append("| --- | ---: | ---: | --- | ---: | --- | ---: |\n");
+    for (BenchmarkReport.Result result : report.results()) {
+      table.append(
+          String.format(
+              Locale.ROOT, "| %s | %.2f M | %s | %s | %d | %s | %.2f ± %.2f |%n",
+              ModelStore.nameOf(model.path().toAbsolutePath()), model.numParameters() / 1e6,
+              Sizes.text(model.weightBytes()), dtype(model), model.threads(), result.name(),
+              result.tokensPerSecond(), result.standardDeviation()));
+    }
+    return table.toString();
+  }
+
+  private static String dtype(ModelInfo model) {
+    return model.dtype().name().toLowerCase(Locale.ROOT);
+  }
+
+  static String json(BenchmarkReport report) {
+    ModelInfo model = report.model();
+    StringWriter text = new StringWriter();
+    try (JsonGenerator json = new JsonFactory().createGenerator(text)) {
+      json.writeStartObject();
+      json.writeStringField("version", RootCommand.Version.version());
+      json.writeStringField("model", model.path().toString());
+      json.writeStringField("architecture", model.architecture());
+      json.writeNumberField("parameters", model.numParameters());
+      json.writeNumberField("weight_bytes", model.weightBytes());
+      json.writeStringField("backend", model.backend().name().toLowerCase(Locale.ROOT));
+      json.writeStringField("dtype", dtype(model));
+      json.writeNumberField("threads", model.threads());
+      json.writeArrayFieldStart("results");
+      for (BenchmarkReport.Result result : report.results()) {
+        json.writeStartObject();
+        json.writeStringField("test", result.name());
+        json.writeNumberField("tokens", result.tokens());
+        json.writeNumberField("repetitions", result.repetitions());
+        json.writeNumberField("tokens_per_second", result.tokensPerSecond());
+        json.writeNumberField("standard_deviation", result.standardDeviation());
+        json.writeArrayFieldStart("samples");
+        for (double sample : result.samples()) {
+          json.writeNumber(sample);
+        }
+        json.writeEndArray();
+        json.writeEndObject();
+      }
+      json.writeEndArray();
+      json.writeEndObject();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+    return text.toString();
+  }
+}

@@ -1,0 +1,39 @@
+package ai.sluice.cli;
+
+import ai.sluice.api.ComputeDtype;
+import ai.sluice.api.EngineOptions;
+import ai.sluice.api.InvalidRequestException;
+import ai.sluice.api.Numerics;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Option;
+
+/** The options that say how a model runs, whatever is done with it. */
+final class RunArguments {
+  @Option(
+      names = "--dtype",
+      paramLabel = "TYPE",
+      description = "Arithmetic in auto, float32 or bfloat16.")
+  @Nullable ComputeDtype dtype;
+
+  @Option(names = "--threads", paramLabel = "N", description = "Threads; default: one per core.")
+  @Nullable Integer threads;
+
+  @Option(
+      names = "--numerics",
+      paramLabel = "MODE",
+      description = "fast, or batch-invariant: bit-equal however work is scheduled.")
+  @Nullable Numerics numerics;
+
+  /**
+   * Engine options without the model.
+   *
+   * @throws InvalidRequestException if a value is out of range; the message names the option
+   */
+  EngineOptions.Builder builder() {
+    EngineOptions.Builder builder = EngineOptions.builder();
+    Values.give("--dtype", dtype, builder::dtype);
+    Values.give("--threads", threads, builder::threads);
+    Values.give("--numerics", numerics, builder::numerics);
+    return builder;
+  }
+}

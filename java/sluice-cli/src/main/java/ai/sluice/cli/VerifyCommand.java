@@ -1,0 +1,81 @@
+package ai.sluice.cli;
+
+import ai.sluice.api.EngineOptions;
+import ai.sluice.core.VerificationReport;
+import ai.sluice.core.VerificationReport.Check;
+import ai.sluice.core.Verifier;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Parameters;
+
+/** Compares a checkpoint's outputs with expected ones. */
+@Command(
+    name = "verify",
+    abbreviateSynopsis = true,
+    description = {
+      "Compare a checkpoint with the outputs in its expected.safetensors.",
+      "Prints the relative error of the logits and whether greedy tokens agree, whole, chunked,"
+          + " cached and batched. Exit code 0 if all agrees, 1 if not.",
+      "'sluice-export golden' makes the expected outputs of any checkpoint."
+    },
+    footer = {
+      "",
+      "Examples:",
+      "  sluice verify tests/golden/fixtures/llama",
+      "  sluice verify ~/models/mine --dtype bfloat16"
+    })
+final class VerifyCommand implements Callable<Integer> {
+  private final Console console;
+
+  @Parameters(
+      index = "0",
+      paramLabel = "FOLDER",
+      description = "A checkpoint's folder, with expected.safetensors in it.")
+  String folder = "";
+
+  @Mixin RunArguments runArguments = new RunArguments();
+
+  VerifyCommand(Console console) {
+    this.console = console;
+  }
+
+  @Override
+  public Integer call() {
+    // AUTO means float32 here: what is stored does not say how exact the arithmetic must be.
+    EngineOptions options =
+        runArguments.builder().model(new ModelStore(console).resolve(folder)).build();
+    VerificationReport report = Verifier.verify(options);
+    String dtype = report.dtype().name().toLowerCase(Locale.ROOT);
+    console.println(options.model() + ", arithmetic in " + dtype);
+    int width = report.checks().stream().mapToInt(c -> c.name().length()).max().orElse(0);
+    for (Check check : report.checks()) {
+      console.println(line(check, width));
+    }
+    for (String reason : report.notChecked()) {
+      console.println("not checked: " + reason);
+    }
+    long failed = report.checks().stream().filter(check -> !check.passed()).count();
+    console.println(
+        report.passed()
+            ? "all " + report.checks().size() + " checks agree"
+            : failed + " of " + report.checks().size() + " checks failed");
+    return report.passed() ? Failures.OK : Failures.FAILED;
+  }
+
+  private static String line(Check check, int width) {
+    String error =
+        check.tolerance() == 0
+            ? (check.error() == 0 ? "equal" : percent(check.error()) + " differ")
+            : String.format(
+                Locale.ROOT, "error %.2e (expected: below %.0e)", check.error(), check.tolerance());
+    return String.format(
+        "%s  %-" + width + "s  %s, %s", check.passed() ? "ok  " : "FAIL", check.name(), error,
+        check.detail());
+  }
+
+  private static String percent(double share) {
+    return String.format(Locale.ROOT, "%.1f %%", share * 100);
+  }
+}

@@ -1,0 +1,111 @@
+package ai.sluice.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import ai.sluice.api.Backend;
+import ai.sluice.api.ComputeDtype;
+import ai.sluice.api.FinishReason;
+import ai.sluice.api.GenerationResult;
+import ai.sluice.api.ModelInfo;
+import ai.sluice.api.Numerics;
+import ai.sluice.api.Sampling;
+import ai.sluice.api.SamplingDefaults;
+import ai.sluice.api.Timings;
+import ai.sluice.api.TokenLogprob;
+import ai.sluice.api.TopLogprob;
+import ai.sluice.api.Usage;
+import ai.sluice.core.BenchmarkReport;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** What bench and generate print. */
+class ReportTextTest {
+  @TempDir Path home;
+
+  private static final ModelInfo MODEL =
+      new ModelInfo(
+          Path.of("models/tiny.gguf"), "llama", Backend.CPU, ComputeDtype.BFLOAT16, Numerics.FAST,
+          2, 134_515_008, 49_152, 576, 30, 8192, 513, 1, 512, 16, 33, 269_000_000, 1, 1,
+          List.of(2), new SamplingDefaults(Sampling.greedy(), "built in"), true, true, Map.of(),
+          List.of());
+
+  private static final BenchmarkReport REPORT =
+      new BenchmarkReport(
+          MODEL,
+          List.of(
+              new BenchmarkReport.Result("pp512", 512, 2, 1234.567, 8.9, List.of(1230.0, 1239.0)),
+              new BenchmarkReport.Result("tg128", 128, 1, 45, 0, List.of(45.0))));
+
+  @Test
+  void benchTable() {
+    assertEquals(
+        """
+        | model | params | weights | dtype | threads | test | t/s |
+        | --- | ---: | ---: | --- | ---: | --- | ---: |
+        | tiny | 134.52 M | 269.0 MB | bfloat16 | 2 | pp512 | 1234.57 ± 8.90 |
+        | tiny | 134.52 M | 269.0 MB | bfloat16 | 2 | tg128 | 45.00 ± 0.00 |
+        """,
+        BenchCommand.table(REPORT));
+  }
+
+  @Test
+  void benchJson() {
+    String json = BenchCommand.json(REPORT);
+    assertTrue(
+        json.contains(
+            "{\"test\":\"pp512\",\"tokens\":512,\"repetitions\":2,\"tokens_per_second\":1234.567,"
+                + "\"standard_deviation\":8.9,\"samples\":[1230.0,1239.0]}"),
+        json);
+    assertTrue(json.contains("\"dtype\":\"bfloat16\",\"threads\":2"), json);
+    assertFalse(json.contains("\n"));
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "-p -1        | -p: -1 (expected: 0 or more)",
+        "-p 5,x       | --prompt-tokens: x (expected: a whole number)",
+        "-p 0 -n 0    | -p, -n: both 0 (expected: at least one test)",
+        "-r 0         | -r: 0 (expected: 1 or more)",
+        "--threads -1 | --threads: -1 (expected: 1 to 1024)",
+      })
+  void benchRefusesBadNumbers(String arguments, String message) {
+    CliRun run = CliRun.of(home, ("bench nowhere " + arguments).split(" +"));
+    assertEquals(2, run.code());
+    assertTrue(run.err().startsWith("sluice: " + message), run.err());
+  }
+
+  @Test
+  void answerAsJson() {
+    GenerationResult result =
+        new GenerationResult(
+            "天\n\"", List.of(5), List.of(new TokenLogprob(5, "天", -0.5, 0,
+                List.of(new TopLogprob(5, "天", -0.5)))),
+            FinishReason.LENGTH, "maxNewTokens", 7, new Usage(3, 1, 1), new Timings(1, 2, 3, 6));
+    assertEquals(
+        "{\"model\":\"m\",\"text\":\"天\\n\\\"\",\"tokens\":[5],\"finish_reason\":\"length\","
+            + "\"detail\":\"maxNewTokens\",\"seed\":7,\"usage\":{\"prompt_tokens\":3,"
+            + "\"cached_prompt_tokens\":1,\"new_tokens\":1},\"timings\":{\"queue_micros\":1,"
+            + "\"prefill_micros\":2,\"decode_micros\":3,\"total_micros\":6},\"logprobs\":[{"
+            + "\"token\":5,\"text\":\"天\",\"logprob\":-0.5,\"rank\":0,\"top\":[{\"token\":5,"
+            + "\"text\":\"天\",\"logprob\":-0.5}]}]}",
+        AnswerJson.of("m", result));
+  }
+
+  @Test
+  void statsOfAnAnswerThatNeverBegan() {
+    GenerationResult result =
+        new GenerationResult(
+            "", List.of(), List.of(), FinishReason.TIMEOUT, "", 7, new Usage(3, 0, 0),
+            new Timings(5, 0, 0, 5));
+    assertEquals("3 prompt tokens; 0 new tokens; ended by timeout", AnswerStats.line(result));
+  }
+}
