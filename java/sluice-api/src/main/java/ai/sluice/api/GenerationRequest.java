@@ -195,7 +195,7 @@ public final class GenerationRequest {
     private Builder() {}
 
     /**
-     * Sets a plain prompt.
+     * Sets a plain prompt. The texts of special tokens in it become those tokens.
      *
      * @param text not empty
      * @throws InvalidRequestException if it is empty or holds half a surrogate pair

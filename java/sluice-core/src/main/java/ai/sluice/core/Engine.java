@@ -1,6 +1,7 @@
 package ai.sluice.core;
 
 import ai.sluice.api.EngineClosedException;
+import ai.sluice.api.EngineFailedException;
 import ai.sluice.api.EngineMetrics;
 import ai.sluice.api.EngineOptions;
 import ai.sluice.api.FinishReason;
@@ -199,7 +200,7 @@ public final class Engine implements AutoCloseable {
    *     a prompt longer than the context
    * @throws ai.sluice.api.CheckpointFormatException if the request is text and the checkpoint has no
    *     tokenizer
-   * @throws ai.sluice.api.EngineFailedException if the engine has failed
+   * @throws EngineFailedException if the engine has failed
    * @throws EngineClosedException if the engine is closed
    */
   public Generation submit(GenerationRequest request) {
@@ -262,7 +263,7 @@ public final class Engine implements AutoCloseable {
    * Generates and waits for the end. An interrupt cancels: the result then says {@link
    * FinishReason#CANCELLED}, and the thread stays interrupted.
    *
-   * @throws SluiceException as {@link #submit}, and {@link ai.sluice.api.EngineFailedException} if
+   * @throws SluiceException as {@link #submit}, and {@link EngineFailedException} if
    *     the engine fails meanwhile
    */
   public GenerationResult generate(GenerationRequest request) {
@@ -340,7 +341,8 @@ public final class Engine implements AutoCloseable {
     }
     SluiceException failure = loop.failure();
     if (failure != null) {
-      throw failure;
+      // Wrapped, because one exception thrown on many threads would show the wrong stack.
+      throw new EngineFailedException(String.valueOf(failure.getMessage()), failure);
     }
   }
 

@@ -29,7 +29,7 @@ final class PromptEncoder {
     int[] tokens =
         request.promptTokens().isPresent()
             ? request.promptTokens().get()
-            : requireTokenizer().encode(request.prompt().orElseThrow(), true, false);
+            : requireTokenizer().encode(request.prompt().orElseThrow(), true, true);
     if (tokens.length == 0) {
       throw new InvalidRequestException(
           "prompt: no tokens (expected: at least one; the text holds nothing the tokenizer keeps)");
