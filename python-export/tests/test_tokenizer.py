@@ -1,10 +1,14 @@
 """tokenizer.json to GGUF's metadata and back."""
 
+import dataclasses
+import importlib.util
 import json
 import unittest
 
+import numpy as np
+
 from tests.support import FolderTest, edit_json, qwen3_checkpoint
-from sluice_export import model_config, tokenizer
+from sluice_export import model_config, tokenizer, tokenizer_rebuild
 from sluice_export import gguf_format as gguf
 from sluice_export.convert import convert
 from sluice_export.gguf_reader import GgufFile
@@ -99,11 +103,11 @@ class TokenizerTest(FolderTest):
   def test_every_known_name_is_rebuilt_and_recognised(self):
     for name in tokenizer.KNOWN:
       with self.subTest(name):
-        rule, ignore, _ = tokenizer._RULES[tokenizer._SAME.get(name, name)]
+        rule, ignore, _ = tokenizer.RULES[tokenizer.SAME.get(name, name)]
         data = _tokenizer_json({"type": "Sequence",
-                                "pretokenizers": [tokenizer._step_json(s) for s in rule]},
+                                "pretokenizers": [tokenizer_rebuild.step_json(s) for s in rule]},
                                ignore_merges=ignore)
-        self.assertEqual(tokenizer._pre_name(data), tokenizer._SAME.get(name, name))
+        self.assertEqual(tokenizer._pre_name(data), tokenizer.SAME.get(name, name))
 
   def test_refusals(self):
     source = self._source()
@@ -135,24 +139,84 @@ class TokenizerTest(FolderTest):
     convert(self._source(), self.folder / "x.gguf")
     file = GgufFile(self.folder / "x.gguf")
     for change, word in (
-        ({"tokenizer.ggml.model": gguf.string("llama")}, "llama cannot be rebuilt"),
+        ({"tokenizer.ggml.model": gguf.string("bert")}, "bert cannot be rebuilt"),
         ({"tokenizer.ggml.pre": gguf.string("mystery")}, "mystery is not known"),
         ({"tokenizer.ggml.model": gguf.string("no_vocab")}, "has none"),
     ):
       with self.subTest(word):
         changed = GgufFile(self.folder / "x.gguf")
         changed.metadata.update(change)
-        texts, reason = tokenizer.to_files(changed, _model())
+        texts, reason = tokenizer_rebuild.to_files(changed, _model())
         self.assertEqual(texts, {})
         self.assertIn(word, reason)
     file.metadata["tokenizer.huggingface.json"] = gguf.string('{"whole": 1}')
-    self.assertEqual(tokenizer.to_files(file, _model())[0]["tokenizer.json"], '{"whole": 1}')
+    texts, _ = tokenizer_rebuild.to_files(file, _model())
+    self.assertEqual(texts["tokenizer.json"], '{"whole": 1}')
+
+  def _sentencepiece(self, **changes):
+    """A GgufFile whose tokenizer is a small SentencePiece BPE."""
+    if not (self.folder / "x.gguf").exists():
+      convert(self._source(), self.folder / "x.gguf")
+    file = GgufFile(self.folder / "x.gguf")
+    tokens = ["<unk>", "<s>", "</s>", "<0x41>", "\u2581", "a", "b", "ab", "\u2581a", "\u2581ab",
+              "<tool>"]
+    for key in [key for key in file.metadata if key.startswith("tokenizer.ggml.")]:
+      del file.metadata[key]
+    metadata = {
+        "model": gguf.string("llama"), "tokens": gguf.strings(tokens),
+        "token_type": gguf.int32s([2, 3, 3, 6, 1, 1, 1, 1, 1, 1, 4]),
+        "scores": gguf.Value(gguf.ARRAY, np.array(
+            [0, 0, 0, 0, -9, -9, -9, -2, -1, -3, 0], "<f4"), gguf.FLOAT32),
+        "eos_token_id": gguf.uint32(2), **changes}
+    file.metadata.update({f"tokenizer.ggml.{k}": v for k, v in metadata.items() if v is not None})
+    return file
+
+  def test_sentencepiece(self):
+    model = dataclasses.replace(_model(), bos_token_id=1, eos_token_ids=(2,))
+    texts, reason = tokenizer_rebuild.to_files(self._sentencepiece(), model)
+    self.assertIsNone(reason)
+    data = json.loads(texts["tokenizer.json"])
+    # By falling score of what they make; "<tool>" is no merge of anything.
+    self.assertEqual(data["model"]["merges"], [
+        ["\u2581", "a"], ["a", "b"], ["\u2581", "ab"], ["\u2581a", "b"]])
+    self.assertEqual((data["model"]["unk_token"], data["model"]["byte_fallback"]), ("<unk>", True))
+    self.assertEqual([token["content"] for token in data["added_tokens"]],
+                     ["<unk>", "<s>", "</s>", "<tool>"])
+    self.assertEqual([n["type"] for n in data["normalizer"]["normalizers"]], ["Prepend", "Replace"])
+    self.assertEqual(data["post_processor"]["single"], [
+        {"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}])
+    settings = json.loads(texts["tokenizer_config.json"])
+    self.assertEqual((settings["bos_token"], settings["eos_token"]), ("<s>", "</s>"))
+
+  def test_sentencepiece_options(self):
+    model = dataclasses.replace(_model(), bos_token_id=1, eos_token_ids=(2,))
+    file = self._sentencepiece(add_space_prefix=gguf.boolean(False),
+                               add_bos_token=gguf.boolean(False), add_eos_token=gguf.boolean(True))
+    data = json.loads(tokenizer_rebuild.to_files(file, model)[0]["tokenizer.json"])
+    self.assertEqual([n["type"] for n in data["normalizer"]["normalizers"]], ["Replace"])
+    self.assertNotIn("Strip", [d["type"] for d in data["decoder"]["decoders"]])
+    self.assertEqual(data["post_processor"]["single"], [
+        {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "</s>", "type_id": 0}}])
+    self.assert_refused("scores", tokenizer_rebuild.to_files, self._sentencepiece(scores=None),
+                        model)
+    self.assert_refused("scores", tokenizer_rebuild.to_files,
+                        self._sentencepiece(scores=gguf.int32s([1])), model)
+
+  @unittest.skipUnless(importlib.util.find_spec("tokenizers"), "tokenizers is not installed")
+  def test_sentencepiece_ids(self):
+    from tokenizers import Tokenizer
+    model = dataclasses.replace(_model(), bos_token_id=1, eos_token_ids=(2,))
+    texts, _ = tokenizer_rebuild.to_files(self._sentencepiece(), model)
+    built = Tokenizer.from_str(texts["tokenizer.json"])
+    self.assertEqual(built.encode("abA ab").ids, [1, 9, 3, 9])
+    self.assertEqual(built.encode("<tool>b").ids, [1, 10, 4, 6])
+    self.assertEqual(built.decode([1, 9, 3, 9]), "abA ab")
 
   def test_bad_metadata(self):
     convert(self._source(), self.folder / "x.gguf")
     for change, word in (
         ({"tokenizer.ggml.tokens": gguf.int32s([1, 2])}, "list of strings"),
-        ({"tokenizer.ggml.tokens": gguf.strings(["a"])}, "token types"),
+        ({"tokenizer.ggml.tokens": gguf.strings(["a"])}, "token_type does not fit"),
         ({"tokenizer.ggml.tokens": gguf.strings(["a"] * 48)}, "ids 0 and 1"),
         ({"tokenizer.ggml.merges": gguf.uint32(1)}, "list of strings"),
         ({"tokenizer.ggml.unknown_token_id": gguf.uint32(99)}, "below 48"),
@@ -161,7 +225,7 @@ class TokenizerTest(FolderTest):
       with self.subTest(change):
         file = GgufFile(self.folder / "x.gguf")
         file.metadata.update(change)
-        self.assert_refused(word, tokenizer.to_files, file, _model())
+        self.assert_refused(word, tokenizer_rebuild.to_files, file, _model())
 
 
 def _model():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import List
 
 from sluice_export import (gguf_config, gguf_writer, hf_folder, layout, model_config, pickles,
-                           staging, tokenizer)
+                           staging, tokenizer, tokenizer_rebuild)
 from sluice_export import gguf_format as gguf
 from sluice_export.dtypes import FLOAT_TYPES, LONG_NAME_OF, STORAGE_OF, storage_type
 from sluice_export.errors import ExportError
@@ -122,7 +122,7 @@ def _gguf_to_folder(file, destination, storage, max_bytes, force, progress):
     if slot.rotary_heads is not None:
       tensor = tensor.mapped(layout.from_gguf_rows(slot.rotary_heads))
     tensors.append(tensor.renamed(slot.hf_name).as_dtype(storage))
-  texts, reason = tokenizer.to_files(file, model)
+  texts, reason = tokenizer_rebuild.to_files(file, model)
   notes = [] if reason is None else [f"no tokenizer written: {reason}"]
   config = model_config.to_config(model, LONG_NAME_OF[storage])
   with staging.staged_folder(destination, force) as stage:

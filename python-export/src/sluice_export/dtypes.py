@@ -30,6 +30,8 @@ FLOAT_TYPES = ("F64", "F32", "F16", "BF16")
 STORAGE_OF = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 LONG_NAME_OF = {storage: name for name, storage in STORAGE_OF.items()}
 
+_RUN = 1 << 20
+
 _LARGEST = {"F16": 65504.0, "BF16": 3.3895313892515355e38, "F32": 3.4028234663852886e38}
 
 
@@ -89,18 +91,23 @@ def cast(values, source, target, name="tensor"):
     return values
   if source not in FLOAT_TYPES or target not in FLOAT_TYPES:
     raise ExportError(name, f"{source} to {target}", expected="floating-point types")
-  wide = float32_from_bfloat16(values) if source == "BF16" else values
-  if target == "F64":
-    return wide.astype("<f8")
-  _check_range(wide, source, target, name)
-  with np.errstate(over="ignore"):
-    if target == "BF16":
-      return bfloat16_from_float32(wide.astype("<f4", copy=False))
-    return wide.astype(NUMPY_TYPES[target])
+  flat = np.asarray(values, order="C").reshape(-1)
+  result = np.empty(flat.shape, dtype=NUMPY_TYPES[target])
+  # In runs, so that the temporaries stay small beside the result.
+  for start in range(0, flat.size, _RUN):
+    run = flat[start:start + _RUN]
+    wide = float32_from_bfloat16(run) if source == "BF16" else run
+    _check_range(wide, source, target, name)
+    with np.errstate(over="ignore"):
+      if target == "BF16":
+        result[start:start + _RUN] = bfloat16_from_float32(wide.astype("<f4", copy=False))
+      else:
+        result[start:start + _RUN] = wide
+  return result.reshape(np.shape(values))
 
 
 def _check_range(values, source, target, name):
-  if values.size == 0 or (target == "F32" and source != "F64"):
+  if target == "F64" or (target == "F32" and source != "F64"):
     return
   finite = np.isfinite(values)
   largest = float(np.max(np.abs(values), where=finite, initial=0.0))

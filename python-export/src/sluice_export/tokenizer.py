@@ -1,11 +1,10 @@
-"""Byte-level BPE tokenizers: tokenizer.json and GGUF's metadata.
+"""Byte-level BPE tokenizers from tokenizer.json to GGUF's metadata.
 
 GGUF names the pre-tokenizer (tokenizer.ggml.pre) instead of describing it. Only names whose rules
-are known here are translated, in both directions; a wrong guess would change token ids silently.
+are known here are translated, and back in tokenizer_rebuild; a wrong guess would change token ids
+silently.
 """
 
-import json
-import re
 from pathlib import Path
 
 from sluice_export import gguf_format as gguf
@@ -17,7 +16,7 @@ FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_
          "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja",
          "chat_template.json")
 
-NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED = 1, 2, 3, 4, 5
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
 _WORDS = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*"
           r"|\s*[\r\n]+|\s+(?!\S)|\s+")
@@ -25,16 +24,16 @@ _LLAMA3 = _WORDS % "{1,3}"
 _QWEN2 = _WORDS % ""
 
 # Steps of the pre-tokenizer, ignore_merges, and the normalizer that a rebuilt tokenizer.json gets.
-_RULES = {
+RULES = {
     "gpt-2": ((("bytes", True),), False, None),
     "smollm": ((("digits",), ("bytes", True)), False, None),
     "llama-bpe": ((("split", _LLAMA3), ("bytes", False)), True, None),
     "qwen2": ((("split", _QWEN2), ("bytes", False)), False, "NFC"),
 }
 # Other names of the same rules.
-_SAME = {"llama3": "llama-bpe", "llama-v3": "llama-bpe", "starcoder": "smollm",
+SAME = {"llama3": "llama-bpe", "llama-v3": "llama-bpe", "starcoder": "smollm",
          "deepseek-r1-qwen": "qwen2"}
-KNOWN = tuple(sorted((*_RULES, *_SAME)))
+KNOWN = tuple(sorted((*RULES, *SAME)))
 
 
 def no_tokenizer_metadata():
@@ -94,61 +93,8 @@ def _metadata(folder, data, settings, vocab_size):
   return metadata
 
 
-def to_files(file, model):
-  """Builds tokenizer.json and tokenizer_config.json from a GgufFile's metadata.
-
-  Args:
-    file: GgufFile.
-    model: its ModelConfig, for the special token ids and the context length.
-
-  Returns:
-    (file name to text, None), or ({}, reason) if the tokenizer cannot be rebuilt.
-  """
-  kind = file.text("tokenizer.ggml.model")
-  whole = file.text("tokenizer.huggingface.json")
-  if kind in (None, "none", "no_vocab") and not whole:
-    return {}, "the GGUF file has none"
-  if not whole:
-    if kind != "gpt2":
-      return {}, f"tokenizer.ggml.model {kind} cannot be rebuilt (only gpt2: byte-level BPE)"
-    pre = file.text("tokenizer.ggml.pre")
-    if pre not in KNOWN:
-      return {}, f"tokenizer.ggml.pre {pre} is not known (only {', '.join(KNOWN)})"
-    whole = json.dumps(_tokenizer_json(file, model, pre), ensure_ascii=False, indent=1)
-  tokens = file.texts("tokenizer.ggml.tokens")
-  settings = {
-      "clean_up_tokenization_spaces": False,
-      "model_max_length": model.max_position_embeddings,
-      "tokenizer_class": "PreTrainedTokenizerFast",
-  }
-  if file.flag("tokenizer.ggml.add_bos_token") is not None:
-    settings["add_bos_token"] = file.flag("tokenizer.ggml.add_bos_token")
-  named = {"bos_token": model.bos_token_id, "pad_token": model.pad_token_id,
-           "eos_token": model.eos_token_ids[0] if model.eos_token_ids else None,
-           "unk_token": file.token_id("unknown")}
-  for key, token in named.items():
-    if token is not None:
-      settings[key] = _token_at(file, tokens, key, token)
-  template = file.text("tokenizer.chat_template")
-  if template:
-    settings["chat_template"] = template
-  return {
-      "tokenizer.json": whole,
-      "tokenizer_config.json": json.dumps(settings, ensure_ascii=False, indent=2) + "\n",
-  }, None
-
-
-def _token_at(file, tokens, key, token):
-  if not 0 <= token < len(tokens):
-    raise ExportError(file.path.name, f"{key} has id {token}", expected=f"below {len(tokens)}")
-  return tokens[token]
-
-
-# --- tokenizer.json -> GGUF ---------------------------------------------------------------------
-
-
 def _steps(data):
-  """Returns the pre-tokenizer as a tuple of steps as in _RULES, or None if it has others."""
+  """Returns the pre-tokenizer as a tuple of steps as in RULES, or None if it has others."""
   node = data.get("pre_tokenizer") or {}
   nodes = node.get("pretokenizers", []) if node.get("type") == "Sequence" else [node]
   steps = []
@@ -170,13 +116,13 @@ def _pre_name(data):
   normalizer = (data.get("normalizer") or {}).get("type")
   ignore_merges = bool((data.get("model") or {}).get("ignore_merges", False))
   steps = _steps(data)
-  for name, (rule, ignores, _) in _RULES.items():
+  for name, (rule, ignores, _) in RULES.items():
     # llama.cpp applies no NFC; for composed text, which is nearly all, the ids agree.
     if steps == rule and ignore_merges == ignores and normalizer in (None, "NFC"):
       return name
   described = (data.get("pre_tokenizer") or {}).get("type")
   raise ExportError("tokenizer.json", f"its pre-tokenizer ({described}) is not known",
-                    expected=f"byte-level BPE with the rules of {', '.join(_RULES)}",
+                    expected=f"byte-level BPE with the rules of {', '.join(RULES)}",
                     remedy="--no-tokenizer writes a GGUF file without a tokenizer")
 
 
@@ -257,72 +203,3 @@ def _chat_template(folder, settings):
     named = {item.get("name"): item.get("template") for item in template}
     return named.get("default")
   return template
-
-
-# --- GGUF -> tokenizer.json ---------------------------------------------------------------------
-
-
-def _tokenizer_json(file, model, pre):
-  rule, ignore_merges, normalizer = _RULES[_SAME.get(pre, pre)]
-  tokens = file.texts("tokenizer.ggml.tokens")
-  types = [NORMAL] * len(tokens)
-  stored = file.metadata.get("tokenizer.ggml.token_type")
-  if stored is not None:
-    if stored.type != gguf.ARRAY or stored.item_type == gguf.STRING:
-      raise ExportError(file.path.name, "tokenizer.ggml.token_type holds no numbers",
-                        expected="one number for each token")
-    types = stored.value.tolist()
-  if len(types) != len(tokens):
-    raise ExportError(file.path.name, f"{len(types)} token types", expected=f"{len(tokens)}")
-  vocab, added = {}, []
-  for index, (token, kind) in enumerate(zip(tokens, types)):
-    if kind == UNUSED and re.fullmatch(r"\[PAD\d+\]", token):
-      continue
-    if token in vocab:
-      raise ExportError(file.path.name, f"token {token!r} has ids {vocab[token]} and {index}",
-                        expected="one id")
-    vocab[token] = index
-    if kind in (CONTROL, USER_DEFINED, UNKNOWN):
-      added.append({"id": index, "content": token, "single_word": False, "lstrip": False,
-                    "rstrip": False, "normalized": False, "special": int(kind) != USER_DEFINED})
-  post = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True}
-  add_bos = file.flag("tokenizer.ggml.add_bos_token")
-  if add_bos is None:
-    # What llama.cpp assumes of a file that does not say.
-    add_bos = _SAME.get(pre, pre) == "llama-bpe"
-  if add_bos and model.bos_token_id is not None:
-    bos = _token_at(file, tokens, "bos_token", model.bos_token_id)
-    first = {"SpecialToken": {"id": bos, "type_id": 0}}
-    post = {"type": "Sequence", "processors": [post, {
-        "type": "TemplateProcessing",
-        "single": [first, {"Sequence": {"id": "A", "type_id": 0}}],
-        "pair": [first, {"Sequence": {"id": "A", "type_id": 0}},
-                 {"SpecialToken": {"id": bos, "type_id": 1}},
-                 {"Sequence": {"id": "B", "type_id": 1}}],
-        "special_tokens": {bos: {"id": bos, "ids": [model.bos_token_id], "tokens": [bos]}},
-    }]}
-  return {
-      "version": "1.0",
-      "truncation": None,
-      "padding": None,
-      "added_tokens": added,
-      "normalizer": {"type": normalizer} if normalizer else None,
-      "pre_tokenizer": {"type": "Sequence", "pretokenizers": [_step_json(s) for s in rule]},
-      "post_processor": post,
-      "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True,
-                  "use_regex": True},
-      "model": {"type": "BPE", "dropout": None, "unk_token": None,
-                "continuing_subword_prefix": None, "end_of_word_suffix": None, "fuse_unk": False,
-                "byte_fallback": False, "ignore_merges": ignore_merges, "vocab": vocab,
-                "merges": list(file.texts("tokenizer.ggml.merges"))},
-  }
-
-
-def _step_json(step):
-  if step[0] == "digits":
-    return {"type": "Digits", "individual_digits": True}
-  if step[0] == "split":
-    return {"type": "Split", "pattern": {"Regex": step[1]}, "behavior": "Isolated",
-            "invert": False}
-  return {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
-          "use_regex": step[1]}
