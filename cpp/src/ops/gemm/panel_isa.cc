@@ -3,56 +3,16 @@
 // One row: bound by the memory's read bandwidth. Each step reads 256 adjacent bytes of a panel into
 // four chains of sums, which covers the latency of the multiply, and a panel is one stream; lines
 // are fetched ahead across the page borders at which the hardware's own prefetch stops.
-// Many rows: tiles of up to kMaxRows rows by 64 outputs in registers, bound by the multiply units.
+// Many rows: tiles of up to 6 rows by 64 outputs in registers, bound by the multiply units.
 #include "ops/gemm/panel_kernel.h"
-#include "ops/simd/vec.h"
+#include "ops/simd/dot_step.h"
 
 namespace sluice::SLUICE_ISA_NAMESPACE {
 namespace {
 
-// Vectors per tile: sums, plus the loaded weights and one input, must fit the registers (32 with
-// AVX-512; with AVX2 a Vec is two of 16).
-#if defined(__AVX512F__)
-constexpr int kTileVecs = 4;
-constexpr int kMaxRows = 6;
-#else
-constexpr int kTileVecs = 1;
-constexpr int kMaxRows = 4;
-#endif
 constexpr int64_t kPanel = 64;
 constexpr int64_t kPrefetchBytes = 2048;
 constexpr int64_t kRowBytes = 192 << 10;
-
-// One step takes `kPair` columns: 2 for BF16, 1 for F32. A step of a panel is 64 * 4 bytes in both.
-template <bool kBf16>
-struct Step;
-
-template <>
-struct Step<true> {
-  static constexpr int64_t kPair = 2;
-  SLUICE_INLINE Vec add(Vec sum, const char* w, Pairs x) {
-    return dot_pairs(sum, load_pairs(w), x);
-  }
-  SLUICE_INLINE Pairs input(const void* x, int64_t step) {
-    return splat_pair(static_cast<const char*>(x) + step * 4);
-  }
-  // The last column of an odd number: beside it lies memory that is not the row's.
-  SLUICE_INLINE Pairs last(const void* x, int64_t step) {
-    const uint32_t pair = static_cast<const uint16_t*>(x)[2 * step];
-    return splat_pair(&pair);
-  }
-};
-
-template <>
-struct Step<false> {
-  static constexpr int64_t kPair = 1;
-  SLUICE_INLINE Vec add(Vec sum, const char* w, Vec x) {
-    return fma(load(reinterpret_cast<const float*>(w)), x, sum);
-  }
-  SLUICE_INLINE Vec input(const void* x, int64_t step) {
-    return splat(static_cast<const float*>(x)[step]);
-  }
-};
 
 template <bool kBf16>
 SLUICE_INLINE const char* x_row(const GemmParams& p, int64_t row) {
@@ -75,9 +35,9 @@ SLUICE_INLINE void finish(const GemmParams& p, int64_t row, int64_t col, Vec sum
 // kRows rows from `row` by kVecs vectors of outputs from `col`, a multiple of 16 inside one panel.
 template <bool kBf16, bool kBf16Out, int kRows, int kVecs>
 __attribute__((noinline)) void tile(const GemmParams& p, int64_t row, int64_t col) {
-  using S = Step<kBf16>;
-  const int64_t steps = p.w.cols / S::kPair;
-  const int64_t padded = (p.w.cols + 16 * S::kPair - 1) / (16 * S::kPair) * 16;
+  using S = DotStep<kBf16>;
+  const int64_t steps = p.w.cols / S::kValues;
+  const int64_t padded = (p.w.cols + 16 * S::kValues - 1) / (16 * S::kValues) * 16;
   const char* w = static_cast<const char*>(p.w.data) +
                   ((col / kPanel) * padded * kPanel + col % kPanel) * 4;
   const char* x[kRows];
@@ -94,9 +54,11 @@ __attribute__((noinline)) void tile(const GemmParams& p, int64_t row, int64_t co
     }
   }
   if constexpr (kBf16) {
+    // The last column of an odd number: beside it lies memory that is not the row's.
     if (p.w.cols % 2 != 0) {
       for (int r = 0; r < kRows; ++r) {
-        const auto in = S::last(x[r], steps);
+        const uint32_t pair = reinterpret_cast<const uint16_t*>(x[r])[2 * steps];
+        const auto in = splat_pair(&pair);
         for (int v = 0; v < kVecs; ++v) sum[r][v] = S::add(sum[r][v], w + 64 * v, in);
       }
     }
@@ -121,20 +83,10 @@ void rows_of_tile(const GemmParams& p, int64_t row, int64_t end, int64_t col) {
       ++row;
       continue;
     }
-    const int64_t left = end - row;
-    // 7 rows are 4 and 3, not 6 and 1: short tiles waste the multiply units.
-    const int64_t rows = left <= kMaxRows ? left : left >= 2 * kMaxRows ? kMaxRows : (left + 1) / 2;
-    switch (rows) {
-      case 1: tile<kBf16, kBf16Out, 1, kVecs>(p, row, col); break;
-      case 2: tile<kBf16, kBf16Out, 2, kVecs>(p, row, col); break;
-      case 3: tile<kBf16, kBf16Out, 3, kVecs>(p, row, col); break;
-      case 4: tile<kBf16, kBf16Out, 4, kVecs>(p, row, col); break;
-#if defined(__AVX512F__)
-      case 5: tile<kBf16, kBf16Out, 5, kVecs>(p, row, col); break;
-      case 6: tile<kBf16, kBf16Out, 6, kVecs>(p, row, col); break;
-#endif
-      default: __builtin_unreachable();
-    }
+    const int64_t rows = next_tile_rows(end - row);
+#define SLUICE_TILE(n) tile<kBf16, kBf16Out, n, kVecs>(p, row, col)
+    SLUICE_FOR_TILE_ROWS(rows, SLUICE_TILE)
+#undef SLUICE_TILE
     row += rows;
   }
 }
@@ -142,8 +94,8 @@ void rows_of_tile(const GemmParams& p, int64_t row, int64_t end, int64_t col) {
 template <bool kBf16, bool kBf16Out>
 void units_of(const GemmParams& p, int64_t unit_begin, int64_t unit_end) {
   // Rows that stay in the second-level cache while all panels pass by.
-  const int64_t fit = kRowBytes / (p.w.cols * (kBf16 ? 2 : 4)) / kMaxRows * kMaxRows;
-  const int64_t block = fit < kMaxRows ? kMaxRows : fit;
+  const int64_t fit = kRowBytes / (p.w.cols * (kBf16 ? 2 : 4)) / kTileRows * kTileRows;
+  const int64_t block = fit < kTileRows ? kTileRows : fit;
   for (int64_t row = 0; row < p.num_rows; row += block) {
     const int64_t end = row + block < p.num_rows ? row + block : p.num_rows;
     int64_t unit = unit_begin;

@@ -1,0 +1,439 @@
+// Tiles of 48 rows by 64 keys: scores = Q K^T into the first-level cache, one softmax update per row,
+// then P V; both products are register tiles whose operands are 64-byte lines of the cache's layout
+// (kv_cache.h) and 4-byte broadcasts, as in the matrix product. With bf16 caches queries and
+// probabilities are rounded to bf16, sums are float32.
+//
+// A row's arithmetic is fixed by its own keys: a tile or span in which a row sees nothing leaves its
+// maximum, sum and values as they are (factors 1 and 0), so the rows it is grouped with do not matter.
+#include "ops/attention/attention_kernel.h"
+#include "ops/attention/visible.h"
+#include "ops/simd/dot_step.h"
+
+namespace sluice::SLUICE_ISA_NAMESPACE {
+namespace {
+
+constexpr float kMinusInfinity = -__builtin_inff();
+
+struct State {
+  float* m;
+  float* l;
+  float* acc;
+};
+
+SLUICE_INLINE State state_at(float* floats) {
+  return {floats, floats + kQueryRows, floats + 2 * kQueryRows};
+}
+
+// What a tile's work shares; pointers into the thread's scratch memory and the cache.
+struct Work {
+  const AttentionParams* p;
+  const AttentionTile* tile;
+  int64_t rows;
+  int64_t group;       // query heads per kv head
+  int64_t context_len;
+  int64_t k_dim16, v_dim16;
+  const int32_t* table;
+  const char* k_head;  // of block 0
+  const char* v_head;
+  char* q;             // [rows][k_dim16]
+  float* scores;       // [rows][64]
+  char* probs;         // [rows][64]
+  State whole, span;
+  float* whole_floats;
+  char* k_copy;        // [4][k_dim16 * 16] values
+  char* v_copy;        // two pairs of values rows
+  float* correction;   // [rows]
+};
+
+SLUICE_INLINE int64_t row_token(const Work& w, int64_t row) {
+  return w.p->query_start[w.tile->sequence] + (w.tile->row_begin + row) / w.group;
+}
+
+SLUICE_INLINE KeyRange row_keys(const Work& w, int64_t row) {
+  const int64_t position = w.p->positions[row_token(w, row) * w.p->position_stride];
+  return visible_keys(*w.p, position, w.context_len);
+}
+
+SLUICE_INLINE void clear(State state, int64_t rows, int64_t v_dim16) {
+  for (int64_t r = 0; r < rows; ++r) {
+    state.m[r] = kMinusInfinity;
+    state.l[r] = 0.0f;
+  }
+  for (int64_t i = 0; i < rows * v_dim16; i += kLanes) store(state.acc + i, zero());
+}
+
+SLUICE_INLINE Vec exp_of(float x) { return exp(splat(x)); }
+
+SLUICE_INLINE float first_lane(Vec v) {
+  float lanes[kLanes];
+  store(lanes, v);
+  return lanes[0];
+}
+
+// Exponents are taken against this maximum: 0 for a row without keys, where -inf - -inf is NaN.
+SLUICE_INLINE float safe_max(float m) { return m == kMinusInfinity ? 0.0f : m; }
+
+template <bool kBf16>
+void load_queries(const Work& w, int32_t kv_head) {
+  const AttentionParams& p = *w.p;
+  const bool bf16_in = p.q_format == Format::kBf16;
+  for (int64_t r = 0; r < w.rows; ++r) {
+    const int64_t head = kv_head * w.group + (w.tile->row_begin + r) % w.group;
+    const int64_t first = row_token(w, r) * p.q_stride + head * p.kv.k_dim;
+    const char* in = static_cast<const char*>(p.q) + first * (bf16_in ? 2 : 4);
+    char* out = w.q + r * w.k_dim16 * (kBf16 ? 2 : 4);
+    for (int64_t d = 0; d < w.k_dim16; d += kLanes) {
+      const int64_t left = p.kv.k_dim - d;
+      const int n = left < kLanes ? static_cast<int>(left) : kLanes;
+      store_row<kBf16>(out, d, bf16_in ? load_row_n<true>(in, d, n) : load_row_n<false>(in, d, n));
+    }
+  }
+}
+
+// Scores of kRows rows with kVecs groups of 16 keys.
+template <bool kBf16, int kRows, int kVecs>
+SLUICE_INLINE void score_tile(const Work& w, int64_t row, const char* const* k, float* out) {
+  using S = DotStep<kBf16>;
+  const int64_t steps = w.k_dim16 / S::kValues;
+  Vec sum[kRows][kVecs];
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVecs; ++v) sum[r][v] = zero();
+  }
+  const char* q = w.q + row * steps * 4;
+  for (int64_t s = 0; s < steps; ++s) {
+    for (int r = 0; r < kRows; ++r) {
+      const auto in = S::input(q + r * steps * 4, s);
+      for (int v = 0; v < kVecs; ++v) sum[r][v] = S::add(sum[r][v], k[v] + s * 64, in);
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVecs; ++v) store(out + r * kKeyTile + v * kLanes, sum[r][v]);
+  }
+}
+
+template <bool kBf16>
+void scores(const Work& w, const char* const* k) {
+  for (int64_t row = 0; row < w.rows;) {
+    const int64_t rows = next_tile_rows(w.rows - row);
+    for (int g = 0; g < 4; g += kTileVecs) {
+      float* out = w.scores + row * kKeyTile + g * kLanes;
+#define SLUICE_TILE(n) score_tile<kBf16, n, kTileVecs>(w, row, k + g, out)
+      SLUICE_FOR_TILE_ROWS(rows, SLUICE_TILE)
+#undef SLUICE_TILE
+    }
+    row += rows;
+  }
+}
+
+// acc = acc * correction + P V over the steps [begin, end) of a tile's keys.
+template <bool kBf16, int kRows, int kVecs>
+SLUICE_INLINE void value_tile(const Work& w, int64_t row, int64_t col, const char* const* v_rows,
+                              int64_t begin, int64_t end) {
+  using S = DotStep<kBf16>;
+  Vec sum[kRows][kVecs];
+  float* acc = w.span.acc + row * w.v_dim16 + col;
+  for (int r = 0; r < kRows; ++r) {
+    const Vec correction = splat(w.correction[row + r]);
+    for (int v = 0; v < kVecs; ++v) {
+      sum[r][v] = mul(correction, load(acc + r * w.v_dim16 + v * kLanes));
+    }
+  }
+  const char* probs = w.probs + row * kKeyTile * (kBf16 ? 2 : 4);
+  for (int64_t s = begin; s < end; ++s) {
+    const char* values = v_rows[s] + col * 4;
+    for (int r = 0; r < kRows; ++r) {
+      const auto in = S::input(probs + r * kKeyTile * (kBf16 ? 2 : 4), s);
+      for (int v = 0; v < kVecs; ++v) sum[r][v] = S::add(sum[r][v], values + v * 64, in);
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVecs; ++v) store(acc + r * w.v_dim16 + v * kLanes, sum[r][v]);
+  }
+}
+
+template <bool kBf16>
+void weighted_values(const Work& w, const char* const* v_rows, int64_t begin, int64_t end) {
+  for (int64_t row = 0; row < w.rows;) {
+    const int64_t rows = next_tile_rows(w.rows - row);
+    int64_t col = 0;
+    if constexpr (kTileVecs == 4) {
+      for (; col + 4 * kLanes <= w.v_dim16; col += 4 * kLanes) {
+#define SLUICE_TILE(n) value_tile<kBf16, n, 4>(w, row, col, v_rows, begin, end)
+        SLUICE_FOR_TILE_ROWS(rows, SLUICE_TILE)
+#undef SLUICE_TILE
+      }
+    }
+    for (; col < w.v_dim16; col += kLanes) {
+#define SLUICE_TILE(n) value_tile<kBf16, n, 1>(w, row, col, v_rows, begin, end)
+      SLUICE_FOR_TILE_ROWS(rows, SLUICE_TILE)
+#undef SLUICE_TILE
+    }
+    row += rows;
+  }
+}
+
+// Turns a row's 64 scores into probabilities against the new maximum.
+template <bool kBf16>
+void update_row(const Work& w, int64_t row, int64_t first_key) {
+  const AttentionParams& p = *w.p;
+  const float* scores = w.scores + row * kKeyTile;
+  const KeyRange keys = row_keys(w, row);
+  const Vec minus_infinity = splat(kMinusInfinity);
+  Vec s[4];
+  for (int g = 0; g < 4; ++g) {
+    s[g] = mul(load(scores + g * kLanes), splat(p.softmax_scale));
+    if (p.soft_cap > 0.0f) {
+      s[g] = mul(splat(p.soft_cap), tanh(div(s[g], splat(p.soft_cap))));
+    }
+  }
+  if (keys.begin > first_key || keys.end < first_key + kKeyTile) {
+    for (int g = 0; g < 4; ++g) {
+      const int64_t begin = keys.begin - first_key - g * kLanes;
+      const int64_t end = keys.end - first_key - g * kLanes;
+      const int skip = begin <= 0 ? 0 : begin >= kLanes ? kLanes : static_cast<int>(begin);
+      const int take = end <= 0 ? 0 : end >= kLanes ? kLanes : static_cast<int>(end);
+      s[g] = blend(first_n(take), minus_infinity, s[g]);
+      s[g] = blend(first_n(skip), s[g], minus_infinity);
+    }
+  }
+  const float tile_max = reduce_max(max(max(s[0], s[1]), max(s[2], s[3])));
+  const float old_max = w.span.m[row];
+  const float new_max = old_max < tile_max ? tile_max : old_max;
+  const Vec base = splat(safe_max(new_max));
+  char* probs = w.probs + row * kKeyTile * (kBf16 ? 2 : 4);
+  Vec sum = zero();
+  for (int g = 0; g < 4; ++g) {
+    const Vec e = exp(sub(s[g], base));
+    sum = add(sum, e);
+    store_row<kBf16>(probs, g * kLanes, e);
+  }
+  // exp(0) is exactly 1, so leaving it out changes no bit.
+  const float correction =
+      new_max == old_max ? 1.0f : first_lane(exp_of(old_max - safe_max(new_max)));
+  w.correction[row] = correction;
+  w.span.l[row] = w.span.l[row] * correction + reduce_add(sum);
+  w.span.m[row] = new_max;
+}
+
+// A group of 16 keys in two blocks of 8: side by side in the copy; a block that no row sees is zero.
+void join_halves(const Work& w, int64_t key, char* out) {
+  const KvCacheView& kv = w.p->kv;
+  const int64_t steps = kv.format == Format::kBf16 ? w.k_dim16 / 2 : w.k_dim16;
+  for (int half = 0; half < 2; ++half) {
+    const int64_t first = key + 8 * half;
+    const bool seen = first + 8 > w.tile->key_begin && first < w.tile->key_end;
+    const char* in =
+        seen ? w.k_head + static_cast<int64_t>(w.table[first / 8]) * kv.k_block_stride : nullptr;
+    for (int64_t s = 0; s < steps; ++s) {
+      if (seen) {
+        __builtin_memcpy(out + s * 64 + half * 32, in + s * 32, 32);
+      } else {
+        __builtin_memset(out + s * 64 + half * 32, 0, 32);
+      }
+    }
+  }
+}
+
+// Where the four groups of 16 keys of a tile lie.
+void find_keys(const Work& w, int64_t first_key, const char** k) {
+  const KvCacheView& kv = w.p->kv;
+  const int64_t group_bytes = w.k_dim16 * kLanes * (kv.format == Format::kBf16 ? 2 : 4);
+  for (int g = 0; g < 4; ++g) {
+    const int64_t key = first_key + g * kLanes;
+    char* copy = w.k_copy + g * group_bytes;
+    if (key + kLanes <= w.tile->key_begin || key >= w.tile->key_end) {
+      __builtin_memset(copy, 0, static_cast<size_t>(group_bytes));
+      k[g] = copy;
+    } else if (kv.block_size < kLanes) {
+      join_halves(w, key, copy);
+      k[g] = copy;
+    } else {
+      k[g] = w.k_head + static_cast<int64_t>(w.table[key / kv.block_size]) * kv.k_block_stride +
+             key % kv.block_size / kLanes * group_bytes;
+    }
+  }
+}
+
+// Where the values of steps [begin, end) of a tile lie. In a pair of which one key is not seen by any
+// row, that key's values may be anything: a copy has zeros there, since 0 * NaN is NaN.
+template <bool kBf16>
+void find_values(const Work& w, int64_t first_key, int64_t begin, int64_t end,
+                 const char** v_rows) {
+  const KvCacheView& kv = w.p->kv;
+  constexpr int64_t kValues = DotStep<kBf16>::kValues;
+  int copies = 0;
+  for (int64_t s = begin; s < end; ++s) {
+    const int64_t key = first_key + s * kValues;
+    const char* row = w.v_head +
+                      static_cast<int64_t>(w.table[key / kv.block_size]) * kv.v_block_stride +
+                      key % kv.block_size / kValues * w.v_dim16 * 4;
+    if constexpr (kBf16) {
+      const bool even = key >= w.tile->key_begin, odd = key + 1 < w.tile->key_end;
+      if (!even || !odd) {
+        char* copy = w.v_copy + copies++ * w.v_dim16 * 4;
+        for (int64_t d = 0; d < w.v_dim16; ++d) {
+          uint32_t pair;
+          __builtin_memcpy(&pair, row + d * 4, 4);
+          pair &= (even ? 0x0000ffffu : 0u) | (odd ? 0xffff0000u : 0u);
+          __builtin_memcpy(copy + d * 4, &pair, 4);
+        }
+        row = copy;
+      }
+    }
+    v_rows[s] = row;
+  }
+}
+
+template <bool kBf16>
+void run_span(const Work& w, int64_t span) {
+  constexpr int64_t kValues = DotStep<kBf16>::kValues;
+  clear(w.span, w.rows, w.v_dim16);
+  const int64_t span_begin = span * kKeySpan;
+  const int64_t begin = w.tile->key_begin > span_begin ? w.tile->key_begin : span_begin;
+  const int64_t end =
+      w.tile->key_end < span_begin + kKeySpan ? w.tile->key_end : span_begin + kKeySpan;
+  for (int64_t first = begin / kKeyTile * kKeyTile; first < end; first += kKeyTile) {
+    const char* k[4];
+    find_keys(w, first, k);
+    scores<kBf16>(w, k);
+    for (int64_t r = 0; r < w.rows; ++r) update_row<kBf16>(w, r, first);
+    const int64_t last = end < first + kKeyTile ? end - first : kKeyTile;
+    const int64_t step_begin = begin > first ? (begin - first) / kValues : 0;
+    const int64_t step_end = (last + kValues - 1) / kValues;
+    const char* v_rows[kKeyTile];
+    find_values<kBf16>(w, first, step_begin, step_end, v_rows);
+    weighted_values<kBf16>(w, v_rows, step_begin, step_end);
+  }
+}
+
+// Adds the state of the next keys to the state of all keys before them.
+void merge(State whole, const State& next, int64_t rows, int64_t v_dim16) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const float m = whole.m[r] < next.m[r] ? next.m[r] : whole.m[r];
+    const Vec a = exp_of(whole.m[r] - safe_max(m));
+    const Vec b = exp_of(next.m[r] - safe_max(m));
+    whole.l[r] = whole.l[r] * first_lane(a) + next.l[r] * first_lane(b);
+    whole.m[r] = m;
+    float* to = whole.acc + r * v_dim16;
+    const float* from = next.acc + r * v_dim16;
+    for (int64_t d = 0; d < v_dim16; d += kLanes) {
+      store(to + d, fma(load(from + d), b, mul(load(to + d), a)));
+    }
+  }
+}
+
+void write_out(const Work& w, int32_t kv_head, State state) {
+  const AttentionParams& p = *w.p;
+  for (int64_t r = 0; r < w.rows; ++r) {
+    const int64_t token = row_token(w, r);
+    const int64_t head = kv_head * w.group + (w.tile->row_begin + r) % w.group;
+    float m = state.m[r], l = state.l[r], factor = 1.0f;
+    if (p.sinks != nullptr) {
+      const float sink = p.sinks[head];
+      const float with_sink = m < sink ? sink : m;
+      factor = first_lane(exp_of(m - safe_max(with_sink)));
+      l = l * factor + first_lane(exp_of(sink - safe_max(with_sink)));
+      m = with_sink;
+    }
+    if (p.lse != nullptr) {
+      p.lse[token * p.num_q_heads + head] = l > 0.0f ? m + __builtin_logf(l) : l + kMinusInfinity;
+    }
+    // A sum of zero is a row without keys, whose values are zero; NaN passes through.
+    const Vec scale = splat(l == 0.0f ? 0.0f : factor / l);
+    const int64_t first = token * p.out_stride + head * p.kv.v_dim;
+    const bool bf16 = p.out_format == Format::kBf16;
+    char* out = static_cast<char*>(p.out) + first * (bf16 ? 2 : 4);
+    for (int64_t d = 0; d < p.kv.v_dim; d += kLanes) {
+      const int64_t left = p.kv.v_dim - d;
+      const int n = left < kLanes ? static_cast<int>(left) : kLanes;
+      const Vec value = mul(load(state.acc + r * w.v_dim16 + d), scale);
+      bf16 ? store_row_n<true>(out, d, value, n) : store_row_n<false>(out, d, value, n);
+    }
+  }
+}
+
+SLUICE_INLINE int64_t up16(int64_t n) { return (n + 15) / 16 * 16; }
+
+Work make_work(const AttentionParams& p, const AttentionTile& tile, int32_t kv_head,
+               void* scratch) {
+  Work w;
+  w.p = &p;
+  w.tile = &tile;
+  w.rows = tile.row_end - tile.row_begin;
+  w.group = p.num_q_heads / p.kv.num_kv_heads;
+  w.context_len = p.context_len[tile.sequence];
+  w.k_dim16 = up16(p.kv.k_dim);
+  w.v_dim16 = up16(p.kv.v_dim);
+  const int64_t table_row = p.table_rows == nullptr ? tile.sequence : p.table_rows[tile.sequence];
+  w.table = p.block_tables + table_row * p.block_table_stride;
+  const int64_t head_values = int64_t{kv_head} * p.kv.block_size;
+  const int64_t bytes = p.kv.format == Format::kBf16 ? 2 : 4;
+  w.k_head = static_cast<const char*>(p.kv.k) + head_values * w.k_dim16 * bytes;
+  w.v_head = static_cast<const char*>(p.kv.v) + head_values * w.v_dim16 * bytes;
+  char* next = static_cast<char*>(scratch);
+  const auto take = [&next](int64_t size) __attribute__((always_inline)) {
+    char* const at = next;
+    next += size;
+    return at;
+  };
+  w.q = take(kQueryRows * w.k_dim16 * 4);
+  w.scores = reinterpret_cast<float*>(take(kQueryRows * kKeyTile * 4));
+  w.probs = take(kQueryRows * kKeyTile * 4);
+  w.whole_floats = reinterpret_cast<float*>(take(attention_state_floats(w.v_dim16) * 4));
+  w.whole = state_at(w.whole_floats);
+  w.span = state_at(reinterpret_cast<float*>(take(attention_state_floats(w.v_dim16) * 4)));
+  w.k_copy = take(kKeyTile * w.k_dim16 * 4);
+  w.v_copy = take(2 * w.v_dim16 * 4);
+  w.correction = reinterpret_cast<float*>(take(kQueryRows * 4));
+  return w;
+}
+
+template <bool kBf16>
+void run_tile(const Work& w, int32_t kv_head) {
+  load_queries<kBf16>(w, kv_head);
+  clear(w.whole, w.rows, w.v_dim16);
+  for (int64_t span = w.tile->key_begin / kKeySpan; span * kKeySpan < w.tile->key_end; ++span) {
+    run_span<kBf16>(w, span);
+    merge(w.whole, w.span, w.rows, w.v_dim16);
+  }
+  write_out(w, kv_head, w.whole);
+}
+
+}  // namespace
+
+void attention_tile(const AttentionParams& p, const AttentionTile& tile, int32_t kv_head,
+                    void* scratch) {
+  const Work w = make_work(p, tile, kv_head, scratch);
+  if (p.kv.format == Format::kBf16) {
+    run_tile<true>(w, kv_head);
+  } else {
+    run_tile<false>(w, kv_head);
+  }
+}
+
+void attention_span(const AttentionParams& p, const AttentionTile& tile, int32_t kv_head,
+                    int64_t span, float* state, void* scratch) {
+  Work w = make_work(p, tile, kv_head, scratch);
+  w.span = state_at(state);
+  if (p.kv.format == Format::kBf16) {
+    load_queries<true>(w, kv_head);
+    run_span<true>(w, span);
+  } else {
+    load_queries<false>(w, kv_head);
+    run_span<false>(w, span);
+  }
+}
+
+void attention_combine(const AttentionParams& p, const AttentionTile& tile, int32_t kv_head,
+                       float* states, int64_t num_states) {
+  Work w = make_work(p, tile, kv_head, nullptr);
+  const int64_t size = attention_state_floats(w.v_dim16);
+  // From an empty state, as attention_tile does it: the same factors, the same bits.
+  State whole = state_at(states);
+  for (int64_t i = 1; i < num_states; ++i) {
+    merge(whole, state_at(states + i * size), w.rows, w.v_dim16);
+  }
+  write_out(w, kv_head, whole);
+}
+
+}  // namespace sluice::SLUICE_ISA_NAMESPACE
