@@ -21,6 +21,7 @@ import ai.sluice.core.scheduler.SchedulerCounters;
 import ai.sluice.core.scheduler.Sequence;
 import ai.sluice.core.scheduler.StepMessage;
 import ai.sluice.core.scheduler.StepOutput;
+import ai.sluice.jni.LeakReport;
 import ai.sluice.text.Tokenizer;
 import java.util.EnumMap;
 import java.util.List;
@@ -71,6 +72,7 @@ public final class Engine implements AutoCloseable {
   private final AtomicInteger open = new AtomicInteger();
   private final AtomicBoolean closing = new AtomicBoolean();
   private final CountDownLatch closed = new CountDownLatch(1);
+  private final @Nullable LeakReport leakReport = LeakReport.watch(this, "engine");
 
   /**
    * Takes over a loaded model.
@@ -362,6 +364,9 @@ public final class Engine implements AutoCloseable {
           tokenizer.close();
         }
         callbacks.shutdown();
+        if (leakReport != null) {
+          leakReport.closed();
+        }
       } finally {
         closed.countDown();
       }

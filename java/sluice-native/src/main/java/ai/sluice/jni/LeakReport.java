@@ -11,7 +11,7 @@ import org.slf4j.LoggerFactory;
  * nothing unless {@code -Dsluice.leaks=true}; never frees anything, because a native call may still
  * be running when an object becomes unreachable.
  */
-final class LeakReport {
+public final class LeakReport {
   private static final boolean ENABLED = Boolean.getBoolean("sluice.leaks");
   private static final Logger LOGGER = LoggerFactory.getLogger("ai.sluice.leaks");
 
@@ -26,7 +26,7 @@ final class LeakReport {
   }
 
   /** Watches {@code object} until {@link #closed()} is called; null when reports are off. */
-  static @Nullable LeakReport watch(Object object, String name) {
+  public static @Nullable LeakReport watch(Object object, String name) {
     if (!ENABLED) {
       return null;
     }
@@ -42,7 +42,8 @@ final class LeakReport {
     return new LeakReport(closed);
   }
 
-  void closed() {
+  /** The object was closed: nothing will be reported. */
+  public void closed() {
     closed.set(true);
   }
 }
