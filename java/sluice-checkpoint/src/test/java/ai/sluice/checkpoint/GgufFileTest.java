@@ -18,6 +18,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import ai.sluice.api.CheckpointFormatException;
 import ai.sluice.api.SluiceException;
 import ai.sluice.api.UnsupportedModelException;
+import java.io.IOException;
+import java.io.RandomAccessFile;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
@@ -324,6 +326,22 @@ class GgufFileTest {
     assertEquals("ok", texts.get(0));
     CheckpointFormatException e = assertThrows(CheckpointFormatException.class, () -> texts.get(1));
     assertTrue(e.getMessage().endsWith("k: entry 1 is not UTF-8"), e.getMessage());
+  }
+
+  @Test
+  void aHeaderBeyondTheCapCostsNothing() throws IOException {
+    // A file large enough to back the claim: only the cap on headers is in the way.
+    byte[] header = join(gguf().header("GGUF", 3, 0, 1), text("k"), u32(STRING), u64(150_000_000));
+    Path file = SafetensorsBytes.write(folder.resolve("g"), header);
+    try (RandomAccessFile sparse = new RandomAccessFile(file.toFile(), "rw")) {
+      sparse.setLength(200_000_000);
+    }
+    long before = Allocation.bytes();
+    CheckpointFormatException e =
+        assertThrows(CheckpointFormatException.class, () -> GgufFile.open(file));
+    long allocated = Allocation.bytes() - before;
+    assertTrue(e.getMessage().contains("what is left of the header's 100000000"), e.getMessage());
+    assertTrue(allocated < 16 << 20, "allocated " + allocated);
   }
 
   @Test
