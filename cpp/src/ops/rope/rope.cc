@@ -17,10 +17,9 @@ void rope_table(const Exec& exec, const RopeTableParams& p) {
   check_memory("rope cos", p.cos, p.num_tokens);
   check_memory("rope sin", p.sin, p.num_tokens);
   const int32_t half = p.rotary_dim / 2;
-  if (p.sections != nullptr) {
-    int64_t sum = 0;
-    for (int32_t d = 0; d < p.position_dims; ++d) sum += p.sections[d];
-    SLUICE_CHECK_ARG(sum == half, "rope sections: sum ", sum, " (expected: ", half, ")");
+  for (int32_t pair = 0; p.pair_dims != nullptr && pair < half; ++pair) {
+    SLUICE_CHECK_ARG(p.pair_dims[pair] >= 0 && p.pair_dims[pair] < p.position_dims, "pair_dims[",
+                     pair, "]: ", p.pair_dims[pair], " (expected: 0 to ", p.position_dims - 1, ")");
   }
   for (int32_t s = 0; s < p.num_sequences; ++s) {
     const int32_t variant = p.variant[s * p.variant_stride];
@@ -35,14 +34,11 @@ void rope_table(const Exec& exec, const RopeTableParams& p) {
     const int32_t* position = p.positions + token * p.position_dims;
     float* cos = p.cos + token * half;
     float* sin = p.sin + token * half;
-    int32_t pair = 0;
-    for (int32_t d = 0; d < p.position_dims && pair < half; ++d) {
-      const int32_t end = p.sections == nullptr ? half : pair + p.sections[d];
-      for (; pair < end; ++pair) {
-        const double angle = static_cast<double>(position[d]) * variant.inv_freq[pair];
-        cos[pair] = static_cast<float>(std::cos(angle) * variant.attention_scale);
-        sin[pair] = static_cast<float>(std::sin(angle) * variant.attention_scale);
-      }
+    for (int32_t pair = 0; pair < half; ++pair) {
+      const int32_t dim = p.pair_dims == nullptr ? 0 : p.pair_dims[pair];
+      const double angle = static_cast<double>(position[dim]) * variant.inv_freq[pair];
+      cos[pair] = static_cast<float>(std::cos(angle) * variant.attention_scale);
+      sin[pair] = static_cast<float>(std::sin(angle) * variant.attention_scale);
     }
   };
   for (int32_t s = 0; s < p.num_sequences; ++s) {

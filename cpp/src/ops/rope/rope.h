@@ -24,7 +24,7 @@ struct RopeTableParams {
   int32_t rotary_dim = 0;            ///< even, > 0
   const int32_t* positions = nullptr;  ///< [num_tokens, position_dims]
   int32_t position_dims = 1;
-  const int32_t* sections = nullptr; ///< [position_dims] pairs that turn by each dimension, sum rotary_dim / 2; null: all by dimension 0
+  const int32_t* pair_dims = nullptr;  ///< [rotary_dim / 2] position dimension of each pair; null: all by dimension 0
   int32_t num_sequences = 0;
   const int32_t* query_start = nullptr;   ///< [num_sequences + 1]
   const int32_t* variant = nullptr;       ///< variant of sequence s at s * variant_stride
