@@ -106,7 +106,10 @@ public final class Main {
       COMMANDS.forEach((name, command) -> root.addSubcommand(name, command.apply(console)));
     }
     Values.register(root);
-    return root;
+    // The last one of a repeated option counts, so that a shell alias can be overruled; picocli
+    // would warn about it on standard error.
+    CommandLine.tracer().setLevel(CommandLine.TraceLevel.OFF);
+    return root.setOverwrittenOptionsAllowed(true);
   }
 
   /** Before the first logger exists. A user's own settings win. */

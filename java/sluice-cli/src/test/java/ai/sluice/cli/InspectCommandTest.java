@@ -13,12 +13,10 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 class InspectCommandTest {
-  private static final Path FIXTURES = Path.of("../../tests/golden/fixtures");
-
   @TempDir Path home;
 
   private String inspect(String fixture) {
-    CliRun run = CliRun.of(home, "inspect", FIXTURES.resolve(fixture).toString());
+    CliRun run = CliRun.of(home, "inspect", GoldenFiles.fixture(fixture).toString());
     assertEquals(0, run.code(), run.err());
     return run.out();
   }
@@ -66,7 +64,7 @@ class InspectCommandTest {
 
   @Test
   void unsupportedArchitectureIsNamed() {
-    CliRun run = CliRun.of(home, "inspect", FIXTURES.resolve("mixtral").toString());
+    CliRun run = CliRun.of(home, "inspect", GoldenFiles.fixture("mixtral").toString());
     assertEquals(1, run.code());
     assertTrue(run.err().contains("MixtralForCausalLM"), run.err());
     assertEquals(1, run.errLines());
@@ -76,7 +74,7 @@ class InspectCommandTest {
   void truncatedWeightsAreNamed() throws IOException {
     Path copy = Files.createDirectories(home.resolve("copy"));
     for (String name : new String[] {"config.json", "model.safetensors"}) {
-      Files.copy(FIXTURES.resolve("llama").resolve(name), copy.resolve(name));
+      Files.copy(GoldenFiles.fixture("llama").resolve(name), copy.resolve(name));
     }
     byte[] bytes = Files.readAllBytes(copy.resolve("model.safetensors"));
     Files.write(

@@ -107,6 +107,14 @@ class MainTest {
   }
 
   @Test
+  void theLastOfARepeatedOptionCounts() {
+    CliRun run = CliRun.of(home, "generate", "hi", "-n", "x1", "-n", "-7");
+    assertTrue(run.err().startsWith("sluice: --max-new-tokens: x1"), run.err());
+    run = CliRun.of(home, "generate", "hi", "-n", "4", "-n", "-7");
+    assertEquals("sluice: --max-new-tokens: -7 (expected: 1 to 2147483647)\n", run.err());
+  }
+
+  @Test
   void promptMustBeThere() {
     assertTrue(CliRun.of(home, "generate").err().contains("prompt: missing"));
     assertTrue(CliRun.of(home, "generate", "").err().contains("prompt: empty"));
