@@ -23,6 +23,7 @@ import ai.sluice.core.scheduler.StepMessage;
 import ai.sluice.core.scheduler.StepOutput;
 import ai.sluice.jni.LeakReport;
 import ai.sluice.text.Tokenizer;
+import java.nio.channels.ClosedByInterruptException;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
@@ -136,7 +137,7 @@ public final class Engine implements AutoCloseable {
             throw new EngineClosedException("load: aborted by its listener during CHECKPOINT");
           }
         });
-    Checkpoint checkpoint = Checkpoint.open(options.model());
+    Checkpoint checkpoint = openCheckpoint(options);
     TokenizerLoader tokenizer = new TokenizerLoader(checkpoint);
     LoadedModel model = null;
     try {
@@ -153,6 +154,19 @@ public final class Engine implements AutoCloseable {
         model.close();
       }
       tokenizer.discard();
+      throw e;
+    }
+  }
+
+  /** An interrupt closes the file that is being read; that is no damage of the file. */
+  private static Checkpoint openCheckpoint(EngineOptions options) {
+    try {
+      return Checkpoint.open(options.model());
+    } catch (SluiceException e) {
+      if (Thread.currentThread().isInterrupted()
+          && e.getCause() instanceof ClosedByInterruptException) {
+        throw new EngineClosedException("load: interrupted during CHECKPOINT", e);
+      }
       throw e;
     }
   }

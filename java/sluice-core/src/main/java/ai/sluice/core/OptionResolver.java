@@ -6,7 +6,6 @@ import ai.sluice.api.EngineOptions;
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.api.MemoryPlan;
 import ai.sluice.api.Numerics;
-import ai.sluice.api.OutOfDeviceMemoryException;
 import ai.sluice.api.Sampling;
 import ai.sluice.api.UnsupportedModelException;
 import ai.sluice.checkpoint.Checkpoint;
@@ -29,9 +28,6 @@ import java.util.stream.Collectors;
  * Memory is planned with the engine's own numbers before anything is allocated.
  */
 final class OptionResolver {
-  /** Share of the memory left beside weights and workspace that the KV cache takes unasked. */
-  private static final double KV_SHARE = 0.5;
-
   /** Most biased logits of one step; sequences with a bias beyond it wait a step. */
   private static final int MAX_STEP_BIASES = 1 << 16;
 
@@ -54,7 +50,7 @@ final class OptionResolver {
    *
    * @throws InvalidRequestException if an option contradicts the model
    * @throws UnsupportedModelException if this build or machine lacks what is asked
-   * @throws OutOfDeviceMemoryException if the model does not fit; names what is needed, what is
+   * @throws ai.sluice.api.OutOfDeviceMemoryException if the model does not fit; names what is needed, what is
    *     free and what to change
    */
   static ResolvedOptions resolve(EngineOptions options, Checkpoint checkpoint) {
@@ -86,7 +82,10 @@ final class OptionResolver {
     for (KvGroupInfo group : info.getKvGroupsList()) {
       bytesPerBlock += group.getBytesPerBlock();
     }
-    int blocks = kvBlocks(info, bytesPerBlock, context);
+    int blocks =
+        new KvCacheSizer(
+                options, context, info.getWeightBytes(), info.getWorkspaceBytes(), freeBytes())
+            .blocks(bytesPerBlock);
     int fitting = (int) Math.min(context, (long) blocks * options.blockSize());
     if (fitting < context) {
       notes.add(
@@ -228,65 +227,5 @@ final class OptionResolver {
 
   private long freeBytes() {
     return system.hasMemoryFreeBytes() ? system.getMemoryFreeBytes() : -1;
-  }
-
-  /** Blocks of each group: what all sequences could need, as far as the memory allows. */
-  private int kvBlocks(EngineInfo info, long bytesPerBlock, int context) {
-    long perSequence = blocksFor(context);
-    long wanted = perSequence * options.maxSequences();
-    long most = Integer.MAX_VALUE / options.blockSize();
-    long fixed = info.getWeightBytes() + info.getWorkspaceBytes();
-    long free = freeBytes();
-    long left = free < 0 ? Long.MAX_VALUE : free - fixed;
-    if (options.kvCacheBytes().isPresent()) {
-      return givenBlocks(options.kvCacheBytes().getAsLong(), bytesPerBlock, fixed, left, wanted);
-    }
-    long affordable = free < 0 ? wanted : (long) (Math.max(0, left) * KV_SHARE) / bytesPerBlock;
-    long blocks = Math.min(Math.min(wanted, affordable), most);
-    if (blocks >= perSequence) {
-      return (int) blocks;
-    }
-    // One sequence may take what several would share.
-    long alone = Math.min(Math.min(perSequence, Math.max(0, left) / bytesPerBlock), most);
-    boolean mayShrink = options.maxContextLength().isEmpty();
-    if (alone < (mayShrink ? blocksFor(2) : perSequence)) {
-      long needed = fixed + perSequence * bytesPerBlock;
-      throw new OutOfDeviceMemoryException(
-          "memory: " + needed + " bytes needed (weights " + info.getWeightBytes() + ", workspace "
-              + info.getWorkspaceBytes() + ", KV cache of one sequence of " + context + " tokens "
-              + perSequence * bytesPerBlock + "), " + free + " free (remedy: a smaller "
-              + (mayShrink ? "" : "maxContextLength, ") + "maxStepTokens or model"
-              + (options.dtype() == ComputeDtype.FLOAT32 ? ", or dtype BFLOAT16)" : ")"),
-          needed,
-          free);
-    }
-    return (int) alone;
-  }
-
-  private int givenBlocks(
-      long kvCacheBytes, long bytesPerBlock, long fixed, long left, long wanted) {
-    long blocks = Math.min(kvCacheBytes / bytesPerBlock, wanted);
-    int least = options.maxContextLength().isPresent()
-        ? blocksFor(options.maxContextLength().getAsInt())
-        : blocksFor(2);
-    if (blocks < least) {
-      throw new InvalidRequestException(
-          "kvCacheBytes: " + kvCacheBytes + " (expected: at least " + least * bytesPerBlock
-              + ", for one sequence of "
-              + options.maxContextLength().orElse(options.blockSize()) + " tokens)");
-    }
-    if (blocks * bytesPerBlock > left) {
-      long needed = fixed + blocks * bytesPerBlock;
-      throw new OutOfDeviceMemoryException(
-          "memory: " + needed + " bytes needed, " + (left + fixed)
-              + " free (remedy: a smaller kvCacheBytes)",
-          needed,
-          left + fixed);
-    }
-    return (int) Math.min(blocks, Integer.MAX_VALUE / options.blockSize());
-  }
-
-  private int blocksFor(int tokens) {
-    return (tokens + options.blockSize() - 1) / options.blockSize();
   }
 }

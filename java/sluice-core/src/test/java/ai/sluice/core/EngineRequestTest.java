@@ -17,7 +17,6 @@ import ai.sluice.api.GenerationResult;
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.api.LoadProgress;
 import ai.sluice.api.MemoryPlan;
-import ai.sluice.api.OutOfDeviceMemoryException;
 import ai.sluice.api.Sampling;
 import ai.sluice.api.TokenLogprob;
 import ai.sluice.api.UnsupportedModelException;
@@ -302,16 +301,17 @@ class EngineRequestTest {
         open.add(
             small.submit(GenerationRequest.builder().promptTokens(1, 2).ignoreEos(true).build()));
       }
-      long rejected =
-          open.stream()
-              .filter(g -> g.result().isDone())
-              .filter(g -> g.result().join().finishReason() == FinishReason.REJECTED)
-              .peek(g -> assertTrue(
-                  g.result().join().detail().contains("maxQueuedRequests = 2")))
-              .count();
+      open.forEach(Generation::cancel);
+      long rejected = 0;
+      for (Generation generation : open) {
+        GenerationResult result = generation.result().join();
+        if (result.finishReason() == FinishReason.REJECTED) {
+          assertTrue(result.detail().contains("maxQueuedRequests = 2"), result.detail());
+          rejected++;
+        }
+      }
       assertTrue(rejected > 0);
       assertEquals(rejected, small.metrics().finished().get(FinishReason.REJECTED));
-      open.forEach(Generation::cancel);
     }
   }
 
@@ -357,14 +357,6 @@ class EngineRequestTest {
     assertTrue(
         refused(() -> Engine.open(Fixtures.options("llama").kvCacheBytes(1).build()))
             .startsWith("kvCacheBytes: 1 (expected: at least"));
-    OutOfDeviceMemoryException e =
-        assertThrows(
-            OutOfDeviceMemoryException.class,
-            () ->
-                Engine.open(
-                    Fixtures.options("llama").kvCacheBytes(1L << 50).maxSequences(4096)
-                        .maxStepTokens(1 << 16).maxContextLength(256).threads(1024).build()));
-    assertTrue(e.neededBytes() > e.freeBytes(), e.getMessage());
     assertThrows(
         UnsupportedModelException.class,
         () -> Engine.open(Fixtures.options("llama").backend(Backend.CUDA).build()));
