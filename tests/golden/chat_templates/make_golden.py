@@ -4,8 +4,9 @@
     python3 make_golden.py            # needs jinja2 3.1.6
 
 Reads templates/*.jinja, chats.py and probes.py; writes chats.json, probes.json and
-expected/<template>.json, each `{chat: {"text": …} or {"error": kind}}`. Tool-call arguments are
-rendered twice, as objects and as JSON text, because templates disagree on what they take.
+expected/<template>.json, each `{chat: {"text": …} or {"error": kind}}`. Chats with tool calls are
+rendered in four forms, because templates disagree on what they take: arguments as an object or as
+JSON text, absent text as None or as an empty string.
 """
 
 import copy
@@ -20,8 +21,14 @@ HERE = pathlib.Path(__file__).parent
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
 
 
-def message(source, arguments_as_text):
+FORMS = {"": (False, False), "/arguments_as_text": (True, False), "/empty_content": (False, True),
+         "/arguments_as_text_empty_content": (True, True)}
+
+
+def message(source, arguments_as_text, empty_content):
     out = {"role": source["role"], "content": source["content"]}
+    if empty_content and out["content"] is None:
+        out["content"] = ""
     for key in ("name", "tool_call_id", "reasoning_content"):
         if key in source:
             out[key] = source[key]
@@ -35,9 +42,9 @@ def message(source, arguments_as_text):
     return out
 
 
-def variables(chat, arguments_as_text):
+def variables(chat, form):
     return {
-        "messages": [message(m, arguments_as_text) for m in chat["messages"]],
+        "messages": [message(m, *form) for m in chat["messages"]],
         "tools": copy.deepcopy(chat.get("tools")),
         "documents": None,
         "add_generation_prompt": chat["generation"],
@@ -59,10 +66,10 @@ def main():
         source = path.read_bytes().decode("utf-8")
         results = {}
         for chat in CHATS:
-            results[chat["name"]] = outcome(env, source, variables(chat, False))
-            if any("tool_calls" in m for m in chat["messages"]):
-                results[chat["name"] + "/arguments_as_text"] = outcome(
-                    env, source, variables(chat, True))
+            has_calls = any("tool_calls" in m for m in chat["messages"])
+            for suffix, form in FORMS.items():
+                if has_calls or not suffix:
+                    results[chat["name"] + suffix] = outcome(env, source, variables(chat, form))
         dump(HERE / "expected" / (path.stem + ".json"), results)
     probes = [
         {"source": source, **outcome(env, source, copy.deepcopy(VARIABLES))} for source in PROBES]

@@ -133,6 +133,9 @@ final class Attributes {
     if (!isText && !(object instanceof List)) {
       return Absent.VALUE;
     }
+    if (isText) {
+      in.scanned(((String) object).length());
+    }
     if (index instanceof Slice slice) {
       return slice(in, object, slice);
     }

@@ -8,8 +8,6 @@ import org.jspecify.annotations.Nullable;
  * {@code !r}, and format specs of fill, alignment, width, precision and the types s, d and f.
  */
 final class BraceFormat {
-  private static final int MAX_WIDTH = 10_000;
-
   private BraceFormat() {}
 
   static String format(Interpreter in, String format, Args args) {
@@ -99,8 +97,8 @@ final class BraceFormat {
       i++;
     }
     int width = 0;
-    while (i < spec.length() && Character.isDigit(spec.charAt(i)) && width < MAX_WIDTH) {
-      width = width * 10 + spec.charAt(i++) - '0';
+    while (i < spec.length() && Character.isDigit(spec.charAt(i))) {
+      width = PrintfFormat.digit(width, spec.charAt(i++));
     }
     boolean grouped = i < spec.length() && spec.charAt(i) == ',';
     i += grouped ? 1 : 0;
@@ -108,8 +106,8 @@ final class BraceFormat {
     if (i < spec.length() && spec.charAt(i) == '.') {
       precision = 0;
       i++;
-      while (i < spec.length() && Character.isDigit(spec.charAt(i)) && precision < MAX_WIDTH) {
-        precision = precision * 10 + spec.charAt(i++) - '0';
+      while (i < spec.length() && Character.isDigit(spec.charAt(i))) {
+        precision = PrintfFormat.digit(precision, spec.charAt(i++));
       }
     }
     String type = spec.substring(i);

@@ -50,8 +50,8 @@ final class Filters {
     put("default", Filters::otherwise);
     put("d", Filters::otherwise);
     put("tojson", (in, v, a) -> PyJson.filter(in, v, a));
-    put("length", (in, v, a) -> length(v, a));
-    put("count", (in, v, a) -> length(v, a));
+    put("length", Filters::length);
+    put("count", Filters::length);
     put("int", Filters::toInt);
     put("float", Filters::toFloat);
     put("abs", (in, v, a) -> {
@@ -85,6 +85,7 @@ final class Filters {
   private static void text(String name, TextFunction filter) {
     FILTERS.put(name, (in, value, args) -> {
       String text = PyText.str(in, value);
+      in.walked(text.length());
       Object result = filter.apply(in, text, args);
       args.end(name);
       return result instanceof String made ? in.made(made) : result;
@@ -124,8 +125,9 @@ final class Filters {
     return value instanceof Undefined || falsy && !Values.isTrue(value) ? otherwise : value;
   }
 
-  private static Object length(@Nullable Object value, Args args) {
+  private static Object length(Interpreter in, @Nullable Object value, Args args) {
     args.end("length");
+    scan(in, value);
     long length = Values.length(value);
     if (length < 0) {
       throw TemplateRuntimeException.type(
@@ -177,6 +179,7 @@ final class Filters {
       in.chars(blanks);
       unit = " ".repeat((int) blanks);
     }
+    in.made(text);
     List<Object> lines = PyStrings.splitLines(text + "\n", false);
     in.steps(1 + lines.size());
     StringBuilder out = new StringBuilder();
@@ -201,6 +204,7 @@ final class Filters {
       throw TemplateRuntimeException.value(
           "truncate: expected length >= " + endLength + ", got " + length);
     }
+    scan(in, text);
     int size = PyStrings.length(text);
     if (size <= length + (leeway == null ? 5 : Values.toIndex(leeway))) {
       return text;
@@ -219,6 +223,7 @@ final class Filters {
     if (value instanceof Undefined u) {
       throw u.failure();
     }
+    scan(in, value);
     return NumberFilters.toInt(value, otherwise, base);
   }
 
@@ -228,8 +233,15 @@ final class Filters {
     if (value instanceof Undefined u) {
       throw u.failure();
     }
+    scan(in, value);
     Double number = NumberFilters.toFloat(value);
     return number == null ? otherwise : number;
+  }
+
+  private static void scan(Interpreter in, @Nullable Object value) {
+    if (value instanceof String text) {
+      in.scanned(text.length());
+    }
   }
 
   /** The elements of a value as a list of its own. */

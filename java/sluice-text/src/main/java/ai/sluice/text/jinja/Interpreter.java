@@ -35,6 +35,16 @@ final class Interpreter {
     step();
   }
 
+  /** Counts the work of looking at each character of a text by itself, dear beside a search. */
+  void walked(long length) {
+    steps(1 + (length >> 3));
+  }
+
+  /** Counts the work of a search or copy through the characters of a text. */
+  void scanned(long length) {
+    steps(1 + (length >> 6));
+  }
+
   /** Counts characters about to be made. */
   void chars(long count) {
     chars += count;
@@ -47,7 +57,7 @@ final class Interpreter {
   /** Counts the characters of a text just made, and the time that took. */
   String made(String text) {
     chars(text.length());
-    steps += text.length() >> 6;
+    scanned(text.length());
     return text;
   }
 

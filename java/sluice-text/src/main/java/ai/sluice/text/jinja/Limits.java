@@ -19,6 +19,6 @@ public record Limits(long maxSteps, long maxChars, int maxDepth) {
    */
   public static Limits forInput(long values, long chars) {
     return new Limits(
-        Math.min(STEPS_CEILING, 500_000 + 5_000 * values), 4_000_000 + 256 * chars, 64);
+        Math.min(STEPS_CEILING, 200_000 + 5_000 * values), 4_000_000 + 256 * chars, 64);
   }
 }

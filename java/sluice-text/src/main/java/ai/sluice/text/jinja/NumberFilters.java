@@ -37,8 +37,7 @@ final class NumberFilters {
     if (prefix != null && digits.regionMatches(true, 0, prefix, 0, 2)) {
       digits = digits.substring(2);
     }
-    if (!digits.matches("[\\p{L}\\p{Nd}]+(_[\\p{L}\\p{Nd}]+)*") || digits.length() > 1000
-        || base < 2 || base > 36) {
+    if (digits.length() > 1000 || !digits.matches("[\\p{L}\\p{Nd}]+(_[\\p{L}\\p{Nd}]+)*") || base < 2 || base > 36) {
       return null;
     }
     try {
@@ -58,6 +57,9 @@ final class NumberFilters {
       return null;
     }
     String trimmed = PyStrings.strip(text, null, true, true);
+    if (trimmed.length() > 1000) {
+      return null;
+    }
     String lower = trimmed.toLowerCase(java.util.Locale.ROOT);
     switch (lower.startsWith("-") || lower.startsWith("+") ? lower.substring(1) : lower) {
       case "inf", "infinity":
@@ -67,8 +69,8 @@ final class NumberFilters {
       default:
         break;
     }
-    if (!trimmed.matches("[+-]?(\\d+(_\\d+)*\\.?(\\d+(_\\d+)*)?|\\.\\d+(_\\d+)*)([eE][+-]?\\d+)?")
-        || trimmed.length() > 1000) {
+    if (!trimmed.matches(
+        "[+-]?(\\d+(_\\d+)*\\.?(\\d+(_\\d+)*)?|\\.\\d+(_\\d+)*)([eE][+-]?\\d+)?")) {
       return null;
     }
     return Double.parseDouble(trimmed.replace("_", ""));

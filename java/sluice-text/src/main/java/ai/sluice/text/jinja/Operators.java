@@ -22,7 +22,7 @@ final class Operators {
     if (sign.equals("+")) {
       if (a instanceof String x && b instanceof String y) {
         in.chars((long) x.length() + y.length());
-        in.steps(1 + (x.length() + y.length() >> 6));
+        in.scanned((long) x.length() + y.length());
         return x.concat(y);
       }
       if (a instanceof List<?> x && b instanceof List<?> y && isSequence(a)

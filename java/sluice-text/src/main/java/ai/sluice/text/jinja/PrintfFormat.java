@@ -12,6 +12,16 @@ final class PrintfFormat {
 
   private PrintfFormat() {}
 
+  /** Appends a digit to a width or precision. */
+  static int digit(int value, char digit) {
+    int next = value * 10 + Character.digit(digit, 10);
+    if (next > MAX_WIDTH) {
+      throw TemplateRuntimeException.limit(
+          "a format of more than " + MAX_WIDTH + " characters (expected: fewer)");
+    }
+    return next;
+  }
+
   static String format(Interpreter in, String format, @Nullable Object values) {
     List<?> list = values instanceof PyTuple tuple ? tuple : PyTuple.of(values);
     StringBuilder out = new StringBuilder();
@@ -43,16 +53,15 @@ final class PrintfFormat {
         flags += format.charAt(i++);
       }
       int width = 0;
-      while (i < format.length() && Character.isDigit(format.charAt(i)) && width < MAX_WIDTH) {
-        width = width * 10 + format.charAt(i++) - '0';
+      while (i < format.length() && Character.isDigit(format.charAt(i))) {
+        width = digit(width, format.charAt(i++));
       }
       int precision = -1;
       if (i < format.length() && format.charAt(i) == '.') {
         precision = 0;
         i++;
-        while (i < format.length() && Character.isDigit(format.charAt(i))
-            && precision < MAX_WIDTH) {
-          precision = precision * 10 + format.charAt(i++) - '0';
+        while (i < format.length() && Character.isDigit(format.charAt(i))) {
+          precision = digit(precision, format.charAt(i++));
         }
       }
       if (i >= format.length()) {

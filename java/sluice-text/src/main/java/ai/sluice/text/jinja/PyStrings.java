@@ -1,8 +1,10 @@
 package ai.sluice.text.jinja;
 
 import java.util.ArrayList;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Locale;
+import java.util.NoSuchElementException;
 import org.jspecify.annotations.Nullable;
 
 /** Strings as Python sees them: indices count code points, white space is Unicode's. */
@@ -48,6 +50,28 @@ final class PyStrings {
     }
     int start = text.offsetByCodePoints(0, from);
     return text.substring(start, text.offsetByCodePoints(start, to - from));
+  }
+
+  /** Walks the code points as strings, without a copy of the whole. */
+  static Iterator<Object> iterator(String text) {
+    return new Iterator<>() {
+      private int position;
+
+      @Override
+      public boolean hasNext() {
+        return position < text.length();
+      }
+
+      @Override
+      public Object next() {
+        if (!hasNext()) {
+          throw new NoSuchElementException();
+        }
+        int start = position;
+        position += Character.charCount(text.codePointAt(start));
+        return text.substring(start, position);
+      }
+    };
   }
 
   /** The code points as strings. */

@@ -58,6 +58,10 @@ final class SequenceFilters {
 
   private static @Nullable Object last(Interpreter in, @Nullable Object value, Args args) {
     args.end("last");
+    if (value instanceof String text) {
+      return text.isEmpty() ? Undefined.because("no last item, sequence was empty")
+          : text.substring(text.offsetByCodePoints(text.length(), -1));
+    }
     if (value instanceof PyIterator || Values.length(value) < 0) {
       throw TemplateRuntimeException.type(
           "'" + Values.typeName(value) + "' object is not reversible");

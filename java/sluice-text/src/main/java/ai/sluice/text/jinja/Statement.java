@@ -204,7 +204,7 @@ abstract class Statement {
     private void loop(
         Interpreter in, Scope scope, Output out, @Nullable Object values, int depth) {
       LoopInfo loop = new LoopInfo(filtered(in, scope, values), in, depth,
-          condition == null ? Values.length(values) : -1,
+          condition == null && !(values instanceof String) ? Values.length(values) : -1,
           recursive ? (inner, args) -> {
             Object nested = args.need(0, "iterable");
             args.end("loop");

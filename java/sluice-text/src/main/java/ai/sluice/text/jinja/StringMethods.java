@@ -83,7 +83,7 @@ final class StringMethods {
       return null;
     }
     return (in, args) -> {
-      in.steps(1 + (self.length() >> 6));
+      in.walked(self.length());
       Object result = method.call(in, self, args);
       if (!name.equals("format")) {
         args.end(name);

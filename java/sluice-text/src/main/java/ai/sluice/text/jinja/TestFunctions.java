@@ -35,8 +35,8 @@ final class TestFunctions {
     put("odd", (in, v, a) -> remainder(in, v, 2L) == 1);
     put("even", (in, v, a) -> remainder(in, v, 2L) == 0);
     put("divisibleby", (in, v, a) -> remainder(in, v, a.need(0, "num")) == 0);
-    put("upper", (in, v, a) -> PyStrings.isCase(PyText.str(in, v), true));
-    put("lower", (in, v, a) -> PyStrings.isCase(PyText.str(in, v), false));
+    put("upper", (in, v, a) -> isCase(in, v, true));
+    put("lower", (in, v, a) -> isCase(in, v, false));
     put("in", (in, v, a) -> Values.contains(in, a.need(0, "seq"), v));
     put("sameas", (in, v, a) -> isSame(v, a.need(0, "other")));
     put("filter", (in, v, a) -> v instanceof String name && Filters.has(name));
@@ -84,6 +84,12 @@ final class TestFunctions {
           + String.join(", ", new TreeSet<>(TESTS.keySet())) + ")");
     }
     return test;
+  }
+
+  private static boolean isCase(Interpreter in, @Nullable Object value, boolean upper) {
+    String text = PyText.str(in, value);
+    in.walked(text.length());
+    return PyStrings.isCase(text, upper);
   }
 
   private static double remainder(Interpreter in, @Nullable Object value, @Nullable Object by) {

@@ -134,7 +134,7 @@ final class Values {
   /** Walks a value, or null for one that cannot be walked. */
   static @Nullable Iterator<? extends @Nullable Object> iteratorOrNull(@Nullable Object value) {
     if (value instanceof String s) {
-      return PyStrings.characters(s).iterator();
+      return PyStrings.iterator(s);
     } else if (value instanceof Collection<?> c) {
       return c.iterator();
     } else if (value instanceof Map<?, ?> m) {
@@ -199,7 +199,7 @@ final class Values {
       return true;
     }
     if (a instanceof String x && b instanceof String y) {
-      in.steps(1 + (Math.min(x.length(), y.length()) >> 6));
+      in.scanned(Math.min(x.length(), y.length()));
       return x.equals(y);
     }
     return a instanceof Undefined && b instanceof Undefined;
@@ -236,6 +236,7 @@ final class Values {
       Interpreter in, String sign, @Nullable Object a, @Nullable Object b, int level) {
     in.nested(level);
     if (a instanceof String x && b instanceof String y) {
+      in.scanned(x.length());
       return PyStrings.compare(x, y);
     }
     if (a != null && b != null && isNumber(a) && isNumber(b)) {
@@ -266,7 +267,7 @@ final class Values {
         throw wrongType(item,
             "'in <string>' requires string as left operand, not " + typeName(item));
       }
-      in.steps(1 + (text.length() >> 6));
+      in.scanned(text.length());
       return text.contains(part);
     }
     if (container instanceof Map<?, ?> map) {

@@ -49,8 +49,8 @@ class PublicTemplatesTest {
   }
 
   private static void check(Template template, String name, JsonNode expected) {
-    String chat = name.replace("/arguments_as_text", "");
-    Map<String, @Nullable Object> variables = variables(chat, !chat.equals(name));
+    Map<String, @Nullable Object> variables = variables(name.replaceFirst("/.*", ""),
+        name.contains("arguments_as_text"), name.contains("empty_content"));
     String outcome;
     try {
       outcome = template.render(variables, Limits.forInput(100, 10_000), GoldenFiles.CLOCK);
@@ -70,14 +70,15 @@ class PublicTemplatesTest {
         outcome);
   }
 
-  private static Map<String, @Nullable Object> variables(String name, boolean argumentsAsText) {
+  private static Map<String, @Nullable Object> variables(
+      String name, boolean argumentsAsText, boolean emptyContent) {
     JsonNode chat = null;
     for (JsonNode candidate : CHATS) {
       chat = candidate.path("name").asText().equals(name) ? candidate : chat;
     }
     List<@Nullable Object> messages = new ArrayList<>();
     for (JsonNode message : chat.path("messages")) {
-      messages.add(message(message, argumentsAsText));
+      messages.add(message(message, argumentsAsText, emptyContent));
     }
     Map<String, @Nullable Object> variables = new LinkedHashMap<>();
     variables.put("messages", messages);
@@ -93,10 +94,12 @@ class PublicTemplatesTest {
     return variables;
   }
 
-  private static Map<String, @Nullable Object> message(JsonNode source, boolean argumentsAsText) {
+  private static Map<String, @Nullable Object> message(
+      JsonNode source, boolean argumentsAsText, boolean emptyContent) {
     Map<String, @Nullable Object> message = new LinkedHashMap<>();
     message.put("role", source.path("role").asText());
-    message.put("content", GoldenFiles.value(source.path("content")));
+    Object content = GoldenFiles.value(source.path("content"));
+    message.put("content", content == null && emptyContent ? "" : content);
     for (String key : List.of("name", "tool_call_id", "reasoning_content")) {
       if (source.has(key)) {
         message.put(key, source.path(key).asText());
@@ -108,9 +111,7 @@ class PublicTemplatesTest {
         Map<String, @Nullable Object> function = new LinkedHashMap<>();
         function.put("name", call.path("name").asText());
         Object arguments = GoldenFiles.value(call.path("arguments"));
-        function.put("arguments", argumentsAsText
-            ? PyJson.write(new Interpreter(Limits.forInput(10, 1000), GoldenFiles.CLOCK), arguments)
-            : arguments);
+        function.put("arguments", argumentsAsText ? Template.json(arguments) : arguments);
         Map<String, @Nullable Object> wrapped = new LinkedHashMap<>();
         wrapped.put("id", call.path("id").asText());
         wrapped.put("type", "function");
