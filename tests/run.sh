@@ -68,6 +68,8 @@ unittest_lines() {
   [ "$skipped" = 0 ] || printf '    torch is not installed: %d tests of it were skipped\n' "$skipped"
 }
 
+launcher_lines() { sed -u 's/^/    /'; }
+
 native_tests_build() (
   cd "$root"
   cmake --preset cpu -DSLUICE_BUILD_TESTS=ON
@@ -128,7 +130,9 @@ run_tests() {
   close '\[(INFO|WARNING|ERROR)\] Tests run: [0-9]+, Failures: [0-9]+, Errors: [0-9]+, Skipped: [0-9]+$' 20
   part "Python" unittest_lines python_tests
   close '^Ran [0-9]+ test|^OK|^FAILED' 2
-  unlock  # It calls the launcher.
+  unlock  # The next two call the launcher.
+  part "launcher" launcher_lines "$root/tests/launcher.sh"
+  close '^[0-9]+ passed, [0-9]+ failed$'
   part "consumer project" surefire_lines "$root/tests/consumer/run.sh"
   close 'Tests run: [0-9]+, Failures: [0-9]+, Errors: [0-9]+, Skipped: [0-9]+$'
   lock
