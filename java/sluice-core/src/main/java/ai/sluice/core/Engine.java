@@ -22,6 +22,7 @@ import ai.sluice.core.scheduler.Sequence;
 import ai.sluice.core.scheduler.StepMessage;
 import ai.sluice.core.scheduler.StepOutput;
 import ai.sluice.jni.LeakReport;
+import ai.sluice.text.ChatTemplate;
 import ai.sluice.text.Tokenizer;
 import java.nio.channels.ClosedByInterruptException;
 import java.util.EnumMap;
@@ -215,7 +216,7 @@ public final class Engine implements AutoCloseable {
    * @throws ai.sluice.api.InvalidRequestException if the request does not fit the model, for example
    *     a prompt longer than the context
    * @throws ai.sluice.api.CheckpointFormatException if the request is text and the checkpoint has no
-   *     tokenizer
+   *     tokenizer, or chat messages and it has no chat template
    * @throws EngineFailedException if the engine has failed
    * @throws EngineClosedException if the engine is closed
    */
@@ -325,6 +326,15 @@ public final class Engine implements AutoCloseable {
    */
   public Tokenizer tokenizer() {
     return encoder.requireTokenizer();
+  }
+
+  /**
+   * The model's chat template.
+   *
+   * @throws ai.sluice.api.CheckpointFormatException if the checkpoint has none, or it is malformed
+   */
+  public ChatTemplate chatTemplate() {
+    return encoder.requireTemplate();
   }
 
   /** What this engine runs, with every automatic choice resolved. */

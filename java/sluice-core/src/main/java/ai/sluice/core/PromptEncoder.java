@@ -1,9 +1,13 @@
 package ai.sluice.core;
 
+import ai.sluice.api.CheckpointFormatException;
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.checkpoint.Checkpoint;
+import ai.sluice.checkpoint.CheckpointFormat;
+import ai.sluice.text.ChatTemplate;
 import ai.sluice.text.Tokenizer;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /** Turns a request's input into token ids. Thread-safe. */
@@ -11,6 +15,7 @@ final class PromptEncoder {
   private final Checkpoint checkpoint;
   private final @Nullable Tokenizer tokenizer;
   private final int vocabSize;
+  private volatile @Nullable ChatTemplate template;
 
   PromptEncoder(Checkpoint checkpoint, @Nullable Tokenizer tokenizer, int vocabSize) {
     this.checkpoint = checkpoint;
@@ -21,15 +26,19 @@ final class PromptEncoder {
   /**
    * The prompt's token ids.
    *
-   * @throws ai.sluice.api.CheckpointFormatException if the input is text and the checkpoint has no
-   *     tokenizer
-   * @throws InvalidRequestException if a token is not in the vocabulary, or there is none
+   * @throws CheckpointFormatException if the input is text and the checkpoint has no tokenizer, or
+   *     messages and it has no chat template
+   * @throws InvalidRequestException if the template refuses the messages, or a token is not in the vocabulary, or there is none
    */
   int[] encode(GenerationRequest request) {
-    int[] tokens =
-        request.promptTokens().isPresent()
-            ? request.promptTokens().get()
-            : requireTokenizer().encode(request.prompt().orElseThrow(), true, true);
+    int[] tokens;
+    if (request.promptTokens().isPresent()) {
+      tokens = request.promptTokens().get();
+    } else if (request.prompt().isPresent()) {
+      tokens = requireTokenizer().encode(request.prompt().get(), true, true);
+    } else {
+      tokens = requireTokenizer().encode(render(request), false, true);
+    }
     if (tokens.length == 0) {
       throw new InvalidRequestException(
           "prompt: no tokens (expected: at least one; the text holds nothing the tokenizer keeps)");
@@ -42,6 +51,41 @@ final class PromptEncoder {
       }
     }
     return tokens;
+  }
+
+  private String render(GenerationRequest request) {
+    return requireTemplate()
+        .render(
+            request.messages(),
+            request.tools(),
+            request.templateVariables(),
+            true,
+            requireTokenizer().specialTokens());
+  }
+
+  /** The chat template, or an exception that says that there is none. Parsed at the first call. */
+  ChatTemplate requireTemplate() {
+    ChatTemplate known = template;
+    if (known == null) {
+      known =
+          findTemplate()
+              .orElseThrow(
+                  () ->
+                      new CheckpointFormatException(
+                          checkpoint.path(),
+                          "chat_template",
+                          "missing (expected: a Jinja template, for chat messages; plain prompts"
+                              + " work)"));
+      template = known;
+    }
+    return known;
+  }
+
+  private Optional<ChatTemplate> findTemplate() {
+    // A folder may name a second template for tools.
+    return checkpoint.format() == CheckpointFormat.HUGGING_FACE
+        ? ChatTemplate.fromFolder(checkpoint.path())
+        : checkpoint.chatTemplate().map(ChatTemplate::parse);
   }
 
   /** The tokenizer, or an exception that names the missing file. */

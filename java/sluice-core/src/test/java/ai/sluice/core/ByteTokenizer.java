@@ -15,13 +15,14 @@ final class ByteTokenizer {
 
   private ByteTokenizer() {}
 
-  /** Copies a fixture into a folder and adds a tokenizer.json. */
-  static Path copyWithTokenizer(String fixture, Path folder) {
+  /** Copies a fixture into a folder and adds a tokenizer.json and a chat template. */
+  static Path copyWithTokenizer(String fixture, Path folder, String template) {
     try (Stream<Path> files = Files.list(Fixtures.folder(fixture))) {
       for (Path file : files.toList()) {
         Files.copy(file, folder.resolve(file.getFileName()));
       }
       Files.writeString(folder.resolve("tokenizer.json"), json());
+      Files.writeString(folder.resolve("chat_template.jinja"), template);
       return folder;
     } catch (IOException e) {
       throw new UncheckedIOException(e);

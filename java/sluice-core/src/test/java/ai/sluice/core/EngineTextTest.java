@@ -2,20 +2,25 @@ package ai.sluice.core;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import ai.sluice.api.ChatMessage;
 import ai.sluice.api.Chunk;
 import ai.sluice.api.ComputeDtype;
 import ai.sluice.api.EngineOptions;
 import ai.sluice.api.FinishReason;
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.GenerationResult;
+import ai.sluice.api.InvalidRequestException;
 import ai.sluice.api.Sampling;
+import ai.sluice.api.ToolDefinition;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -27,6 +32,12 @@ import org.junit.jupiter.api.io.TempDir;
 class EngineTextTest {
   private static final Sampling HOT = Sampling.builder().temperature(3).build();
 
+  private static final String TEMPLATE =
+      "{% for m in messages %}{% if m.role == 'bard' %}{{ raise_exception('no bards') }}{% endif %}"
+          + "<|3|>{{ m.role }}:{{ m.content }}{% endfor %}"
+          + "{% if tools %}<|4|>[{{ tools[0].function.name }}]{% endif %}{{ mood }}"
+          + "{% if add_generation_prompt %}<|3|>assistant:{% endif %}";
+
   @TempDir static Path folder;
   private static Engine engine;
 
@@ -35,7 +46,7 @@ class EngineTextTest {
     engine =
         Engine.open(
             EngineOptions.builder()
-                .model(ByteTokenizer.copyWithTokenizer("llama3_rope", folder))
+                .model(ByteTokenizer.copyWithTokenizer("llama3_rope", folder, TEMPLATE))
                 .dtype(ComputeDtype.FLOAT32)
                 .maxSequences(4)
                 .build());
@@ -154,6 +165,42 @@ class EngineTextTest {
             l ->
                 assertEquals(
                     String.valueOf((char) (l.token() - ByteTokenizer.FIRST_BYTE)), l.text()));
+  }
+
+  @Test
+  void chatMessagesGoThroughTheTemplate() {
+    assertTrue(engine.modelInfo().hasChatTemplate());
+    GenerationRequest chat =
+        GenerationRequest.builder()
+            .messages(List.of(ChatMessage.system("be brief"), ChatMessage.user("hé {{ 7 * 7 }}")))
+            .tools(List.of(ToolDefinition.function("now", "tells the time", Map.of())))
+            .templateVariables(Map.of("mood", "calm"))
+            .sampling(HOT)
+            .seed(4)
+            .maxNewTokens(12)
+            .build();
+    String rendered = "<|3|>system:be brief<|3|>user:hé {{ 7 * 7 }}<|4|>[now]calm<|3|>assistant:";
+    GenerationResult result = engine.generate(chat);
+    GenerationResult plain =
+        engine.generate(
+            GenerationRequest.builder().prompt(rendered).sampling(HOT).seed(4).maxNewTokens(12)
+                .build());
+    assertEquals(plain.usage().promptTokens(), result.usage().promptTokens());
+    assertEquals(plain.tokens(), result.tokens());
+    assertTrue(engine.chatTemplate().source().contains("mood"));
+  }
+
+  @Test
+  void messagesThatTheTemplateRefusesAreRefused() {
+    InvalidRequestException e =
+        assertThrows(
+            InvalidRequestException.class,
+            () ->
+                engine.submit(
+                    GenerationRequest.builder()
+                        .messages(List.of(ChatMessage.builder("bard").content("x").build()))
+                        .build()));
+    assertTrue(e.getMessage().contains("no bards"), e.getMessage());
   }
 
   @Test
