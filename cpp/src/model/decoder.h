@@ -34,6 +34,9 @@ class StepObserver {
   /// Before layer `layer` runs; may throw to end the step.
   virtual void before_layer(int layer) = 0;
 
+  /// Before the outputs of the step are computed; may throw to end the step.
+  virtual void before_outputs() {}
+
   /// Whether keep() wants a tensor of this name.
   virtual bool wants(const std::string& /*name*/) const { return false; }
 

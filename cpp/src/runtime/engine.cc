@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kMebibyte = 1 << 20;
 
-// Ends the step between layers when the engine was aborted, and passes the fault point there.
+// Ends the step between layers when the engine was aborted, and passes the fault points on the way.
 class EngineObserver : public StepObserver {
  public:
   EngineObserver(const std::atomic<bool>& aborted, const FaultPoints& faults)
@@ -23,6 +23,8 @@ class EngineObserver : public StepObserver {
                  "step: the engine was aborted");
     faults_.pass(FaultPoint::kStepLayer);
   }
+
+  void before_outputs() override { faults_.pass(FaultPoint::kStepSample); }
 
  private:
   const std::atomic<bool>& aborted_;

@@ -55,6 +55,7 @@ class TraceObserver : public StepObserver {
   TraceObserver(StepObserver& base, const Trace& trace, uint8_t* buffer);
 
   void before_layer(int layer) override { base_.before_layer(layer); }
+  void before_outputs() override { base_.before_outputs(); }
   bool tracing() const override { return true; }
   bool wants(const std::string& name) const override;
   void keep(const std::string& name, const TensorRows& rows) override;

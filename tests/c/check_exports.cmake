@@ -1,0 +1,25 @@
+# The dynamic symbols that the library defines are the functions of sluice.h: no more, no fewer.
+execute_process(COMMAND "${NM}" -D --defined-only "${LIBRARY}"
+  OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+string(REGEX MATCHALL "[^ \n]+\n" names "${symbols}\n")
+list(TRANSFORM names STRIP)
+list(REMOVE_ITEM names "")
+list(SORT names)
+
+file(READ "${HEADER}" header)
+string(REGEX MATCHALL "SLUICE_API [^(;]*[ *](sluice_[a-z_]+)\\(" declarations "${header}")
+set(expected "")
+foreach(declaration IN LISTS declarations)
+  string(REGEX REPLACE ".*[ *](sluice_[a-z_]+)\\($" "\\1" name "${declaration}")
+  list(APPEND expected "${name}")
+endforeach()
+list(SORT expected)
+
+list(LENGTH expected count)
+if(count LESS 20)
+  message(FATAL_ERROR "only ${count} functions found in ${HEADER}")
+endif()
+if(NOT names STREQUAL expected)
+  message(FATAL_ERROR "exported: ${names}\nexpected: ${expected}")
+endif()
+message(STATUS "${count} functions exported, nothing else")
