@@ -1,0 +1,198 @@
+package ai.sluice.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Commands on the real engine with models of a few kilobytes. */
+@Timeout(120)
+class EndToEndTest {
+  private static final String TINY = GoldenFiles.TINY_CHAT.toString();
+
+  @TempDir Path home;
+
+  private CliRun run(String... args) {
+    return CliRun.of(home, args);
+  }
+
+  private int promptTokens(String... more) throws IOException {
+    return Json.intAt(generate(more), "/usage/prompt_tokens");
+  }
+
+  private String tokens(String... more) throws IOException {
+    return Json.at(generate(more), "/tokens");
+  }
+
+  /** Generates and returns the JSON object. */
+  private String generate(String... more) throws IOException {
+    Stream<String> all = Stream.of("generate", "-m", TINY, "--json", "-n", "5", "--seed", "1");
+    CliRun run = run(Stream.concat(all, Arrays.stream(more)).toArray(String[]::new));
+    assertEquals(0, run.code(), run.err());
+    assertEquals(1, run.out().lines().count(), run.out());
+    return run.out();
+  }
+
+  @Test
+  void generateWritesTheAnswerAndNothingElse() throws IOException {
+    CliRun run = run("generate", "-m", TINY, "-n", "20", "the", "sky");
+    assertEquals(0, run.code(), run.err());
+    assertEquals("", run.err());
+    assertTrue(run.out().endsWith("\n"));
+    assertEquals(
+        run.out(), Json.at(generate("-n", "20", "the sky"), "/text") + "\n");
+  }
+
+  @Test
+  void statsGoToStandardError() {
+    CliRun run = run("generate", "-m", TINY, "-n", "3", "--stats", "hi");
+    assertEquals(0, run.code(), run.err());
+    assertTrue(run.err().matches("\\d+ prompt tokens, .* 3 new tokens, .* ended by length.*\\n"),
+        run.err());
+  }
+
+  @Test
+  void jsonTellsTheWholeAnswer() throws IOException {
+    String json = generate("--logprobs", "2", "hi");
+    assertEquals("length", Json.at(json, "/finish_reason"));
+    assertEquals(5, Json.intAt(json, "/usage/new_tokens"));
+    assertEquals(1, Json.intAt(json, "/seed"));
+    assertEquals(Json.at(json, "/tokens/4"), Json.at(json, "/logprobs/4/token"));
+    assertEquals(0, Json.intAt(json, "/logprobs/0/rank"));
+    assertEquals(Json.at(json, "/tokens/0"), Json.at(json, "/logprobs/0/top/0/token"));
+    assertTrue(Double.parseDouble(Json.at(json, "/logprobs/0/top/1/logprob")) < 0, json);
+  }
+
+  @Test
+  void aPromptIsAMessageUnlessRaw() throws IOException {
+    int message = promptTokens("the");
+    int raw = promptTokens("--raw", " the");
+    int system = promptTokens("--system", "x", "the");
+    assertEquals(1, raw);
+    assertTrue(system > 4 && system < message, system + " of " + message);
+  }
+
+  @Test
+  void theSeedRepeatsAndTheTemperatureVaries() throws IOException {
+    String once = tokens("-t", "2", "-n", "30", "hi");
+    assertEquals(once, tokens("-t", "2", "-n", "30", "hi"));
+    assertNotEquals(once, tokens("-t", "2", "-n", "30", "hi", "--seed", "2"));
+  }
+
+  @Test
+  void inputComesFromAPipeOrAFile() throws IOException {
+    String expected = tokens("天空");
+    byte[] in = "天空".getBytes(StandardCharsets.UTF_8);
+    Path file = Files.write(home.resolve("prompt.txt"), in);
+    assertEquals(expected, tokens("--file", file.toString()));
+    CliRun piped =
+        CliRun.of(home, Map.of(), in, "generate", "-m", TINY, "--json", "-n", "5", "-");
+    assertEquals(expected, Json.at(piped.out(), "/tokens"));
+  }
+
+  @Test
+  void promptsBeyondTheContextAreRefused() {
+    CliRun run = run("generate", "-m", TINY, "a".repeat(300));
+    assertEquals(2, run.code());
+    assertEquals(1, run.errLines(), run.err());
+    assertTrue(run.err().contains("256"), run.err());
+    assertEquals("", run.out());
+  }
+
+  @Test
+  void contextBeyondTheModelIsRefused() {
+    CliRun run = run("generate", "-m", TINY, "--context-length", "100000", "hi");
+    assertEquals(2, run.code());
+    assertTrue(run.err().contains("100000 (expected: at most 256"), run.err());
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"generate --raw hi", "generate hi", "chat"})
+  void modelsWithoutATokenizerCannotTalk(String command) {
+    CliRun run =
+        run((command + " -m " + GoldenFiles.fixture("llama")).split(" "));
+    assertNotEquals(0, run.code());
+    assertEquals(1, run.errLines(), run.err());
+    assertTrue(run.err().startsWith("sluice: ") && !run.err().contains("defect"), run.err());
+  }
+
+  @Test
+  void chatAnswersLineByLine() {
+    byte[] in = "hi\n/set max_new_tokens 4\nagain\n/stats\n".getBytes(StandardCharsets.UTF_8);
+    CliRun run = CliRun.of(home, Map.of(), in, "chat", "-m", TINY, "-n", "6");
+    assertEquals(0, run.code(), run.err());
+    assertTrue(run.err().contains("4 new tokens"), run.err());
+    assertFalse(run.out().contains(">"), "no prompt where nobody types: " + run.out());
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"llama", "llama3_rope", "mistral", "qwen2"})
+  void verifyAgreesWithTheFixtures(String fixture) {
+    CliRun run = run("verify", GoldenFiles.fixture(fixture).toString());
+    assertEquals(0, run.code(), run.out() + run.err());
+    assertTrue(run.out().contains("arithmetic in float32"), run.out());
+    assertTrue(run.out().contains("checks agree"), run.out());
+    assertFalse(run.out().contains("FAIL"), run.out());
+  }
+
+  @Test
+  void verifyFailsOnOtherWeights() throws IOException {
+    Path copy = Files.createDirectories(home.resolve("copy"));
+    Path llama = GoldenFiles.fixture("llama");
+    for (String name : List.of("config.json", "model.safetensors", "expected.safetensors")) {
+      Files.copy(llama.resolve(name), copy.resolve(name));
+      copy.resolve(name).toFile().setWritable(true);
+    }
+    byte[] weights = Files.readAllBytes(copy.resolve("model.safetensors"));
+    // The sign of the last stored value.
+    weights[weights.length - 1] ^= (byte) 0x80;
+    Files.write(copy.resolve("model.safetensors"), weights);
+    CliRun run = run("verify", copy.toString());
+    assertEquals(1, run.code(), run.out());
+    assertTrue(run.out().contains("FAIL  logits"), run.out());
+    assertTrue(run.out().contains("checks failed"), run.out());
+  }
+
+  @Test
+  void verifyNeedsExpectedOutputs() {
+    CliRun run = run("verify", TINY);
+    assertEquals(1, run.code());
+    assertTrue(run.err().contains("expected.safetensors: missing"), run.err());
+    assertEquals(1, run.errLines());
+  }
+
+  @Test
+  void benchMeasures() throws IOException {
+    CliRun run = run("bench", TINY, "-p", "8,16", "-n", "4", "-r", "2", "--json");
+    assertEquals(0, run.code(), run.err());
+    assertEquals("pp8", Json.at(run.out(), "/results/0/test"));
+    assertEquals("pp16", Json.at(run.out(), "/results/1/test"));
+    assertEquals("tg4", Json.at(run.out(), "/results/2/test"));
+    double speed = Double.parseDouble(Json.at(run.out(), "/results/2/tokens_per_second"));
+    assertTrue(speed > 0, run.out());
+  }
+
+  @Test
+  void doctorFindsNothingWrong() {
+    CliRun run = run("doctor");
+    assertEquals(0, run.code(), run.out() + run.err());
+    assertTrue(run.out().contains("libsluice "), run.out());
+    assertTrue(run.out().contains("kernels"), run.out());
+    assertTrue(run.out().contains("'sluice pull' fetches it"), run.out());
+    assertTrue(run.out().endsWith("no problem found\n"), run.out());
+  }
+}
