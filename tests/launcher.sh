@@ -34,6 +34,7 @@ two_at_once() {
   wait "$first" || return 1
   [ "$(cat "$work/first" "$work/second" | grep -c '^sluice [0-9]')" = 2 ] || return 2
   [ "$(cat "$work/first" "$work/second" | grep -c '^building')" = 1 ] || return 3
+  echo done
 }
 
 unchanged_is_not_built() {
@@ -54,7 +55,7 @@ mkdir "$work/a folder"
 ln -s "$root/sluice" "$work/a folder/linked sluice"
 
 check "builds" 0 "" "$root/sluice" build
-check "two at once build once" 0 "" two_at_once
+check "two at once build once" 0 "^done" two_at_once
 check "an unchanged tree is not built" 0 "^sluice [0-9]" unchanged_is_not_built
 check "a changed source is" 0 "^building" a_change_is_noticed
 check "through a link, elsewhere" 0 "^sluice [0-9]" \

@@ -54,4 +54,4 @@ done < <(sed -nE 's:^ *<((junit|plugin\.[a-z-]+)\.version)>(.*)</.*:-D\1=\3:p' "
 cp -r "$here/pom.xml" "$here/src" "$work/"
 cd "$work"
 exec mvn -B -ntp -Dstyle.color=never -s settings.xml "-Dmaven.repo.local=$repository" \
-  "${versions[@]}" "-Dconsumer.fixture=$root/tests/golden/fixtures/llama" test
+  "${versions[@]}" "-Dconsumer.model=$root/tests/golden/tiny_chat.gguf" test
