@@ -2,7 +2,10 @@ package ai.sluice.api;
 
 import org.jspecify.annotations.Nullable;
 
-/** The engine met a fault it cannot recover from. It stays failed: every later call throws this again. */
+/**
+ * The engine met a fault it cannot recover from. It stays failed: every later call throws this
+ * again.
+ */
 public final class EngineFailedException extends SluiceException {
   private static final long serialVersionUID = 1L;
 

@@ -12,6 +12,6 @@ public enum FinishReason {
   TIMEOUT,
   /** Refused without running because the queue was full; try again later. */
   REJECTED,
-  /** The model's output held values that are not finite; {@link GenerationResult#detail} says more. */
+  /** The model gave no usable values; {@link GenerationResult#detail} says more. */
   ERROR
 }

@@ -149,7 +149,7 @@ public final class GenerationRequest {
     return seed == null ? OptionalLong.empty() : OptionalLong.of(seed);
   }
 
-  /** How many likeliest tokens to report beside each token's log-probability; absent: none at all. */
+  /** Likeliest tokens to report beside each token's log-probability; absent: neither. */
   public OptionalInt logprobs() {
     return logprobs == null ? OptionalInt.empty() : OptionalInt.of(logprobs);
   }

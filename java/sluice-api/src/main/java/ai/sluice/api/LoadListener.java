@@ -1,6 +1,6 @@
 package ai.sluice.api;
 
-/** Watches an engine being opened. Called on the opening thread, at most about ten times a second. */
+/** Watches an engine being opened. Called on the opening thread, about ten times a second. */
 @FunctionalInterface
 public interface LoadListener {
   /**

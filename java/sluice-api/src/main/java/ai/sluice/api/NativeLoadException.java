@@ -2,7 +2,9 @@ package ai.sluice.api;
 
 import org.jspecify.annotations.Nullable;
 
-/** The native library could not be loaded. The message lists every place tried and why it failed. */
+/**
+ * The native library could not be loaded. The message lists every place tried and why it failed.
+ */
 public final class NativeLoadException extends SluiceException {
   private static final long serialVersionUID = 1L;
 

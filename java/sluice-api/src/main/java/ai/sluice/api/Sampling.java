@@ -93,7 +93,7 @@ public final class Sampling {
     return optional(minP);
   }
 
-  /** Divides positive and multiplies negative logits of tokens seen in prompt or output; 1 is off. */
+  /** Divides positive, multiplies negative logits of tokens in prompt or output; 1 is off. */
   public OptionalDouble repetitionPenalty() {
     return optional(repetitionPenalty);
   }

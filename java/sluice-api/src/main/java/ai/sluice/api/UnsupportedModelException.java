@@ -2,7 +2,10 @@ package ai.sluice.api;
 
 import org.jspecify.annotations.Nullable;
 
-/** The checkpoint is well formed but describes a model, a setting or a platform that Sluice cannot run. The message names the key, its value and what is supported. */
+/**
+ * The checkpoint is well formed but describes a model, a setting or a platform that Sluice cannot
+ * run. The message names the key, its value and what is supported.
+ */
 public final class UnsupportedModelException extends SluiceException {
   private static final long serialVersionUID = 1L;
 

@@ -68,7 +68,8 @@ class EngineOptionsTest {
     for (long wrong : new long[] {-1, 0, Long.MIN_VALUE, Long.MAX_VALUE, (1L << 50) + 1}) {
       assertThrows(InvalidRequestException.class, () -> builder().kvCacheBytes(wrong));
     }
-    assertEquals(OptionalLong.of(1L << 50), builder().kvCacheBytes(1L << 50).build().kvCacheBytes());
+    assertEquals(
+        OptionalLong.of(1L << 50), builder().kvCacheBytes(1L << 50).build().kvCacheBytes());
   }
 
   @Test

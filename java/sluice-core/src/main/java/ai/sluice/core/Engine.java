@@ -117,8 +117,8 @@ public final class Engine implements AutoCloseable {
   }
 
   /**
-   * Opens a checkpoint: reads it, allocates all memory, loads the weights. Blocks until the engine is
-   * ready. An interrupt, or a {@link ai.sluice.api.LoadListener} that says so, aborts it.
+   * Opens a checkpoint: reads it, allocates all memory, loads the weights. Blocks until the engine
+   * is ready. An interrupt, or a {@link ai.sluice.api.LoadListener} that says so, aborts it.
    *
    * @throws ai.sluice.api.InvalidRequestException if an option contradicts the model
    * @throws ai.sluice.api.UnsupportedModelException if the model or what is asked of it is not
@@ -210,13 +210,13 @@ public final class Engine implements AutoCloseable {
   }
 
   /**
-   * Starts a generation. Returns at once; a full queue gives a generation that is over already, with
-   * {@link FinishReason#REJECTED}.
+   * Starts a generation. Returns at once; a full queue gives a generation that is over already,
+   * with {@link FinishReason#REJECTED}.
    *
-   * @throws ai.sluice.api.InvalidRequestException if the request does not fit the model, for example
-   *     a prompt longer than the context
-   * @throws ai.sluice.api.CheckpointFormatException if the request is text and the checkpoint has no
-   *     tokenizer, or chat messages and it has no chat template
+   * @throws ai.sluice.api.InvalidRequestException if the request does not fit the model, for
+   *     example a prompt longer than the context
+   * @throws ai.sluice.api.CheckpointFormatException if the request is text and the checkpoint has
+   *     no tokenizer, or chat messages and it has no chat template
    * @throws EngineFailedException if the engine has failed
    * @throws EngineClosedException if the engine is closed
    */
@@ -310,7 +310,8 @@ public final class Engine implements AutoCloseable {
    * Generates for many requests, however many the queue takes, and waits for all. An interrupt
    * cancels what is not over; the thread stays interrupted.
    *
-   * @return an outcome for each request, in their order: one that is refused does not end the others
+   * @return an outcome for each request, in their order: one that is refused does not end the
+   *     others
    * @throws EngineClosedException if the engine is closed already
    */
   public List<GenerationOutcome> generateAll(List<GenerationRequest> requests) {

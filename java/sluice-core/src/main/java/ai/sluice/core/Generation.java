@@ -24,9 +24,9 @@ import org.slf4j.LoggerFactory;
  * A generation in progress: read it as an {@link Iterable} of chunks, or by {@link #onChunk}, or
  * wait for {@link #result}. Thread-safe; one reader.
  *
- * <p>A reader never holds up the engine: what it has not read yet grows into one longer chunk, which
- * is bounded because the generation's length is. A generation that nobody reads or closes runs to
- * its end and frees what it held.
+ * <p>A reader never holds up the engine: what it has not read yet grows into one longer chunk,
+ * which is bounded because the generation's length is. A generation that nobody reads or closes
+ * runs to its end and frees what it held.
  *
  * <p>{@code try (Generation g = engine.submit(request)) { for (Chunk c : g) { … } }} cancels the
  * rest when the loop is left early.

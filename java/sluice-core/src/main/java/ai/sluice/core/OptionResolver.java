@@ -50,8 +50,8 @@ final class OptionResolver {
    *
    * @throws InvalidRequestException if an option contradicts the model
    * @throws UnsupportedModelException if this build or machine lacks what is asked
-   * @throws ai.sluice.api.OutOfDeviceMemoryException if the model does not fit; names what is needed, what is
-   *     free and what to change
+   * @throws ai.sluice.api.OutOfDeviceMemoryException if the model does not fit; names what is
+   *     needed, what is free and what to change
    */
   static ResolvedOptions resolve(EngineOptions options, Checkpoint checkpoint) {
     return new OptionResolver(options, checkpoint).resolve();

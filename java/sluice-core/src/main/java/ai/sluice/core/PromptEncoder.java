@@ -28,7 +28,8 @@ final class PromptEncoder {
    *
    * @throws CheckpointFormatException if the input is text and the checkpoint has no tokenizer, or
    *     messages and it has no chat template
-   * @throws InvalidRequestException if the template refuses the messages, or a token is not in the vocabulary, or there is none
+   * @throws InvalidRequestException if the template refuses the messages, or a token is not in the
+   *     vocabulary, or there is none
    */
   int[] encode(GenerationRequest request) {
     int[] tokens;

@@ -67,7 +67,8 @@ final class RequestPlanner {
               + ", which leaves room for one new token in a context of " + context
               + contextRemedy() + ")");
     }
-    int maxNew = Math.min(request.maxNewTokens().orElse(Integer.MAX_VALUE), context - prompt.length);
+    int room = context - prompt.length;
+    int maxNew = Math.min(request.maxNewTokens().orElse(room), room);
     long seed = request.seed().orElseGet(() -> ThreadLocalRandom.current().nextLong());
     return new Sequence(
         prompt,

@@ -61,7 +61,9 @@ final class StepDriver {
     message.begin();
   }
 
-  /** Adds the next tokens {@code [begin, end)} of a sequence whose whole prompt is {@code tokens}. */
+  /**
+   * Adds the next tokens {@code [begin, end)} of a sequence whose whole prompt is {@code tokens}.
+   */
   void add(int sequence, int[] tokens, int begin, int end) {
     if (begin != numComputed[sequence]) {
       throw new IllegalArgumentException(

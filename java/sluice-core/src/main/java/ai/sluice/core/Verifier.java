@@ -54,18 +54,20 @@ public final class Verifier {
   /**
    * Loads a model and compares it.
    *
-   * @param options the model, and how to run it; dtype AUTO means FLOAT32. Sizes are set to what the
-   *     prompts need
+   * @param options the model, and how to run it; dtype AUTO means FLOAT32. Sizes are set to what
+   *     the prompts need
    * @throws CheckpointFormatException if there is no file of expected outputs, or it is damaged
    * @throws ai.sluice.api.SluiceException as {@link Engine#open}
    */
   public static VerificationReport verify(EngineOptions options) {
-    Path folder =
-        Files.isDirectory(options.model()) ? options.model() : options.model().toAbsolutePath().getParent();
+    Path model = options.model();
+    Path folder = Files.isDirectory(model) ? model : model.toAbsolutePath().getParent();
     Path file = folder.resolve(EXPECTED);
     if (!Files.exists(file)) {
       throw new CheckpointFormatException(
-          file, null, "missing (expected: outputs to compare with; sluice-export golden writes them)");
+          file,
+          null,
+          "missing (expected: outputs to compare with; sluice-export golden writes them)");
     }
     return new Verifier(SafetensorsFile.open(file)).run(options);
   }

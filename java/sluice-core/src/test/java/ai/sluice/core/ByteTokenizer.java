@@ -7,8 +7,8 @@ import java.nio.file.Path;
 import java.util.stream.Stream;
 
 /**
- * Gives a fixture a tokenizer: ids 0 to 9 are special tokens, 10 + b is the byte b, what is left has
- * no text. So random models speak random bytes, most of them no whole characters.
+ * Gives a fixture a tokenizer: ids 0 to 9 are special tokens, 10 + b is the byte b, what is left
+ * has no text. So random models speak random bytes, most of them no whole characters.
  */
 final class ByteTokenizer {
   static final int FIRST_BYTE = 10;

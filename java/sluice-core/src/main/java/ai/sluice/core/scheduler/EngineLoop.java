@@ -96,7 +96,9 @@ public final class EngineLoop implements Runnable {
     }
   }
 
-  /** Makes the loop end: sequences are cancelled, the step in flight is aborted. Returns at once. */
+  /**
+   * Makes the loop end: sequences are cancelled, the step in flight is aborted. Returns at once.
+   */
   public void stop() {
     stopping = true;
     runner.abort();

@@ -9,4 +9,5 @@ package ai.sluice.core.scheduler;
  * @param invFreq inverse frequencies; not copied
  * @param attentionScale multiplies cosine and sine
  */
-public record RopeFrequencies(int rope, int firstVariant, double[] invFreq, double attentionScale) {}
+public record RopeFrequencies(
+    int rope, int firstVariant, double[] invFreq, double attentionScale) {}

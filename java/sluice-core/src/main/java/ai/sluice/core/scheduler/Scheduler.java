@@ -24,8 +24,8 @@ import java.util.List;
  * <p>One step may be planned while the one before it runs. A token that is still being made is then
  * named by its output row ({@code -1 - r}), and what a sequence generates after its end is dropped.
  *
- * <p>A sequence is admitted, first come first served, once its worst case of blocks can be reserved,
- * so a running sequence never lacks a block.
+ * <p>A sequence is admitted, first come first served, once its worst case of blocks can be
+ * reserved, so a running sequence never lacks a block.
  */
 public final class Scheduler {
   private final SchedulerLimits limits;

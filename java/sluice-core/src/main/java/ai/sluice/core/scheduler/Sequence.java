@@ -8,8 +8,8 @@ import java.util.List;
  * its state.
  *
  * <p>Positions count from 0 over prompt and output. {@code numPlanned} positions are in steps that
- * were planned; {@code numKnown} tokens are known. With a step in flight a sequence may have planned
- * one position more than it knows tokens: the next token is then named by its output row.
+ * were planned; {@code numKnown} tokens are known. With a step in flight a sequence may have
+ * planned one position more than it knows tokens: the next token is then named by its output row.
  */
 public final class Sequence {
   /** Never times out. */

@@ -137,8 +137,8 @@ class SchedulerSimulationTest {
       }
       long deadline = random.nextInt(12) == 0
           ? now + random.nextInt(60) : Sequence.NO_DEADLINE;
-      Sequence sequence = new Sequence(prompt.clone(), maxNew, sampling, seed, random.nextInt(4) - 1,
-          new int[] {FakeEngine.EOS}, ropes, now, deadline, sink);
+      Sequence sequence = new Sequence(prompt.clone(), maxNew, sampling, seed,
+          random.nextInt(4) - 1, new int[] {FakeEngine.EOS}, ropes, now, deadline, sink);
       cases.add(new Case(sequence, sink, prompt, sampling, seed, maxNew, frequency));
       scheduler.add(sequence);
     }
