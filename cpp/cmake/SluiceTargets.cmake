@@ -19,6 +19,17 @@ if(SLUICE_SANITIZE)
 endif()
 target_include_directories(sluice_options INTERFACE "${CMAKE_SOURCE_DIR}/cpp/include")
 
+# After sluice_options, since the last of contrary flags counts.
+add_library(sluice_isa_options INTERFACE)
+if(SLUICE_SANITIZE)
+  # AddressSanitizer sees the same bad accesses; these checks make the inlined kernels compile for
+  # minutes.
+  target_compile_options(sluice_isa_options INTERFACE
+    -fno-sanitize=alignment,null,object-size,pointer-overflow,bounds)
+else()
+  target_compile_options(sluice_isa_options INTERFACE -O3)
+endif()
+
 function(sluice_add_folder name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS")
   set(include_dir "${CMAKE_BINARY_DIR}/include/${name}")
@@ -55,10 +66,7 @@ function(sluice_add_isa_sources target)
       # row of a batch is computed alike.
       target_compile_options(${target}_${isa} PRIVATE
         ${SLUICE_ISA_FLAGS_${isa}} -ffp-contract=off -fno-trapping-math)
-      if(NOT SLUICE_SANITIZE)
-        target_compile_options(${target}_${isa} PRIVATE -O3)
-      endif()
-      target_link_libraries(${target}_${isa} PRIVATE sluice_options)
+      target_link_libraries(${target}_${isa} PRIVATE sluice_options sluice_isa_options)
       # GCC 12 takes its own intrinsics' "undefined" operands for uninitialised variables (PR 105593).
       target_compile_options(${target}_${isa} PRIVATE -Wno-uninitialized -Wno-maybe-uninitialized)
       target_include_directories(${target}_${isa} PRIVATE

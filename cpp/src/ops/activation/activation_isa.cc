@@ -26,56 +26,45 @@ SLUICE_INLINE Vec apply(ActivationKind kind, Vec x) {
   return x;
 }
 
-template <bool kBf16In, bool kBf16Out, bool kGated>
-void rows_of(const ActivationParams& p, int64_t begin, int64_t end) {
-  constexpr int64_t kInBytes = kBf16In ? 2 : 4;
-  constexpr int64_t kOutBytes = kBf16Out ? 2 : 4;
-  for (int64_t row = begin; row < end; ++row) {
-    const void* x = static_cast<const char*>(p.x) + row * p.x_stride * kInBytes;
-    const void* up = static_cast<const char*>(p.up) + (kGated ? row * p.x_stride * kInBytes : 0);
-    void* y = static_cast<char*>(p.y) + row * p.y_stride * kOutBytes;
-    for (int64_t c = 0; c < p.cols; c += kLanes) {
-      const int n = p.cols - c < kLanes ? static_cast<int>(p.cols - c) : kLanes;
-      const auto read = [&](const void* from) __attribute__((always_inline)) {
-        return n == kLanes ? load_row<kBf16In>(from, c) : load_row_n<kBf16In>(from, c, n);
-      };
-      Vec g = read(x);
-      if (kGated && p.kind == ActivationKind::kClampedSwiglu) {
-        const Vec limit = splat(p.limit);
-        g = min(limit, g);
-        const Vec u = max(sub(zero(), limit), min(limit, read(up)));
-        g = mul(mul(g, sigmoid(mul(splat(p.alpha), g))), add(u, splat(p.beta)));
-      } else {
-        g = apply(p.kind, g);
-        if (kGated) g = mul(g, read(up));
-      }
-      if (n == kLanes) {
-        store_row<kBf16Out>(y, c, g);
-      } else {
-        store_row_n<kBf16Out>(y, c, g, n);
-      }
-    }
-  }
+// The formats are asked per 16 columns, not by templates: an exponential costs far more than a branch
+// that always goes the same way.
+SLUICE_INLINE Vec read(bool bf16, const void* row, int64_t c, int n) {
+  if (n == kLanes) return bf16 ? load_row<true>(row, c) : load_row<false>(row, c);
+  return bf16 ? load_row_n<true>(row, c, n) : load_row_n<false>(row, c, n);
 }
 
-template <bool kBf16In, bool kBf16Out>
-SLUICE_INLINE void gated_or_not(const ActivationParams& p, int64_t begin, int64_t end) {
-  if (p.up != nullptr) {
-    rows_of<kBf16In, kBf16Out, true>(p, begin, end);
+SLUICE_INLINE void write(bool bf16, void* row, int64_t c, Vec value, int n) {
+  if (n == kLanes) {
+    bf16 ? store_row<true>(row, c, value) : store_row<false>(row, c, value);
   } else {
-    rows_of<kBf16In, kBf16Out, false>(p, begin, end);
+    bf16 ? store_row_n<true>(row, c, value, n) : store_row_n<false>(row, c, value, n);
   }
 }
 
 }  // namespace
 
 void activation_rows(const ActivationParams& p, int64_t begin, int64_t end) {
-  const bool in = p.x_format == Format::kBf16;
-  const bool out = p.y_format == Format::kBf16;
-  if (in) {
-    out ? gated_or_not<true, true>(p, begin, end) : gated_or_not<true, false>(p, begin, end);
-  } else {
-    out ? gated_or_not<false, true>(p, begin, end) : gated_or_not<false, false>(p, begin, end);
+  const bool in = p.x_format == Format::kBf16, out = p.y_format == Format::kBf16;
+  for (int64_t row = begin; row < end; ++row) {
+    const char* x = static_cast<const char*>(p.x) + row * p.x_stride * (in ? 2 : 4);
+    const char* up = p.up == nullptr
+                         ? nullptr
+                         : static_cast<const char*>(p.up) + row * p.x_stride * (in ? 2 : 4);
+    char* y = static_cast<char*>(p.y) + row * p.y_stride * (out ? 2 : 4);
+    for (int64_t c = 0; c < p.cols; c += kLanes) {
+      const int n = p.cols - c < kLanes ? static_cast<int>(p.cols - c) : kLanes;
+      Vec g = read(in, x, c, n);
+      if (p.kind == ActivationKind::kClampedSwiglu) {
+        const Vec limit = splat(p.limit);
+        g = min(limit, g);
+        const Vec u = max(sub(zero(), limit), min(limit, read(in, up, c, n)));
+        g = mul(mul(g, sigmoid(mul(splat(p.alpha), g))), add(u, splat(p.beta)));
+      } else {
+        g = apply(p.kind, g);
+        if (up != nullptr) g = mul(g, read(in, up, c, n));
+      }
+      write(out, y, c, g, n);
+    }
   }
 }
 
