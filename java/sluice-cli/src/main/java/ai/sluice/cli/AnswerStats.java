@@ -37,13 +37,13 @@ final class AnswerStats {
     return String.format(Locale.ROOT, "%.1f", tokens * 1e6 / micros);
   }
 
-  /** Why an answer ended, in words. */
+  /** What ended an answer, in words. */
   static String reason(GenerationResult result) {
     String detail = result.detail().isEmpty() ? "" : " (" + result.detail() + ")";
     return switch (result.finishReason()) {
-      case STOP -> "the model";
-      case LENGTH -> "length";
-      default -> result.finishReason().name().toLowerCase(Locale.ROOT);
-    } + detail;
+      case STOP -> "the model" + detail;
+      case CANCELLED -> "cancellation";
+      default -> result.finishReason().name().toLowerCase(Locale.ROOT) + detail;
+    };
   }
 }

@@ -3,8 +3,10 @@ package ai.sluice.cli;
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.GenerationResult;
 import ai.sluice.api.InvalidRequestException;
+import ai.sluice.api.ModelInfo;
 import ai.sluice.core.Engine;
 import ai.sluice.core.Generation;
+import java.util.Locale;
 import java.util.concurrent.Callable;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -59,9 +61,7 @@ final class ChatCommand implements Callable<Integer> {
                 + " model; 'sluice generate --raw' continues a text with any model)");
       }
       if (console.interactive()) {
-        console.err().println(
-            ModelStore.nameOf(engine.modelInfo().path().toAbsolutePath())
-                + ", /help for the commands");
+        console.err().println(banner(engine.modelInfo()));
       }
       try (ChatInput input =
           console.interactive() ? new TerminalInput(console) : new PipedInput(console.in())) {
@@ -79,6 +79,13 @@ final class ChatCommand implements Callable<Integer> {
       }
     }
     return Failures.OK;
+  }
+
+  private static String banner(ModelInfo model) {
+    return ModelStore.nameOf(model.path().toAbsolutePath()) + ", "
+        + model.dtype().name().toLowerCase(Locale.ROOT) + ", context "
+        + Sizes.count(model.maxContextLength()) + " tokens, sampling " + model.sampling().source()
+        + "; /help lists the commands";
   }
 
   private static GenerationResult answer(

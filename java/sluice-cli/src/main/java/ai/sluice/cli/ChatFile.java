@@ -59,7 +59,8 @@ final class ChatFile {
       }
     } catch (JsonProcessingException e) {
       throw new InvalidRequestException(
-          "/load: " + file + ": " + e.getOriginalMessage() + " (expected: a file made by /save)", e);
+          "/load: " + file + ": " + e.getOriginalMessage() + " (expected: a file made by /save)",
+          e);
     } catch (IOException e) {
       throw new CommandException("/load: " + ModelPull.reason(e), e);
     }

@@ -8,7 +8,10 @@ import ai.sluice.api.InvalidRequestException;
 import ai.sluice.api.Sampling;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
+import java.util.StringJoiner;
 import java.util.function.Consumer;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.TypeConversionException;
 
@@ -32,6 +35,7 @@ final class ChatSession {
       \"""              begins and ends a message of several lines
       """;
 
+  private static final Pattern LOWER_CAMEL = Pattern.compile("(?<=[a-z])[A-Z]");
   private static final String BLOCK = "\"\"\"";
 
   /** Answers a request. */
@@ -144,7 +148,7 @@ final class ChatSession {
     messages.add(question);
     messages.add(ChatMessage.assistant(result.text()));
     if (result.finishReason() != FinishReason.STOP) {
-      console.err().println("(" + AnswerStats.reason(result) + ")");
+      console.err().println("(ended by " + AnswerStats.reason(result) + ")");
     }
     if (stats) {
       console.err().println(AnswerStats.line(result));
@@ -200,10 +204,7 @@ final class ChatSession {
 
   private void set(String argument) {
     if (argument.isEmpty()) {
-      console.err().println(
-          sampling + ", max_new_tokens=" + (maxNewTokens == null ? "none" : maxNewTokens)
-              + ", seed=" + (seed == null ? "drawn" : seed)
-              + "; what is not set, the model decides");
+      console.err().println(settings());
       return;
     }
     String[] parts = argument.split("\\s+");
@@ -217,9 +218,27 @@ final class ChatSession {
     }
   }
 
+  private String settings() {
+    StringJoiner text = new StringJoiner(", ", "", "; the model decides the rest");
+    text.setEmptyValue("nothing set: the model decides");
+    String set = sampling.toString().replaceAll("^Sampling\\[|\\]$", "");
+    if (!set.isEmpty()) {
+      text.add(set);
+    }
+    if (maxNewTokens != null) {
+      text.add("maxNewTokens=" + maxNewTokens);
+    }
+    if (seed != null) {
+      text.add("seed=" + seed);
+    }
+    return text.toString();
+  }
+
   private void set(String name, String value) {
     Sampling.Builder builder = sampling.toBuilder();
-    switch (name.replace('-', '_')) {
+    // The spellings of options, of Python and of Java are all understood.
+    String spelling = LOWER_CAMEL.matcher(name.replace('-', '_')).replaceAll("_$0");
+    switch (spelling.toLowerCase(Locale.ROOT)) {
       case "temperature" -> Values.give(name, Values.decimal(value), builder::temperature);
       case "top_k" -> Values.give(name, Values.wholeInt(value), builder::topK);
       case "top_p" -> Values.give(name, Values.decimal(value), builder::topP);

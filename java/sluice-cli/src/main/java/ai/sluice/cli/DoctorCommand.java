@@ -75,7 +75,9 @@ final class DoctorCommand implements Callable<Integer> {
             + Sizes.text(info.getMemoryBytes()) + " memory, "
             + Sizes.text(info.getMemoryFreeBytes()) + " free");
     row("features", String.join(" ", info.getCpuFeaturesList()));
-    row("backends", String.join(" ", info.getBuiltBackendsList().stream().map(Enum::name).toList()));
+    row(
+        "backends",
+        String.join(" ", info.getBuiltBackendsList().stream().map(Enum::name).toList()));
     for (DeviceInfo device : info.getDevicesList()) {
       row("device " + device.getIndex(), device(device));
     }

@@ -87,7 +87,8 @@ final class GenerateCommand implements Callable<Integer> {
     }
     if (logprobs != null && !json) {
       throw new InvalidRequestException(
-          "--logprobs: " + logprobs + " without --json (expected: --logprobs together with --json)");
+          "--logprobs: " + logprobs
+              + " without --json (expected: --logprobs together with --json)");
     }
     String prompt = prompt();
     try (EngineArguments.LoadLine line = new EngineArguments.LoadLine(console);

@@ -94,6 +94,15 @@ class ChatSessionTest {
   }
 
   @Test
+  void settingsAreShown() {
+    chat("/set", "/set temperature 0.5", "/set maxNewTokens 9", "/set");
+    assertEquals(
+        "nothing set: the model decides\n"
+            + "temperature=0.5, maxNewTokens=9; the model decides the rest\n",
+        err());
+  }
+
+  @Test
   void badCommandsAreSaidAndChangeNothing() {
     chat(
         "/set temperature -1", "/set temperature abc", "/set volume 11", "/set x", "/jump",

@@ -36,7 +36,8 @@ class TextInputTest {
     byte[] cut = {'a', (byte) 0xe5, (byte) 0xa4};
     InvalidRequestException e =
         assertThrows(InvalidRequestException.class, () -> Utf8.decode("prompt.txt", cut));
-    assertTrue(e.getMessage().startsWith("prompt.txt: invalid UTF-8 at byte 1, 0xE5"), e.getMessage());
+    assertTrue(
+        e.getMessage().startsWith("prompt.txt: invalid UTF-8 at byte 1, 0xE5"), e.getMessage());
   }
 
   @Test
