@@ -122,7 +122,6 @@ run_tests() {
   phase "native tests" native_tests_build
   if $all; then phase "sanitized native tests" asan_build; fi
   phase "python environment" python_environment
-  rm -f "$state/fingerprint"  # The Java build below replaces jars that the start-up archive names.
 
   part "C++ and C" ctest_lines ctest --test-dir "$root/build/cpu" -V
   close '% tests passed|Total Test time' 2
