@@ -33,7 +33,7 @@ enum GgufPreTokenizer {
       false,
       split(Patterns.llama3("\\p{N}{1,3}")),
       bytesOnly()),
-  DBRX(List.of("dbrx"), false, false, split(Patterns.llama3("\\p{N}{1,3}")), bytesOnly()),
+  DBRX(List.of("dbrx"), true, false, split(Patterns.llama3("\\p{N}{1,3}")), bytesOnly()),
   QWEN2(
       List.of("qwen2", "deepseek-r1-qwen"),
       false,
@@ -85,7 +85,7 @@ enum GgufPreTokenizer {
   TEKKEN(List.of("tekken"), true, false, split(Patterns.cased("", "\\p{N}")), bytesOnly()),
   GPT4O(
       List.of("gpt-4o", "llama4"),
-      false,
+      true,
       false,
       split(Patterns.cased(Patterns.CONTRACTION + "?", "\\p{N}{1,3}")),
       bytesOnly()),
@@ -137,6 +137,11 @@ enum GgufPreTokenizer {
   /** Whether text is brought into Unicode's composed form first. */
   boolean nfc() {
     return nfc;
+  }
+
+  /** Whether documents begin with the bos token where a file does not say. */
+  boolean beginsWithBos() {
+    return this == LLAMA3 || this == TEKKEN;
   }
 
   /** The {@code pre_tokenizer} of a tokenizer.json. */

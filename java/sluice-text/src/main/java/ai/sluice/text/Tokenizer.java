@@ -146,9 +146,10 @@ public final class Tokenizer implements AutoCloseable {
         token(vocabulary, source.eosId()),
         token(vocabulary, source.unkId()),
         token(vocabulary, source.padId()));
-    // SentencePiece files of the first converters say nothing and mean yes.
+    // Files of the first converters say nothing and mean yes, in these families.
     boolean addBos = source.addBos() == null
-        ? source.model().equals("llama") && special.bos().isPresent()
+        ? special.bos().isPresent() && (source.model().equals("llama")
+            || GgufPreTokenizer.named(source.pre()).beginsWithBos())
         : source.addBos();
     NativeTokenizer main = join(pending);
     try {

@@ -127,7 +127,7 @@ class ChatTemplateTest {
   @Test
   void textOfMessagesIsNeverATemplate() {
     ChatTemplate template = ChatTemplate.parse(
-        "{% set x = messages[0].content %}{{ x }}|{{ x | trim }}|{{ x ~ '' }}|{{ x | replace('a',"
+        "{% set x = messages[0].content %}{{ x }}|{{ x | trim }}|{{ x ~ '' }}|{{ x | replace('zz',"
             + " 'b') }}{% macro m(v) %}{{ v }}{% endmacro %}|{{ m(x) }}");
     String text = "{{ 7*7 }}{% for i in range(9) %}x{% endfor %}{# c #}";
     String rendered = render(template, text);
