@@ -4,7 +4,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <limits>
+#include <set>
 #include <thread>
 
 #include "capi/arguments.h"
@@ -75,6 +77,37 @@ TEST_F(EngineTest, NothingIsAllocatedInSteps) {
   EXPECT_GT(after[SLUICE_STAT_DENSE_MICROS], 0);
   EXPECT_LE(after[SLUICE_STAT_DENSE_MICROS] + after[SLUICE_STAT_ATTENTION_MICROS],
             after[SLUICE_STAT_STEP_MICROS]);
+}
+
+// Steps of every size run on the same threads: ending some and making new ones costs milliseconds.
+TEST_F(EngineTest, StepsKeepTheirThreads) {
+  OptionValues values;
+  values.num_threads = 4;
+  values.num_blocks = 400;
+  values.max_context_len = 512;
+  values.max_step_tokens = 512;
+  for (auto numerics : {SLUICE__PROTO__NUMERICS__BATCH_INVARIANT, SLUICE__PROTO__NUMERICS__FAST}) {
+    values.numerics = numerics;
+    open(values);
+    std::set<std::string> threads;
+    int32_t slot = 0;
+    for (int size : {400, 1, 40, 3, 90, 7, 1, 200, 2}) {
+      Sequence sequence;
+      sequence.slot = slot++ % 4;
+      driver_->begin();
+      const int32_t first = driver_->feed(&sequence, std::vector<int32_t>(size, 3));
+      for (int32_t t = 0; t < std::min(size, 5); ++t) {
+        driver_->add_row(SLUICE_OUTPUT_LOGPROB, first + t).top_n = 1;
+      }
+      ASSERT_EQ(driver_->run().status, SLUICE_STATUS_OK);
+      std::set<std::string> now;
+      for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) {
+        now.insert(entry.path().filename());
+      }
+      if (threads.empty()) threads = now;
+      EXPECT_EQ(now, threads) << size << " tokens";
+    }
+  }
 }
 
 // The largest step that the options allow fits the workspace that was sized once.

@@ -12,7 +12,7 @@
 namespace sluice {
 namespace {
 
-// A share of the work below which a thread is not worth waking, in multiply-adds (about 5 us).
+// A share of the work that is worth a thread, in multiply-adds (about 5 us).
 constexpr int64_t kGrain = int64_t{256} << 10;
 // Tasks per thread below which the keys of a tile are split over threads too.
 constexpr int64_t kTasksPerThread = 4;
@@ -155,8 +155,9 @@ void attention(const Exec& exec, const AttentionParams& p, void* workspace,
   char* scratch = memory + tile_bytes;
   auto* states = reinterpret_cast<float*>(memory + fixed);
 
-  const int threads = static_cast<int>(std::clamp<int64_t>(
-      tiles.multiply_adds * kv_heads / kGrain, 1, exec.num_threads));
+  // A team has either one thread or all of them: see parallel_ranges.
+  const int threads =
+      tiles.multiply_adds * kv_heads / kGrain > 1 ? static_cast<int>(exec.num_threads) : 1;
   const int64_t tasks = tiles.count * kv_heads;
   const int64_t state_floats = attention_state_floats(v_dim16);
   const bool split = threads > 1 && tasks < kTasksPerThread * threads && tiles.spans > tiles.count &&
@@ -164,12 +165,17 @@ void attention(const Exec& exec, const AttentionParams& p, void* workspace,
 
   if (!split) {
     const auto kernel = SLUICE_SELECT_ISA(exec.isa, attention_tile);
+    const auto run = [&](int64_t i, int thread) {
+      kernel(p, tiles.tiles[i / kv_heads], static_cast<int32_t>(i % kv_heads),
+             scratch + thread * scratch_bytes);
+    };
+    if (threads == 1) {
+      for (int64_t i = 0; i < tasks; ++i) run(i, 0);
+      return;
+    }
     // Whoever is free takes the next task, the longest (last) ones first; the tasks are independent.
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-    for (int64_t i = tasks - 1; i >= 0; --i) {
-      kernel(p, tiles.tiles[i / kv_heads], static_cast<int32_t>(i % kv_heads),
-             scratch + omp_get_thread_num() * scratch_bytes);
-    }
+    for (int64_t i = tasks - 1; i >= 0; --i) run(i, omp_get_thread_num());
     return;
   }
 
