@@ -31,6 +31,8 @@ import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
+import java.util.concurrent.ForkJoinPool;
+import java.util.concurrent.ForkJoinWorkerThread;
 import java.util.concurrent.SynchronousQueue;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
@@ -59,7 +61,9 @@ public final class Engine implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(Engine.class);
   private static final AtomicInteger NUMBER = new AtomicInteger();
   private static final long CLOCK_ORIGIN = System.nanoTime();
-  private static final long CALLBACK_IDLE_SECONDS = 10;
+  private static final long PUMP_IDLE_SECONDS = 10;
+  private static final long RESULTS_IDLE_DAYS = 36_500;
+  private static final int MOST_RESULT_THREADS = 256;
 
   private final LoadedModel model;
   private final EngineOptions options;
@@ -69,7 +73,8 @@ public final class Engine implements AutoCloseable {
   private final ModelInfo modelInfo;
   private final SchedulerCounters counters = new SchedulerCounters();
   private final EngineLoop loop;
-  private final ExecutorService callbacks;
+  private final ExecutorService pumps;
+  private final ExecutorService results;
   private final AtomicInteger waiting = new AtomicInteger();
   private final AtomicInteger open = new AtomicInteger();
   private final AtomicBoolean closing = new AtomicBoolean();
@@ -95,7 +100,8 @@ public final class Engine implements AutoCloseable {
     planner = new RequestPlanner(model, encoder, sampling, eosTokens, tokenizer);
     modelInfo = ModelInfos.of(model, sampling.defaults(), eosTokens, tokenizer != null);
     int number = NUMBER.incrementAndGet();
-    callbacks = callbacks(number);
+    pumps = pumps(number);
+    results = results(number);
     int slots = model.engine().layout().numSlots();
     StepMessage[] messages = new StepMessage[slots];
     StepOutput[] outputs = new StepOutput[slots];
@@ -185,18 +191,45 @@ public final class Engine implements AutoCloseable {
     return System.nanoTime() - CLOCK_ORIGIN;
   }
 
-  private static ExecutorService callbacks(int engineNumber) {
+  /**
+   * Completes results on one thread, which exists from the start: no result depends on a thread
+   * that may not be had. The pool adds a thread only while an action waits for something that the
+   * pool is told of, such as another generation's result, which would otherwise never come.
+   */
+  private static ExecutorService results(int engineNumber) {
+    ForkJoinPool pool =
+        new ForkJoinPool(
+            1,
+            owner -> {
+              ForkJoinWorkerThread thread =
+                  ForkJoinPool.defaultForkJoinWorkerThreadFactory.newThread(owner);
+              thread.setName("sluice-results-" + engineNumber);
+              return thread;
+            },
+            null,
+            true,
+            1,
+            MOST_RESULT_THREADS,
+            1,
+            owner -> true,
+            RESULTS_IDLE_DAYS,
+            TimeUnit.DAYS);
+    pool.execute(() -> {});
+    return pool;
+  }
+
+  private static ExecutorService pumps(int engineNumber) {
     AtomicInteger count = new AtomicInteger();
     return new ThreadPoolExecutor(
         0,
         Integer.MAX_VALUE,
-        CALLBACK_IDLE_SECONDS,
+        PUMP_IDLE_SECONDS,
         TimeUnit.SECONDS,
         new SynchronousQueue<>(),
         task -> {
           Thread thread =
               new Thread(
-                  task, "sluice-callback-" + engineNumber + "-" + count.incrementAndGet());
+                  task, "sluice-chunks-" + engineNumber + "-" + count.incrementAndGet());
           thread.setDaemon(true);
           return thread;
         });
@@ -233,7 +266,8 @@ public final class Engine implements AutoCloseable {
     }
     AtomicReference<Sequence> sequence = new AtomicReference<>();
     Generation generation =
-        new Generation(callbacks, () -> loop.cancel(sequence.get(), "cancelled by the caller"));
+        new Generation(
+            pumps, results, () -> loop.cancel(sequence.get(), "cancelled by the caller"));
     try {
       sequence.set(
           planner.plan(
@@ -260,7 +294,7 @@ public final class Engine implements AutoCloseable {
 
   private Generation rejected(GenerationRequest request, int ahead) {
     counters.finished(FinishReason.REJECTED).incrementAndGet();
-    Generation generation = new Generation(callbacks, () -> {});
+    Generation generation = new Generation(pumps, results, () -> {});
     generation.finish(
         (text, tokens, logprobs) ->
             new GenerationResult(
@@ -388,7 +422,8 @@ public final class Engine implements AutoCloseable {
         if (tokenizer != null) {
           tokenizer.close();
         }
-        callbacks.shutdown();
+        pumps.shutdown();
+        results.shutdown();
         if (leakReport != null) {
           leakReport.closed();
         }

@@ -34,7 +34,8 @@ import org.slf4j.LoggerFactory;
 public final class Generation implements AutoCloseable, Iterable<Chunk> {
   private static final Logger LOG = LoggerFactory.getLogger(Generation.class);
 
-  private final Executor callbacks;
+  private final Executor pumps;
+  private final Executor results;
   private final Runnable canceller;
   private final ResultFuture result = new ResultFuture();
   private final ReentrantLock lock = new ReentrantLock();
@@ -57,11 +58,13 @@ public final class Generation implements AutoCloseable, Iterable<Chunk> {
   /**
    * Creates a generation that has produced nothing yet.
    *
-   * @param callbacks runs what users hang on it
+   * @param pumps runs consumers of chunks, each on a thread of its own
+   * @param results completes results, and so runs what users hang on them
    * @param canceller asks the engine to end it; may be called many times
    */
-  Generation(Executor callbacks, Runnable canceller) {
-    this.callbacks = callbacks;
+  Generation(Executor pumps, Executor results, Runnable canceller) {
+    this.pumps = pumps;
+    this.results = results;
     this.canceller = canceller;
   }
 
@@ -114,14 +117,25 @@ public final class Generation implements AutoCloseable, Iterable<Chunk> {
     } finally {
       lock.unlock();
     }
-    run(() -> pump(consumer));
+    try {
+      pumps.execute(() -> pump(consumer));
+    } catch (RejectedExecutionException e) {
+      // The engine is closed, so this is no thread of its scheduler, and the end is near.
+      pump(consumer);
+    } catch (Throwable e) {
+      cancel();
+      endPump();
+      throw e;
+    }
     return this;
   }
 
   /**
    * The result, also of a generation that was cancelled, timed out or was rejected. Completes
    * exceptionally only if the engine failed. Cancelling the future cancels the generation. Actions
-   * that hang on it run on a thread of the engine's own.
+   * that hang on it run on a thread of the engine's own, one after the other; one that takes long
+   * holds up the results of others, so give it an executor ({@code thenApplyAsync}). To wait for
+   * another generation in one is harmless.
    */
   public CompletableFuture<GenerationResult> result() {
     return result;
@@ -166,6 +180,10 @@ public final class Generation implements AutoCloseable, Iterable<Chunk> {
       LOG.warn("a consumer of chunks threw; its generation is cancelled", e);
       cancel();
     }
+    endPump();
+  }
+
+  private void endPump() {
     boolean complete;
     lock.lock();
     try {
@@ -272,7 +290,15 @@ public final class Generation implements AutoCloseable, Iterable<Chunk> {
       lock.unlock();
     }
     if (complete) {
-      run(this::complete);
+      try {
+        results.execute(this::complete);
+      } catch (RejectedExecutionException e) {
+        // The engine is closed, so this is no thread of its scheduler.
+        complete();
+      } catch (Throwable e) {
+        LOG.warn("no thread to complete a result on; it is completed where it was made", e);
+        complete();
+      }
     }
   }
 
@@ -290,15 +316,6 @@ public final class Generation implements AutoCloseable, Iterable<Chunk> {
       result.completeExceptionally(cause);
     } else {
       result.complete(value);
-    }
-  }
-
-  private void run(Runnable task) {
-    try {
-      callbacks.execute(task);
-    } catch (RejectedExecutionException e) {
-      // The engine is closed, so this is no thread of its scheduler.
-      task.run();
     }
   }
 

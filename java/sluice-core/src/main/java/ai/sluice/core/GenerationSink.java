@@ -32,6 +32,7 @@ final class GenerationSink implements TokenSink {
   private final Runnable leftQueue;
   private final Runnable ended;
   private boolean queued = true;
+  private boolean running = true;
 
   /**
    * Creates a sink.
@@ -77,6 +78,14 @@ final class GenerationSink implements TokenSink {
     }
   }
 
+  private void leave() {
+    leaveQueue();
+    if (running) {
+      running = false;
+      ended.run();
+    }
+  }
+
   @Override
   public boolean token(int token, boolean stopsHere, StepOutput output, int row) {
     generation.add(token, topN < 0 ? null : logprob(token, output, row));
@@ -111,8 +120,7 @@ final class GenerationSink implements TokenSink {
 
   @Override
   public void finished(FinishReason reason, String detail, SequenceTimes times) {
-    leaveQueue();
-    ended.run();
+    leave();
     String rest = decoder == null ? "" : stops.accept(decoder.finish()) + stops.finish();
     generation.publish(rest);
     generation.finish(
@@ -130,9 +138,11 @@ final class GenerationSink implements TokenSink {
 
   @Override
   public void failed(SluiceException cause) {
-    leaveQueue();
-    ended.run();
-    generation.fail(cause);
+    try {
+      leave();
+    } finally {
+      generation.fail(cause);
+    }
   }
 
   static Timings timings(SequenceTimes times) {

@@ -15,6 +15,7 @@ import ai.sluice.core.scheduler.StepMessage;
 import ai.sluice.core.scheduler.StepOutput;
 import ai.sluice.jni.NativeEngine;
 import ai.sluice.proto.EngineInfo;
+import ai.sluice.proto.FaultPoint;
 import ai.sluice.proto.HeadKind;
 import ai.sluice.proto.ModelSpec;
 import ai.sluice.proto.RopeSpec;
@@ -45,13 +46,19 @@ final class LoadedModel implements AutoCloseable {
    * @throws EngineClosedException if the listener aborts or the thread is interrupted
    */
   static LoadedModel load(Checkpoint checkpoint, EngineOptions asked) {
+    return load(checkpoint, asked, List.of());
+  }
+
+  /** Loads with faults asked for, which only tests do. */
+  static LoadedModel load(
+      Checkpoint checkpoint, EngineOptions asked, List<FaultPoint> faults) {
     Progress progress = new Progress(checkpoint, asked);
     progress.tell(Phase.ALLOCATE, 0, 0);
     ResolvedOptions options = OptionResolver.resolve(asked, checkpoint);
     NativeEngine engine =
         NativeEngine.create(
             options.spec().toByteArray(),
-            options.message().toByteArray(),
+            options.message().toBuilder().addAllFaults(faults).build().toByteArray(),
             new int[] {0},
             0,
             1,

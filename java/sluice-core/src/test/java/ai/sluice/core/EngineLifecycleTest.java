@@ -135,6 +135,30 @@ class EngineLifecycleTest {
     assertThrows(EngineClosedException.class, () -> engine.submit(brief()));
   }
 
+  /** There is one thread for results: an action that waits must not wait for itself. */
+  @Test
+  void anActionOnAResultMayUseTheEngineAndCloseIt() throws Exception {
+    Engine engine = open();
+    int newTokens =
+        engine.submit(brief()).result()
+            .thenApply(
+                first -> {
+                  GenerationResult second =
+                      engine.submit(brief()).result()
+                          .thenApply(ignored -> engine.generate(brief()))
+                          .join();
+                  int streamed = 0;
+                  for (Chunk chunk : engine.submit(brief())) {
+                    streamed += chunk.tokens().size();
+                  }
+                  return first.tokens().size() + second.tokens().size() + streamed;
+                })
+            .get(60, TimeUnit.SECONDS);
+    assertEquals(12, newTokens);
+    engine.submit(brief()).result().thenRun(engine::close).get(60, TimeUnit.SECONDS);
+    assertThrows(EngineClosedException.class, () -> engine.submit(brief()));
+  }
+
   @Test
   void anAbandonedGenerationEndsByItself() throws Exception {
     try (Engine engine = open()) {

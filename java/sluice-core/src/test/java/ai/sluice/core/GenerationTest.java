@@ -33,6 +33,7 @@ class GenerationTest {
   private final Generation generation =
       new Generation(
           callbacks,
+          callbacks,
           () -> {
             if (cancels.incrementAndGet() == 1) {
               end(FinishReason.CANCELLED);
@@ -188,6 +189,37 @@ class GenerationTest {
     generation.iterator();
     assertThrows(IllegalStateException.class, generation::iterator);
     assertThrows(IllegalStateException.class, () -> generation.onChunk(chunk -> {}));
+  }
+
+  @Test
+  void withoutAThreadResultsStillComplete() {
+    Generation other =
+        new Generation(
+            callbacks,
+            task -> {
+              throw new OutOfMemoryError("unable to create native thread");
+            },
+            () -> {});
+    other.fail(new EngineFailedException("fault"));
+    CompletionException e =
+        assertThrows(CompletionException.class, () -> other.result().join());
+    assertEquals("fault", e.getCause().getMessage());
+  }
+
+  @Test
+  void withoutAThreadForTheConsumerTheCallerIsToldAndTheGenerationCancelled() {
+    AtomicInteger cancelled = new AtomicInteger();
+    Generation other =
+        new Generation(
+            task -> {
+              throw new OutOfMemoryError("unable to create native thread");
+            },
+            callbacks,
+            cancelled::incrementAndGet);
+    assertThrows(OutOfMemoryError.class, () -> other.onChunk(chunk -> {}));
+    assertEquals(1, cancelled.get());
+    other.fail(new EngineFailedException("fault"));
+    assertThrows(CompletionException.class, () -> other.result().join());
   }
 
   @Test

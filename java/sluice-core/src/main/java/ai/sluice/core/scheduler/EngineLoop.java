@@ -7,6 +7,8 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The one thread that owns a scheduler: it takes commands, plans, submits, waits and applies. With
@@ -16,6 +18,8 @@ import org.jspecify.annotations.Nullable;
 public final class EngineLoop implements Runnable {
   /** How often a wait for a step looks whether the engine is being closed. */
   private static final long AWAIT_MICROS = 100_000;
+
+  private static final Logger LOG = LoggerFactory.getLogger(EngineLoop.class);
 
   private final Scheduler scheduler;
   private final SchedulerCounters counters;
@@ -78,7 +82,15 @@ public final class EngineLoop implements Runnable {
 
   /** Queues a sequence. After {@link #stop} it ends as cancelled. */
   public void add(Sequence sequence) {
-    execute(() -> scheduler.add(sequence));
+    execute(
+        () -> {
+          try {
+            scheduler.add(sequence);
+          } catch (Throwable e) {
+            // Nobody else knows of it yet, so nobody else would end it.
+            sequence.tellFailed(failed(e));
+          }
+        });
   }
 
   /** Ends a sequence before its time; harmless when it is over. */
@@ -138,18 +150,31 @@ public final class EngineLoop implements Runnable {
         }
       }
     }
-    scheduler.finishAll(FinishReason.CANCELLED, "the engine was closed", clock.getAsLong());
+    try {
+      scheduler.finishAll(FinishReason.CANCELLED, "the engine was closed", clock.getAsLong());
+    } catch (Throwable e) {
+      LOG.error("the engine's thread ends with sequences open; join() ends them", e);
+    }
   }
 
   private void fail(Throwable e) {
-    SluiceException cause =
-        e instanceof SluiceException known && !(e instanceof ai.sluice.api.InvalidRequestException)
-            ? known
-            : new EngineFailedException(
-                "engine: failed (expected: no failure; close it and open another): " + e, e);
-    failure = cause;
-    inFlight = 0;
-    scheduler.failAll(cause);
+    try {
+      SluiceException cause = failed(e);
+      failure = cause;
+      inFlight = 0;
+      scheduler.failAll(cause);
+    } catch (Throwable secondary) {
+      // The next turn fails what is still open.
+      LOG.error("the engine failed twice at once, first: " + e, secondary);
+    }
+  }
+
+  private static SluiceException failed(Throwable e) {
+    return e instanceof SluiceException known
+            && !(e instanceof ai.sluice.api.InvalidRequestException)
+        ? known
+        : new EngineFailedException(
+            "engine: failed (expected: no failure; close it and open another): " + e, e);
   }
 
   private void turn() {

@@ -94,20 +94,24 @@ public final class Scheduler {
     if (sequence.state == Sequence.State.FINISHED) {
       return;
     }
-    end(sequence);
-    counters.finished(reason).incrementAndGet();
-    sequence.sink.finished(reason, detail, sequence.times(now));
+    try {
+      end(sequence);
+    } finally {
+      counters.finished(reason).incrementAndGet();
+      sequence.tellFinished(reason, detail, now);
+    }
   }
 
   /** Takes a sequence out of the books. */
   private void end(Sequence sequence) {
-    if (sequence.state == Sequence.State.WAITING) {
+    boolean queued = sequence.state == Sequence.State.WAITING;
+    sequence.state = Sequence.State.FINISHED;
+    if (queued) {
       waiting.remove(sequence);
     } else {
       running.remove(sequence);
       release(sequence);
     }
-    sequence.state = Sequence.State.FINISHED;
     publish();
   }
 
@@ -115,9 +119,12 @@ public final class Scheduler {
   public void failAll(SluiceException cause) {
     while (!isIdle()) {
       Sequence sequence = waiting.isEmpty() ? running.get(running.size() - 1) : waiting.peekLast();
-      end(sequence);
-      counters.finished(FinishReason.ERROR).incrementAndGet();
-      sequence.sink.failed(cause);
+      try {
+        end(sequence);
+      } finally {
+        counters.finished(FinishReason.ERROR).incrementAndGet();
+        sequence.tellFailed(cause);
+      }
     }
   }
 
@@ -182,7 +189,7 @@ public final class Scheduler {
     while (!waiting.isEmpty() && hasRoom(message) && admit(waiting.peek(), message)) {
       Sequence sequence = waiting.poll();
       sequence.started = now;
-      sequence.sink.admitted();
+      sequence.tellAdmitted();
       schedule(sequence, plan, message);
     }
     publish();
@@ -356,7 +363,7 @@ public final class Scheduler {
     boolean stopped;
     try {
       stopped = sequence.sink.token(token, stopsHere, output, row);
-    } catch (RuntimeException e) {
+    } catch (Throwable e) {
       // A defect in one sequence's text must not end the others.
       finish(sequence, FinishReason.ERROR, "the text of token " + token + " failed: " + e, now);
       return;

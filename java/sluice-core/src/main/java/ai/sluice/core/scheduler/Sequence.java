@@ -1,7 +1,12 @@
 package ai.sluice.core.scheduler;
 
+import ai.sluice.api.EngineFailedException;
+import ai.sluice.api.FinishReason;
+import ai.sluice.api.SluiceException;
 import java.util.Arrays;
 import java.util.List;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * One request on its way through the scheduler. After submit only the scheduler's thread touches
@@ -24,6 +29,7 @@ public final class Sequence {
     FINISHED
   }
 
+  private static final Logger LOG = LoggerFactory.getLogger(Sequence.class);
   private static final int NO_STEP = -1;
 
   final TokenSink sink;
@@ -128,6 +134,49 @@ public final class Sequence {
 
   void clearPending() {
     pendingStep = NO_STEP;
+  }
+
+  // What a sink throws here would end the scheduler's thread, and with it every other sequence.
+
+  /** Tells the sink that it left the queue. Throws nothing. */
+  void tellAdmitted() {
+    try {
+      sink.admitted();
+    } catch (Throwable e) {
+      report("a sink threw when its sequence was admitted; the sequence goes on", e);
+    }
+  }
+
+  /** Tells the sink how it ended, or, if it throws at that, that it failed. Throws nothing. */
+  void tellFinished(FinishReason reason, String detail, long now) {
+    try {
+      sink.finished(reason, detail, times(now));
+    } catch (Throwable e) {
+      report("a sink threw at the end of its sequence; its generation fails", e);
+      tellFailed(
+          new EngineFailedException(
+              "generation: ended with " + reason + ", but its result could not be made (expected:"
+                  + " no failure; submit the request again): " + e,
+              e));
+    }
+  }
+
+  /** Tells the sink that it failed. Throws nothing. */
+  void tellFailed(SluiceException cause) {
+    try {
+      sink.failed(cause);
+    } catch (Throwable e) {
+      report("a sink threw when it was told of a failure", e);
+    }
+  }
+
+  /** Logging needs memory too, which may be what is lacking. */
+  private static void report(String what, Throwable e) {
+    try {
+      LOG.error(what, e);
+    } catch (Throwable secondary) {
+      e.addSuppressed(secondary);
+    }
   }
 
   SequenceTimes times(long now) {

@@ -21,7 +21,7 @@ public interface TokenSink {
 
   /**
    * The sequence is over and holds nothing any more. Either this or {@link #failed} is called,
-   * exactly once, last.
+   * exactly once, last; but if this throws, {@link #failed} is called after it.
    *
    * @param reason why
    * @param detail more in words, or empty
@@ -29,6 +29,6 @@ public interface TokenSink {
    */
   void finished(FinishReason reason, String detail, SequenceTimes times);
 
-  /** The engine failed under the sequence. */
+  /** The engine failed under the sequence, or {@link #finished} threw. */
   void failed(SluiceException cause);
 }

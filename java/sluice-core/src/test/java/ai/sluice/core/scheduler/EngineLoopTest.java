@@ -2,6 +2,7 @@ package ai.sluice.core.scheduler;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ai.sluice.api.EngineFailedException;
@@ -123,6 +124,70 @@ class EngineLoopTest {
     loop.add(sequence(5, later));
     until(() -> later.failure != null);
     assertEquals(0, counters.usedBlocks.get());
+  }
+
+  private static RecordingSink broken(String... calls) {
+    RecordingSink sink = new RecordingSink();
+    sink.broken = new OutOfMemoryError("unable to create native thread");
+    sink.brokenCalls = List.of(calls);
+    return sink;
+  }
+
+  @Test
+  void aSinkThatThrowsFailsAloneAndTheOthersGoOn() {
+    loop.start();
+    RecordingSink atEnd = broken("finished");
+    RecordingSink atBoth = broken("admitted", "finished", "failed");
+    RecordingSink atToken = broken("token");
+    RecordingSink cancelled = broken("finished", "failed");
+    RecordingSink healthy = new RecordingSink();
+    loop.add(sequence(6, atEnd));
+    loop.add(sequence(6, atBoth));
+    loop.add(sequence(6, atToken));
+    loop.add(sequence(6, healthy));
+    Sequence endless = sequence(60, cancelled);
+    loop.add(endless);
+    loop.cancel(endless, "asked");
+    until(() -> healthy.reason != null && atEnd.failure != null && atToken.reason != null);
+    until(() -> atBoth.failedCalls > 0 && cancelled.failedCalls > 0);
+    assertEquals(FinishReason.LENGTH, healthy.reason);
+    assertEquals(FinishReason.ERROR, atToken.reason);
+    assertInstanceOf(EngineFailedException.class, atEnd.failure);
+    assertTrue(atEnd.failure.getMessage().contains("ended with LENGTH"), atEnd.failure.toString());
+    assertEquals(1, atBoth.failedCalls);
+    assertNull(loop.failure());
+    RecordingSink later = new RecordingSink();
+    loop.add(sequence(5, later));
+    until(() -> later.reason != null);
+    assertEquals(FinishReason.LENGTH, later.reason);
+    until(() -> counters.usedBlocks.get() == 0);
+  }
+
+  @Test
+  void brokenSinksDoNotKeepTheEngineFromFailingOrClosing() {
+    engine.failAtStep = 5;
+    loop.start();
+    RecordingSink atFailure = broken("failed");
+    RecordingSink healthy = new RecordingSink();
+    loop.add(sequence(50, healthy));
+    loop.add(sequence(50, atFailure));
+    until(() -> healthy.failure != null && atFailure.failedCalls == 1);
+    RecordingSink atClose = broken("finished", "failed");
+    loop.stop();
+    loop.join();
+    loop.add(sequence(5, atClose));
+    assertEquals(1, atClose.failedCalls);
+    assertEquals(0, counters.usedBlocks.get());
+  }
+
+  @Test
+  void aSequenceThatTheSchedulerRefusesFailsAlone() {
+    loop.start();
+    RecordingSink sink = new RecordingSink();
+    loop.add(sequence(10_000, sink));
+    until(() -> sink.failure != null);
+    assertTrue(sink.failure.getMessage().contains("blocks (expected: at most"));
+    assertNull(loop.failure());
   }
 
   @Test

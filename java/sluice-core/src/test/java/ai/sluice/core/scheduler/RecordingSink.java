@@ -14,18 +14,25 @@ final class RecordingSink implements TokenSink {
   volatile @Nullable SequenceTimes times;
   String detail = "";
   int admissions;
+  volatile int failedCalls;
   /** Ends the sequence as a stop string would, after so many tokens. */
   int stopAfter = Integer.MAX_VALUE;
+  /** Thrown by the calls of these names instead of doing their work. */
+  @Nullable Error broken;
+
+  List<String> brokenCalls = List.of();
 
   @Override
   public void admitted() {
     open();
+    breakAt("admitted");
     admissions++;
   }
 
   @Override
   public boolean token(int token, boolean stopsHere, StepOutput output, int row) {
     open();
+    breakAt("token");
     tokens.add(token);
     return tokens.size() >= stopAfter;
   }
@@ -33,6 +40,7 @@ final class RecordingSink implements TokenSink {
   @Override
   public void finished(FinishReason why, String more, SequenceTimes when) {
     open();
+    breakAt("finished");
     detail = more;
     times = when;
     reason = why;
@@ -41,7 +49,15 @@ final class RecordingSink implements TokenSink {
   @Override
   public void failed(SluiceException cause) {
     open();
+    failedCalls++;
+    breakAt("failed");
     failure = cause;
+  }
+
+  private void breakAt(String call) {
+    if (broken != null && brokenCalls.contains(call)) {
+      throw broken;
+    }
   }
 
   private void open() {
