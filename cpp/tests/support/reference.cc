@@ -1,0 +1,315 @@
+#include "support/reference.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <random>
+
+namespace sluice::test {
+namespace {
+
+const std::vector<float> kNone;
+
+class Reference {
+ public:
+  Reference(const ModelSpec& spec, const WeightValues& weights) : spec_(spec), weights_(weights) {}
+
+  Rows run(const std::vector<int32_t>& ids) {
+    const auto& table = weights_.get(SLUICE__PROTO__SLOT__EMBED_TOKENS, -1, 0);
+    const size_t hidden = static_cast<size_t>(spec_.hidden_size);
+    Rows x;
+    for (int32_t id : ids) {
+      std::vector<double> row(table.begin() + id * hidden, table.begin() + (id + 1) * hidden);
+      for (double& value : row) value *= spec_.embedding_multiplier;
+      x.push_back(norm(spec_.embedding_norm, SLUICE__PROTO__SLOT__EMBED_NORM, -1, row));
+    }
+    for (size_t l = 0; l < spec_.layers.size(); ++l) add_layer(static_cast<int>(l), &x);
+    Rows logits;
+    const int matrix =
+        spec_.head.tied ? SLUICE__PROTO__SLOT__EMBED_TOKENS : SLUICE__PROTO__SLOT__HEAD;
+    for (const auto& row : x) {
+      auto out =
+          linear(weights_.get(matrix, -1, 0), weights_.get(SLUICE__PROTO__SLOT__HEAD_BIAS, -1, 0),
+                 norm(spec_.final_norm, SLUICE__PROTO__SLOT__FINAL_NORM, -1, row));
+      for (double& value : out)
+        value = cap(value * spec_.head.logit_multiplier, spec_.head.logit_soft_cap);
+      logits.push_back(out);
+    }
+    return logits;
+  }
+
+ private:
+  static double cap(double value, double limit) {
+    return limit == 0 ? value : limit * std::tanh(value / limit);
+  }
+
+  static std::vector<double> linear(const std::vector<float>& matrix,
+                                    const std::vector<float>& bias, const std::vector<double>& x) {
+    std::vector<double> y(matrix.size() / x.size());
+    for (size_t r = 0; r < y.size(); ++r) {
+      for (size_t c = 0; c < x.size(); ++c) y[r] += double{matrix[r * x.size() + c]} * x[c];
+      if (!bias.empty()) y[r] += bias[r];
+    }
+    return y;
+  }
+
+  // Columns [begin, begin + size) of a row with `size` weights from `weight_begin` on.
+  void norm_span(const NormSpec& spec, const std::vector<float>& weight,
+                 const std::vector<float>& bias, size_t begin, size_t size, size_t weight_begin,
+                 std::vector<double>* row) const {
+    double mean = 0;
+    if (spec.kind == NormKind::kLayerNorm) {
+      for (size_t i = 0; i < size; ++i) mean += (*row)[begin + i] / static_cast<double>(size);
+    }
+    double square = 0;
+    for (size_t i = 0; i < size; ++i) {
+      square += std::pow((*row)[begin + i] - mean, 2) / static_cast<double>(size);
+    }
+    for (size_t i = 0; i < size; ++i) {
+      double& value = (*row)[begin + i];
+      value = (value - mean) / std::sqrt(square + spec.eps);
+      if (!weight.empty()) value *= weight[weight_begin + i] + spec.weight_offset;
+      if (!bias.empty()) value += bias[weight_begin + i];
+    }
+  }
+
+  std::vector<double> norm(const std::optional<NormSpec>& spec, int slot, int layer,
+                           std::vector<double> row) const {
+    if (spec) {
+      norm_span(*spec, weights_.get(slot, layer, 0), weights_.get(slot + 1, layer, 0), 0,
+                row.size(), 0, &row);
+    }
+    return row;
+  }
+
+  void norm_heads(const std::optional<NormSpec>& spec, int slot, int layer, size_t head_dim,
+                  std::vector<double>* row) const {
+    if (!spec) return;
+    const auto& weight = weights_.get(slot, layer, 0);
+    const auto& bias = weights_.get(slot + 1, layer, 0);
+    if (spec->scope == NormScope::kWholeRow) {
+      norm_span(*spec, weight, bias, 0, row->size(), 0, row);
+      return;
+    }
+    for (size_t begin = 0; begin < row->size(); begin += head_dim) {
+      norm_span(*spec, weight, bias, begin, head_dim,
+                spec->scope == NormScope::kPerHeadOwnWeights ? begin : 0, row);
+    }
+  }
+
+  void rotate(const GqaSpec& gqa, int position, std::vector<double>* row) const {
+    if (gqa.rope < 0) return;
+    const RopeSpec& rope = spec_.ropes[gqa.rope];
+    const int pairs = rope.rotary_dim / 2;
+    for (size_t begin = 0; begin < row->size(); begin += gqa.head_dim) {
+      for (int p = 0; p < pairs; ++p) {
+        const double angle = position * rope.variants[0].inv_freq[p];
+        const double scale = rope.variants[0].attention_scale;
+        double& a = (*row)[begin + (rope.interleaved ? 2 * p : p)];
+        double& b = (*row)[begin + (rope.interleaved ? 2 * p + 1 : p + pairs)];
+        const double turned = (a * std::cos(angle) - b * std::sin(angle)) * scale;
+        b = (b * std::cos(angle) + a * std::sin(angle)) * scale;
+        a = turned;
+      }
+    }
+  }
+
+  Rows project(const Rows& x, int layer, Sluice__Proto__Part part) const {
+    Rows y;
+    for (const auto& row : x) {
+      y.push_back(linear(weights_.get(SLUICE__PROTO__SLOT__QKV, layer, part),
+                         weights_.get(SLUICE__PROTO__SLOT__QKV_BIAS, layer, part), row));
+    }
+    return y;
+  }
+
+  Rows attend(const GqaSpec& gqa, int layer, const Rows& x) const {
+    Rows q = project(x, layer, SLUICE__PROTO__PART__PART_Q);
+    Rows k = project(x, layer, SLUICE__PROTO__PART__PART_K);
+    const Rows v = project(x, layer, SLUICE__PROTO__PART__PART_V);
+    const size_t dim = static_cast<size_t>(gqa.head_dim);
+    for (size_t t = 0; t < x.size(); ++t) {
+      if (gqa.norm_after_rope) {
+        rotate(gqa, static_cast<int>(t), &q[t]);
+        rotate(gqa, static_cast<int>(t), &k[t]);
+      }
+      norm_heads(gqa.q_norm, SLUICE__PROTO__SLOT__Q_NORM, layer, dim, &q[t]);
+      norm_heads(gqa.k_norm, SLUICE__PROTO__SLOT__K_NORM, layer, dim, &k[t]);
+      if (!gqa.norm_after_rope) {
+        rotate(gqa, static_cast<int>(t), &q[t]);
+        rotate(gqa, static_cast<int>(t), &k[t]);
+      }
+    }
+    const int window = spec_.kv_groups[spec_.layers[layer].kv_group].window;
+    Rows out;
+    for (size_t t = 0; t < x.size(); ++t) {
+      std::vector<double> row(q[t].size());
+      for (int h = 0; h < gqa.num_q_heads; ++h) {
+        const size_t kv = static_cast<size_t>(h / (gqa.num_q_heads / gqa.num_kv_heads)) * dim;
+        const size_t at = static_cast<size_t>(h) * dim;
+        const size_t first =
+            window > 0 && static_cast<int>(t) >= window ? t - static_cast<size_t>(window) + 1 : 0;
+        std::vector<double> weight;
+        double sum = 0;
+        for (size_t j = first; j <= t; ++j) {
+          double score = 0;
+          for (size_t d = 0; d < dim; ++d) score += q[t][at + d] * k[j][kv + d];
+          weight.push_back(std::exp(cap(score * gqa.softmax_scale, gqa.logit_soft_cap)));
+          sum += weight.back();
+        }
+        for (size_t j = first; j <= t; ++j) {
+          for (size_t d = 0; d < dim; ++d) row[at + d] += weight[j - first] / sum * v[j][kv + d];
+        }
+      }
+      out.push_back(linear(weights_.get(SLUICE__PROTO__SLOT__O, layer, 0),
+                           weights_.get(SLUICE__PROTO__SLOT__O_BIAS, layer, 0), row));
+    }
+    return out;
+  }
+
+  static double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+
+  static double act(const ActivationSpec& spec, double x) {
+    switch (spec.kind) {
+      case ActivationKind::kSilu:
+        return x * sigmoid(x);
+      case ActivationKind::kGelu:
+        return x / 2 * (1 + std::erf(x / std::sqrt(2)));
+      case ActivationKind::kGeluTanh:
+        return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+      case ActivationKind::kRelu:
+        return std::max(x, 0.0);
+      case ActivationKind::kReluSquared:
+        return std::pow(std::max(x, 0.0), 2);
+      case ActivationKind::kQuickGelu:
+        return x * sigmoid(1.702 * x);
+      case ActivationKind::kSigmoid:
+        return sigmoid(x);
+      default:
+        std::abort();
+    }
+  }
+
+  std::vector<double> feed_forward(const DenseSpec& dense, int layer,
+                                   const std::vector<double>& x) const {
+    const auto part = [&](Sluice__Proto__Part which) {
+      return linear(weights_.get(SLUICE__PROTO__SLOT__GATE_UP, layer, which),
+                    weights_.get(SLUICE__PROTO__SLOT__GATE_UP_BIAS, layer, which), x);
+    };
+    std::vector<double> inner = part(SLUICE__PROTO__PART__PART_UP);
+    const ActivationSpec& spec = dense.activation;
+    if (dense.gated) {
+      const std::vector<double> gate = part(SLUICE__PROTO__PART__PART_GATE);
+      for (size_t i = 0; i < inner.size(); ++i) {
+        if (spec.kind == ActivationKind::kClampedSwiglu) {
+          const double limit = spec.limit;
+          const double g = std::min(gate[i], limit);
+          inner[i] =
+              g * sigmoid(spec.alpha * g) * (std::clamp(inner[i], -limit, limit) + spec.beta);
+        } else {
+          inner[i] *= act(spec, gate[i]);
+        }
+      }
+    } else {
+      for (double& value : inner) value = act(spec, value);
+    }
+    return linear(weights_.get(SLUICE__PROTO__SLOT__DOWN, layer, 0),
+                  weights_.get(SLUICE__PROTO__SLOT__DOWN_BIAS, layer, 0), inner);
+  }
+
+  void add_layer(int l, Rows* x) const {
+    const LayerSpec& layer = spec_.layers[l];
+    Rows in;
+    for (const auto& row : *x) {
+      in.push_back(norm(layer.attention_norm, SLUICE__PROTO__SLOT__ATTENTION_NORM, l, row));
+    }
+    const Rows out = attend(std::get<GqaSpec>(layer.attention), l, in);
+    for (size_t t = 0; t < x->size(); ++t) {
+      add(norm(layer.post_attention_norm, SLUICE__PROTO__SLOT__POST_ATTENTION_NORM, l, out[t]),
+          layer.residual_multiplier, &(*x)[t]);
+      const auto fed = feed_forward(
+          std::get<DenseSpec>(layer.feed_forward), l,
+          norm(layer.feed_forward_norm, SLUICE__PROTO__SLOT__FEED_FORWARD_NORM, l, (*x)[t]));
+      add(norm(layer.post_feed_forward_norm, SLUICE__PROTO__SLOT__POST_FEED_FORWARD_NORM, l, fed),
+          layer.residual_multiplier, &(*x)[t]);
+    }
+  }
+
+  static void add(const std::vector<double>& y, double multiplier, std::vector<double>* x) {
+    for (size_t i = 0; i < y.size(); ++i) (*x)[i] += multiplier * y[i];
+  }
+
+  const ModelSpec& spec_;
+  const WeightValues& weights_;
+};
+
+}  // namespace
+
+WeightValues::WeightValues(const Sluice__Proto__WeightSlotList& slots) {
+  std::mt19937 random(7);
+  for (size_t s = 0; s < slots.n_slots; ++s) {
+    const Sluice__Proto__WeightSlot& slot = *slots.slots[s];
+    for (size_t p = 0; p < slot.n_parts; ++p) {
+      const Sluice__Proto__WeightPart& part = *slot.parts[p];
+      Tensor& tensor = tensors_[{slot.slot, slot.layer, part.part}];
+      tensor.shape.assign(part.shape, part.shape + part.n_shape);
+      const bool matrix = part.n_shape == 2;
+      const double columns = matrix ? static_cast<double>(part.shape[1]) : 1;
+      const bool embedding = slot.slot == SLUICE__PROTO__SLOT__EMBED_TOKENS;
+      std::normal_distribution<float> normal(0, static_cast<float>(embedding ? 1
+                                                                   : matrix ? 1 / std::sqrt(columns)
+                                                                            : 0.3));
+      tensor.values.resize(matrix ? part.shape[0] * part.shape[1] : part.shape[0]);
+      const std::string name = proto_enum_name(sluice__proto__slot__descriptor, slot.slot);
+      const bool norm_weight = name.size() > 4 && name.substr(name.size() - 4) == "NORM";
+      for (float& value : tensor.values) value = normal(random) + (norm_weight ? 1.0f : 0.0f);
+    }
+  }
+}
+
+Sluice__Proto__WeightTransferList* WeightValues::write(const std::string& path,
+                                                       ProtoArena* arena) const {
+  std::ofstream out(path, std::ios::binary);
+  std::vector<Sluice__Proto__WeightTransfer*> transfers;
+  uint64_t offset = 0;
+  for (const auto& [key, tensor] : tensors_) {
+    auto* destination = arena->make(sluice__proto__weight_destination__init);
+    destination->has_slot = destination->has_layer = destination->has_part = 1;
+    destination->slot = static_cast<Sluice__Proto__Slot>(std::get<0>(key));
+    destination->layer = std::get<1>(key);
+    destination->part = static_cast<Sluice__Proto__Part>(std::get<2>(key));
+    auto* source = arena->make(sluice__proto__weight_source__init);
+    source->has_file = source->has_offset = source->has_bytes = source->has_format = 1;
+    source->format = SLUICE__PROTO__FORMAT__F32;
+    source->offset = offset;
+    source->bytes = tensor.values.size() * 4;
+    source->n_shape = tensor.shape.size();
+    source->shape = arena->array(tensor.shape);
+    auto* transfer = arena->make(sluice__proto__weight_transfer__init);
+    transfer->destination = destination;
+    transfer->source = source;
+    transfers.push_back(transfer);
+    out.write(reinterpret_cast<const char*>(tensor.values.data()),
+              static_cast<std::streamsize>(source->bytes));
+    offset += source->bytes;
+  }
+  auto* list = arena->make(sluice__proto__weight_transfer_list__init);
+  list->n_files = 1;
+  list->files = arena->array(std::vector{arena->text(path)});
+  list->n_transfers = transfers.size();
+  list->transfers = arena->array(transfers);
+  return list;
+}
+
+const std::vector<float>& WeightValues::get(int slot, int layer, int part) const {
+  const auto found = tensors_.find({slot, layer, part});
+  return found == tensors_.end() ? kNone : found->second.values;
+}
+
+Rows reference_logits(const ModelSpec& spec, const WeightValues& weights,
+                      const std::vector<int32_t>& ids) {
+  return Reference(spec, weights).run(ids);
+}
+
+}  // namespace sluice::test
