@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <limits>
@@ -50,6 +51,7 @@ class EngineTest : public ::testing::Test {
 
   OptionValues values_;
   int32_t token_ = 0;
+  int32_t next_token_ = 1;
   std::unique_ptr<Fixture> fixture_;
   EngineHandle engine_;
   std::unique_ptr<Driver> driver_;
@@ -430,6 +432,45 @@ TEST_F(EngineTest, BiasAndCountsReachTheSampler) {
   EXPECT_EQ(greedy({}, false), token_);  // the reset dropped the counts
 }
 
+// More tokens than the counts of a slot are sure to have room for are refused, never met by a step.
+TEST_F(EngineTest, CountsOfMoreTokensThanPositions) {
+  OptionValues values;
+  values.max_context_len = 8;
+  open(values);
+  Sequence sequence;
+  const auto step = [&](int updates, bool counted, int slot) {
+    Sequence next = sequence;
+    next.slot = slot;
+    driver_->begin();
+    const int32_t at = driver_->feed(&next, std::vector<int32_t>{1});
+    for (int i = 0; i < updates; ++i) driver_->count_update.push_back({slot, next_token_++, 1, 0});
+    driver_->add_row(SLUICE_OUTPUT_SAMPLE, at).flags = counted ? SLUICE_OUTPUT_FLAG_COUNT : 0;
+    driver_->output_row.back().presence_penalty = 1;
+    const Outcome ran = driver_->run();
+    if (ran.status == SLUICE_STATUS_OK) sequence = next;
+    return ran;
+  };
+  Outcome refused = step(10, false, 0);
+  EXPECT_EQ(refused.status, SLUICE_STATUS_INVALID_ARGUMENT);
+  EXPECT_NE(refused.text.find("COUNT_UPDATE[9].token"), std::string::npos) << refused.text;
+  refused = step(9, true, 0);
+  EXPECT_EQ(refused.status, SLUICE_STATUS_INVALID_ARGUMENT);
+  EXPECT_NE(refused.text.find("OUTPUT_ROW[0].flags"), std::string::npos) << refused.text;
+  ASSERT_EQ(step(7, true, 0).status, SLUICE_STATUS_OK);
+  ASSERT_EQ(step(0, true, 0).status, SLUICE_STATUS_OK);
+  EXPECT_EQ(step(1, false, 0).status, SLUICE_STATUS_INVALID_ARGUMENT);
+  EXPECT_EQ(step(0, true, 0).status, SLUICE_STATUS_INVALID_ARGUMENT);
+  ASSERT_EQ(step(0, false, 0).status, SLUICE_STATUS_OK);
+  // A copy brings its counts along; a reset, here of a new sequence's slot, drops them.
+  driver_->begin();
+  driver_->state_op = {{SLUICE_STATE_OP_COPY_SEQ, 0, 0, 1}};
+  ASSERT_EQ(driver_->run().status, SLUICE_STATUS_OK);
+  EXPECT_EQ(step(0, true, 1).status, SLUICE_STATUS_INVALID_ARGUMENT);
+  sequence = {};
+  EXPECT_EQ(step(8, true, 1).status, SLUICE_STATUS_OK);
+  EXPECT_EQ(stats()[SLUICE_STAT_STEPS], 5);
+}
+
 TEST_F(EngineTest, TraceNames) {
   open();
   Sequence sequence;
@@ -510,6 +551,57 @@ TEST_F(EngineTest, DynamicRope) {
   EXPECT_EQ(logits(1, 1, 1), wanted);
   EXPECT_NE(logits(2, 2, 0.5), wanted);
   EXPECT_EQ(logits(3, 1, 1), wanted);
+}
+
+TEST_F(EngineTest, CreationAndFaultsAreLogged) {
+  sluice_log_set_level(SLUICE_LOG_INFO);
+  OptionValues values;
+  values.fault_name = "step.run";
+  open(values);
+  Sequence sequence;
+  write_decode(&sequence, 1);
+  ASSERT_EQ(driver_->submit().status, SLUICE_STATUS_OK);
+  EXPECT_EQ(driver_->wait(0).status, SLUICE_STATUS_INTERNAL);
+  sluice_log_set_level(SLUICE_LOG_WARN);
+  std::string texts;
+  sluice_error error = {};
+  std::vector<uint8_t> buffer(1 << 16);
+  while (true) {
+    int32_t level = -1;
+    int64_t size = 0;
+    ASSERT_EQ(sluice_log_poll(&level, buffer.data(), 1 << 16, &size, &error), SLUICE_STATUS_OK);
+    if (size == 0) break;
+    texts += std::string(reinterpret_cast<const char*>(buffer.data()), size) + "\n";
+  }
+  EXPECT_NE(texts.find("engine: llama"), std::string::npos) << texts;
+  EXPECT_NE(texts.find("engine failed: fault point step.run"), std::string::npos) << texts;
+}
+
+// Opening and closing gives everything back.
+TEST_F(EngineTest, ResidentMemoryStaysFlat) {
+  const auto resident_pages = [] {
+    long total = 0;
+    long resident = 0;
+    std::FILE* file = std::fopen("/proc/self/statm", "r");
+    EXPECT_EQ(std::fscanf(file, "%ld %ld", &total, &resident), 2);
+    std::fclose(file);
+    return resident;
+  };
+  const auto round = [&] {
+    open();
+    Sequence sequence;
+    write_decode(&sequence, 1);
+    ASSERT_EQ(driver_->submit().status, SLUICE_STATUS_OK);
+    ASSERT_EQ(driver_->wait(0).status, SLUICE_STATUS_OK);
+  };
+  for (int i = 0; i < 5; ++i) round();
+  const long before = resident_pages();
+  for (int i = 0; i < 20; ++i) round();
+#if !defined(__SANITIZE_ADDRESS__)  // it keeps freed memory aside
+  EXPECT_LT(resident_pages() - before, 4 * 256) << "pages of 4 KiB";
+#else
+  (void)before;
+#endif
 }
 
 TEST_F(EngineTest, NullArguments) {

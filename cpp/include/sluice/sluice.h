@@ -418,7 +418,8 @@ typedef struct sluice_block_update {
 
 /// Adds to the resident penalty counts of a sequence. The engine itself adds each accepted token
 /// of a row that has SLUICE_OUTPUT_FLAG_COUNT; everything else (prompt, prefix, recomputed output
-/// after preemption) comes through here.
+/// after preemption) comes through here. From one reset of a sequence to the next at most
+/// max_context_len + 1 updates with a positive delta and rows with that flag are taken.
 typedef struct sluice_count_update {
   int32_t seq_slot;
   int32_t token;

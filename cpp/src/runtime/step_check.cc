@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include "base/checked.h"
+#include "ops/sampling/token_counts.h"
 #include "runtime/step_refuse.h"
 
 namespace sluice {
@@ -42,8 +44,10 @@ StepChecker::StepChecker(StepRules rules, const sluice_step_layout& layout)
               static_cast<int>(rules_.limits.max_sequences),
               static_cast<int>(rules_.limits.max_blocks_per_sequence)),
       has_last_(rules_.limits.max_sequences),
+      additions_(rules_.limits.max_sequences),
       saved_tables_(tables_),
       saved_has_last_(rules_.limits.max_sequences),
+      saved_additions_(rules_.limits.max_sequences),
       saved_(rules_.limits.max_sequences),
       seen_(rules_.limits.max_sequences),
       seq_target_(rules_.limits.max_sequences),
@@ -53,6 +57,13 @@ StepChecker::StepChecker(StepRules rules, const sluice_step_layout& layout)
       sampled_(layout.capacity[SLUICE_SECTION_SEQ_SLOT]),
       rope_written_(total_variants(rules_)),
       token_sequence_(rules_.limits.max_step_tokens) {
+  // Which token a row will choose is not known yet, so additions are bounded, not distinct tokens. A
+  // table for the whole vocabulary takes any number of them.
+  const StepLimits& limits = rules_.limits;
+  max_additions_ = TokenCounts::max_tokens(limits.vocab_size, limits.max_context_len);
+  if (max_additions_ == limits.vocab_size) {
+    max_additions_ = std::numeric_limits<int64_t>::max();
+  }
   saved_slots_.reserve(rules_.limits.max_sequences);
   last_row_sampled_.reserve(rules_.limits.max_step_outputs);
   for (int64_t blocks : rules_.num_blocks) {
@@ -73,7 +84,7 @@ int64_t StepChecker::bytes(const StepRules& rules) {
   for (int64_t blocks : rules.num_blocks) {
     total = checked_add(total, checked_mul(blocks, (2 + rules.limits.block_size) * 4));
   }
-  return checked_add(total, checked_mul(rules.limits.max_sequences, 32));
+  return checked_add(total, checked_mul(rules.limits.max_sequences, 48));
 }
 
 void StepChecker::check_header(const sluice_step_header& header) const {
@@ -136,6 +147,7 @@ void StepChecker::accept(const StepInput& step) {
     }
   } undo{*this};
   apply(step);
+  check_additions(step);
   check_sequences(step);
   check_rows(step);
   undo.keep = true;
@@ -222,6 +234,24 @@ void StepChecker::check_count_updates(const StepInput& step) const {
   }
 }
 
+void StepChecker::check_additions(const StepInput& step) {
+  for (size_t i = 0; i < step.count_update.size(); ++i) {
+    const sluice_count_update& update = step.count_update[i];
+    if (update.prompt_delta <= 0 && update.output_delta <= 0) continue;
+    if (!add_token(update.seq_slot)) {
+      refuse(SLUICE_SECTION_COUNT_UPDATE, i, ".token", update.token,
+             concat("at most ", max_additions_, " additions to the counts of slot ",
+                    update.seq_slot, " since its last reset, max_context_len + 1"));
+    }
+  }
+}
+
+// False when the sequence's counts would not be sure to have a place for one more token.
+bool StepChecker::add_token(int32_t sequence) {
+  save(sequence);
+  return ++additions_[sequence] <= max_additions_;
+}
+
 void StepChecker::check_rope_updates(const StepInput& step) {
   constexpr int kSection = SLUICE_SECTION_ROPE_UPDATE;
   const auto frequencies = static_cast<int64_t>(step.rope_inv_freq.size());
@@ -261,10 +291,12 @@ void StepChecker::apply(const StepInput& step) {
       save(op.target);
       tables_.reset(op.target);
       has_last_[op.target] = 0;
+      additions_[op.target] = 0;
     } else if (op.kind == SLUICE_STATE_OP_COPY_SEQ) {
       save(op.target);
       tables_.copy_sequence(op.source, op.target);
       has_last_[op.target] = has_last_[op.source];
+      additions_[op.target] = additions_[op.source];
     }
   }
   for (const sluice_block_update& update : step.block_update) {
@@ -278,12 +310,14 @@ void StepChecker::save(int32_t sequence) {
   saved_slots_.push_back(sequence);
   saved_tables_.copy_from(tables_, sequence);
   saved_has_last_[sequence] = has_last_[sequence];
+  saved_additions_[sequence] = additions_[sequence];
 }
 
 void StepChecker::restore() {
   for (int32_t sequence : saved_slots_) {
     tables_.copy_from(saved_tables_, sequence);
     has_last_[sequence] = saved_has_last_[sequence];
+    additions_[sequence] = saved_additions_[sequence];
   }
 }
 

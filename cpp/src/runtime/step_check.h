@@ -64,6 +64,7 @@ class StepChecker {
   void check_state_ops(const StepInput& step);
   void check_block_updates(const StepInput& step);
   void check_count_updates(const StepInput& step) const;
+  void check_additions(const StepInput& step);
   void check_rope_updates(const StepInput& step);
   void check_lists(const StepInput& step) const;
   void check_row(const StepInput& step, int64_t r) const;
@@ -79,6 +80,7 @@ class StepChecker {
   void apply(const StepInput& step);
   void save(int32_t sequence);
   void restore();
+  bool add_token(int32_t sequence);
   void note_rows(const StepInput& step);
 
   StepRules rules_;
@@ -86,8 +88,11 @@ class StepChecker {
 
   BlockTables tables_;             // after every accepted step
   std::vector<uint8_t> has_last_;  // [max_sequences] a token was chosen since the last reset
-  BlockTables saved_tables_;       // both as they were before the step being checked
+  std::vector<int64_t> additions_;  // [max_sequences] to penalty counts since the last reset
+  int64_t max_additions_ = 0;       // as many always fit the table of counts
+  BlockTables saved_tables_;        // all as they were before the step being checked
   std::vector<uint8_t> saved_has_last_;
+  std::vector<int64_t> saved_additions_;
   std::vector<int32_t> saved_slots_;  // for these sequences
 
   uint32_t serial_ = 0;   // of the step being checked; marks refer to it

@@ -120,6 +120,12 @@ void StepChecker::check_rows(const StepInput& step) {
         refuse(kRow, r, ".token_index", row.token_index,
                "at most one SAMPLE row for each sequence");
       }
+      const int32_t slot = step.seq_slot[sequence];
+      if ((row.flags & SLUICE_OUTPUT_FLAG_COUNT) != 0 && !add_token(slot)) {
+        refuse(kRow, r, ".flags", row.flags,
+               concat("without COUNT: the counts of slot ", slot, " took ", max_additions_,
+                      " additions since its last reset, max_context_len + 1"));
+      }
     }
     hidden_rows += row.kind == SLUICE_OUTPUT_HIDDEN;
     if (row.target_count > 0) {

@@ -402,7 +402,7 @@ TEST(TokenCounts, AgreesWithAMapOverRandomChanges) {
   counts.reset(1);
   EXPECT_EQ(counts.find(1, model.begin()->first).prompt, 0);
   EXPECT_EQ(counts.find(2, model.begin()->first).prompt, model.begin()->second.first);
-  for (int t = 0; t < 40; ++t) counts.add(0, t, 1, 0);
+  for (int t = 0; t < 41; ++t) counts.add(0, t, 1, 0);
   EXPECT_THROW(counts.add(0, 299, 1, 0), Error);
 }
 

@@ -9,14 +9,10 @@
 namespace sluice {
 namespace {
 
-int64_t distinct_tokens(int32_t vocab_size, int64_t max_context_len) {
-  return std::min<int64_t>(vocab_size, max_context_len);
-}
-
-/// Half full at most, so that a search ends soon.
+/// Half full at most, but for one token, so that a search ends soon.
 int64_t table_capacity(int64_t tokens) {
   int64_t capacity = 16;
-  while (capacity < 2 * tokens) capacity *= 2;
+  while (capacity < 2 * (tokens - 1)) capacity *= 2;
   return capacity;
 }
 
@@ -29,8 +25,12 @@ int32_t add_floor_zero(int32_t count, int32_t delta) {
 
 }  // namespace
 
+int64_t TokenCounts::max_tokens(int64_t vocab_size, int64_t max_context_len) {
+  return std::min(vocab_size, max_context_len + 1);
+}
+
 int64_t TokenCounts::bytes(int32_t max_sequences, int32_t vocab_size, int64_t max_context_len) {
-  const int64_t places = table_capacity(distinct_tokens(vocab_size, max_context_len));
+  const int64_t places = table_capacity(max_tokens(vocab_size, max_context_len));
   return max_sequences *
          (places * static_cast<int64_t>(sizeof(TokenCount)) + static_cast<int64_t>(sizeof(int32_t)));
 }
@@ -38,8 +38,8 @@ int64_t TokenCounts::bytes(int32_t max_sequences, int32_t vocab_size, int64_t ma
 TokenCounts::TokenCounts(int32_t max_sequences, int32_t vocab_size, int64_t max_context_len,
                          AllocationCounter* counter)
     : buffer_(bytes(max_sequences, vocab_size, max_context_len), "penalty counts", counter),
-      capacity_(table_capacity(distinct_tokens(vocab_size, max_context_len))),
-      max_tokens_(distinct_tokens(vocab_size, max_context_len)),
+      capacity_(table_capacity(max_tokens(vocab_size, max_context_len))),
+      max_tokens_(max_tokens(vocab_size, max_context_len)),
       max_sequences_(max_sequences),
       used_(reinterpret_cast<int32_t*>(buffer_.data() +
                                        max_sequences * capacity_ *
@@ -70,7 +70,7 @@ void TokenCounts::add(int32_t seq_slot, int32_t token, int32_t prompt_delta,
       purge(seq_slot);
       SLUICE_CHECK_ARG(used_[seq_slot] < max_tokens_, "counts of seq_slot ", seq_slot, ": ",
                        used_[seq_slot] + 1, " distinct tokens (expected: at most ", max_tokens_,
-                       ", the context length)");
+                       ", the context length and the token after it)");
       place = locate(table(seq_slot), token);
     }
     *place = {token, 0, 0};

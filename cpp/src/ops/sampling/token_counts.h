@@ -16,7 +16,8 @@ struct TokenCount {
 };
 
 /// One small hash table per seq_slot, sized at creation and never grown: a sequence can hold no more
-/// distinct tokens than positions. Not thread-safe for one seq_slot.
+/// distinct tokens than positions, and the one that was chosen after the last position. Not
+/// thread-safe for one seq_slot.
 class TokenCounts {
  public:
   TokenCounts() = default;
@@ -25,10 +26,13 @@ class TokenCounts {
   TokenCounts(int32_t max_sequences, int32_t vocab_size, int64_t max_context_len,
               AllocationCounter* counter = nullptr);
 
+  /// Distinct tokens that a sequence can count.
+  static int64_t max_tokens(int64_t vocab_size, int64_t max_context_len);
+
   static int64_t bytes(int32_t max_sequences, int32_t vocab_size, int64_t max_context_len);
 
   /// Adds to the counts of a token; a count never falls below zero. Throws INVALID_ARGUMENT when the
-  /// sequence already counts as many distinct tokens as positions.
+  /// sequence already counts max_tokens() other tokens.
   void add(int32_t seq_slot, int32_t token, int32_t prompt_delta, int32_t output_delta);
 
   void reset(int32_t seq_slot);
