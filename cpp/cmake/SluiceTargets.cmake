@@ -26,8 +26,6 @@ if(SLUICE_SANITIZE)
   # minutes.
   target_compile_options(sluice_isa_options INTERFACE
     -fno-sanitize=alignment,null,object-size,pointer-overflow,bounds)
-else()
-  target_compile_options(sluice_isa_options INTERFACE -O3)
 endif()
 
 function(sluice_add_folder name)
@@ -66,6 +64,12 @@ function(sluice_add_isa_sources target)
       # row of a batch is computed alike.
       target_compile_options(${target}_${isa} PRIVATE
         ${SLUICE_ISA_FLAGS_${isa}} -ffp-contract=off -fno-trapping-math)
+      # The portable set is the fallback of rare processors: not worth three times the compile time.
+      if(NOT SLUICE_SANITIZE AND NOT isa STREQUAL "portable")
+        target_compile_options(${target}_${isa} PRIVATE -O3)
+      elseif(NOT SLUICE_SANITIZE)
+        target_compile_options(${target}_${isa} PRIVATE -O2)
+      endif()
       target_link_libraries(${target}_${isa} PRIVATE sluice_options sluice_isa_options)
       # GCC 12 takes its own intrinsics' "undefined" operands for uninitialised variables (PR 105593).
       target_compile_options(${target}_${isa} PRIVATE -Wno-uninitialized -Wno-maybe-uninitialized)

@@ -39,7 +39,7 @@ struct AttentionParams {
   int64_t block_table_stride = 0;        ///< elements between rows
   const int32_t* table_rows = nullptr;   ///< [num_sequences] row of each (seq_slot); null: row s
 
-  KvCacheView kv;
+  KvCacheView kv{};
 
   float softmax_scale = 1.0f;
   float soft_cap = 0.0f;          ///< 0: off

@@ -16,7 +16,7 @@ namespace sluice {
 struct EmbeddingParams {
   int64_t num_tokens = 0;
   const int32_t* ids = nullptr;  ///< [num_tokens], in [0, table.rows); a negative id leaves its row of y alone
-  WeightView table;              ///< [vocab_size, hidden_size], F32 or BF16
+  WeightView table{};            ///< [vocab_size, hidden_size], F32 or BF16
   float multiplier = 1.0f;
   void* y = nullptr;             ///< [num_tokens, table.cols]
   Format y_format = Format::kUnknown;  ///< F32 or BF16

@@ -30,7 +30,7 @@ struct GemmParams {
   const void* x = nullptr;    ///< [num_rows, w.cols]; format of x equals w.format
   Format x_format = Format::kUnknown;
   int64_t x_stride = 0;       ///< elements between rows, >= w.cols
-  WeightView w;               ///< [w.rows, w.cols], layout kPanel64
+  WeightView w{};             ///< [w.rows, w.cols], layout kPanel64
   const float* bias = nullptr;  ///< [w.rows] or null
   float alpha = 1.0f;         ///< multiplies product and bias (a residual multiplier)
   bool accumulate = false;    ///< adds to y instead of overwriting it; y_format F32 only

@@ -49,7 +49,7 @@ void clear_weight(const WeightView& weight);
 /// rectangles may be written by different threads at once, also inside one panel.
 /// Throws INVALID_ARGUMENT for a rectangle that leaves the matrix, UNSUPPORTED for other formats.
 struct PackParams {
-  WeightView weight;
+  WeightView weight{};
   const void* source = nullptr;
   Format source_format = Format::kF32;  ///< F32 or BF16
   int64_t row_stride = 0;               ///< elements

@@ -20,7 +20,7 @@ struct KvWriteParams {
   int64_t v_stride = 0;
   const int32_t* slots = nullptr;  ///< [num_tokens]: block * block_size + offset; -1: not kept
   int64_t slot_stride = 1;   ///< elements between tokens' slots (num kv groups of the step)
-  KvCacheView cache;
+  KvCacheView cache{};
 };
 
 /// Throws INVALID_ARGUMENT for a slot outside [-1, num_blocks * block_size). Two tokens must not
