@@ -22,12 +22,14 @@ import ai.sluice.core.scheduler.Sequence;
 import ai.sluice.core.scheduler.StepMessage;
 import ai.sluice.core.scheduler.StepOutput;
 import ai.sluice.jni.LeakReport;
+import ai.sluice.proto.SystemInfo;
 import ai.sluice.text.ChatTemplate;
 import ai.sluice.text.Tokenizer;
 import java.nio.channels.ClosedByInterruptException;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
@@ -119,7 +121,12 @@ public final class Engine implements AutoCloseable {
             outputs,
             model.options().maxSequences(),
             Engine::now);
-    loop.start();
+    try {
+      loop.start();
+    } catch (Throwable e) {
+      Teardown.run(pumps::shutdown, results::shutdown);
+      throw e;
+    }
   }
 
   /**
@@ -144,11 +151,14 @@ public final class Engine implements AutoCloseable {
             throw new EngineClosedException("load: aborted by its listener during CHECKPOINT");
           }
         });
+    // The libraries are loaded while the checkpoint is read.
+    Background<SystemInfo> system =
+        Background.start("sluice-natives", OptionResolver::systemInfo);
     Checkpoint checkpoint = openCheckpoint(options);
-    TokenizerLoader tokenizer = new TokenizerLoader(checkpoint);
+    Background<Optional<Tokenizer>> tokenizer = TokenizerLoader.start(checkpoint);
     LoadedModel model = null;
     try {
-      model = LoadedModel.load(checkpoint, options);
+      model = LoadedModel.load(checkpoint, options, system.get());
       Engine engine = new Engine(model, options, tokenizer.get().orElse(null), 0);
       LOG.info(
           "opened {} in {} ms: {}",
@@ -160,7 +170,7 @@ public final class Engine implements AutoCloseable {
       if (model != null) {
         model.close();
       }
-      tokenizer.discard();
+      tokenizer.whenMade(made -> made.ifPresent(Tokenizer::close));
       throw e;
     }
   }
@@ -184,7 +194,8 @@ public final class Engine implements AutoCloseable {
    * @throws ai.sluice.api.OutOfDeviceMemoryException if it does not fit
    */
   public static MemoryPlan planMemory(EngineOptions options) {
-    return OptionResolver.resolve(options, Checkpoint.open(options.model())).memory();
+    Checkpoint checkpoint = Checkpoint.open(options.model());
+    return OptionResolver.resolve(options, checkpoint, OptionResolver.systemInfo()).memory();
   }
 
   private static long now() {
@@ -415,21 +426,23 @@ public final class Engine implements AutoCloseable {
   @Override
   public void close() {
     if (closing.compareAndSet(false, true)) {
-      try {
-        loop.stop();
-        loop.join();
-        model.close();
-        if (tokenizer != null) {
-          tokenizer.close();
-        }
-        pumps.shutdown();
-        results.shutdown();
-        if (leakReport != null) {
-          leakReport.closed();
-        }
-      } finally {
-        closed.countDown();
-      }
+      Teardown.run(
+          loop::stop,
+          loop::join,
+          model::close,
+          () -> {
+            if (tokenizer != null) {
+              tokenizer.close();
+            }
+          },
+          pumps::shutdown,
+          results::shutdown,
+          () -> {
+            if (leakReport != null) {
+              leakReport.closed();
+            }
+          },
+          closed::countDown);
       return;
     }
     boolean interrupted = false;

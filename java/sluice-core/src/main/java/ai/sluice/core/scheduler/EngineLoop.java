@@ -113,8 +113,11 @@ public final class EngineLoop implements Runnable {
    */
   public void stop() {
     stopping = true;
-    runner.abort();
-    LockSupport.unpark(thread);
+    try {
+      runner.abort();
+    } finally {
+      LockSupport.unpark(thread);
+    }
   }
 
   /** Waits until the loop has ended. An interrupt is kept for later. */

@@ -3,6 +3,7 @@ package ai.sluice.core.scheduler;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ai.sluice.api.EngineFailedException;
@@ -98,6 +99,21 @@ class EngineLoopTest {
     RecordingSink later = new RecordingSink();
     loop.add(sequence(5, later));
     assertEquals(FinishReason.CANCELLED, later.reason);
+  }
+
+  @Test
+  void anAbortThatFailsDoesNotKeepTheLoopFromEnding() {
+    engine.abortFails = true;
+    loop.start();
+    RecordingSink open = new RecordingSink();
+    loop.add(sequence(5, open));
+    until(() -> open.reason != null);
+    assertThrows(EngineFailedException.class, loop::stop);
+    loop.join();
+    RecordingSink later = new RecordingSink();
+    loop.add(sequence(5, later));
+    assertEquals(FinishReason.CANCELLED, later.reason);
+    engine.abortFails = false;
   }
 
   @Test

@@ -45,6 +45,8 @@ final class FakeEngine implements StepRunner {
   volatile boolean aborted;
   volatile long failAtStep = Long.MAX_VALUE;
   volatile long stepNanos;
+  /** Whether {@link #abort} throws. */
+  volatile boolean abortFails;
   /** Output rows whose logits "are not finite", by seed. */
   final Set<Long> poisonedSeeds = new HashSet<>();
 
@@ -249,6 +251,9 @@ final class FakeEngine implements StepRunner {
   @Override
   public void abort() {
     aborted = true;
+    if (abortFails) {
+      throw new EngineFailedException("an abort that fails was asked for");
+    }
   }
 
   private void run(int slot) {
