@@ -171,16 +171,23 @@ public final class Generation implements AutoCloseable, Iterable<Chunk> {
   private void pump(Consumer<? super Chunk> consumer) {
     try {
       Chunk chunk;
-      while ((chunk = take()) != null) {
+      while ((chunk = takeUnlessFailed()) != null) {
         consumer.accept(chunk);
       }
-    } catch (SluiceException e) {
-      // The engine failed; the result says so.
     } catch (Throwable e) {
       LOG.warn("a consumer of chunks threw; its generation is cancelled", e);
       cancel();
+    } finally {
+      endPump();
     }
-    endPump();
+  }
+
+  private @Nullable Chunk takeUnlessFailed() {
+    try {
+      return take();
+    } catch (SluiceException e) {
+      return null; // the engine failed; the result says so
+    }
   }
 
   private void endPump() {

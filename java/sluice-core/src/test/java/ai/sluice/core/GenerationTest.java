@@ -145,6 +145,31 @@ class GenerationTest {
     assertEquals(FinishReason.CANCELLED, generation.result().join().finishReason());
   }
 
+  /** Consumers use engines too, and what those throw is no failure of this one. */
+  @Test
+  void aConsumerThatThrowsAnEnginesExceptionCancels() {
+    generation.onChunk(
+        chunk -> {
+          throw new EngineFailedException("another engine failed");
+        });
+    say(1, "a");
+    assertEquals(FinishReason.CANCELLED, generation.result().join().finishReason());
+    assertEquals(1, cancels.get());
+  }
+
+  @Test
+  void afterAFailureAConsumerIsOverAndTheResultSaysWhy() {
+    List<String> seen = new ArrayList<>();
+    say(1, "a");
+    generation.onChunk(chunk -> seen.add(chunk.text()));
+    generation.fail(new EngineFailedException("fault"));
+    CompletionException e =
+        assertThrows(CompletionException.class, () -> generation.result().join());
+    assertEquals("fault", e.getCause().getMessage());
+    assertEquals(List.of("a"), seen);
+    assertEquals(0, cancels.get());
+  }
+
   @Test
   void actionsOfUsersRunOnTheirOwnThread() throws Exception {
     CountDownLatch never = new CountDownLatch(1);
