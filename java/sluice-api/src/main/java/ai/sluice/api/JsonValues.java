@@ -21,7 +21,8 @@ final class JsonValues {
     return copyObject(where, value, 0);
   }
 
-  private static Map<String, @Nullable Object> copyObject(String where, Map<?, ?> value, int depth) {
+  private static Map<String, @Nullable Object> copyObject(
+      String where, Map<?, ?> value, int depth) {
     Map<String, @Nullable Object> copy = new LinkedHashMap<>();
     for (Map.Entry<?, ?> entry : value.entrySet()) {
       if (!(entry.getKey() instanceof String key)) {
@@ -37,7 +38,9 @@ final class JsonValues {
     if (depth > MAX_DEPTH) {
       throw new InvalidRequestException(
           where.substring(0, Math.min(60, where.length()))
-              + "…: nested deeper than " + MAX_DEPTH + " levels (expected: fewer)");
+              + "…: nested deeper than "
+              + MAX_DEPTH
+              + " levels (expected: fewer)");
     }
     if (value == null || value instanceof String || value instanceof Boolean) {
       return value;
@@ -66,7 +69,9 @@ final class JsonValues {
       return Collections.unmodifiableList(copy);
     }
     throw new InvalidRequestException(
-        where + ": a value of " + value.getClass().getName()
+        where
+            + ": a value of "
+            + value.getClass().getName()
             + " (expected: a string, number, boolean, null, list or map)");
   }
 }

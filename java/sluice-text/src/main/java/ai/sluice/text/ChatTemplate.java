@@ -28,9 +28,10 @@ import org.slf4j.LoggerFactory;
  * Turns a conversation into the text that a chat model was trained on. Templates are written in
  * Jinja and come with the checkpoint; they render here as they do in Hugging Face's transformers.
  *
- * <p>Text of messages is data: it is copied into the result and never read as a template. A template
- * cannot reach files, the network, classes or the environment; its work is bounded in steps, text
- * and depth, so that a malicious one ends with an exception instead of holding the machine.
+ * <p>Text of messages is data: it is copied into the result and never read as a template. A
+ * template cannot reach files, the network, classes or the environment; its work is bounded in
+ * steps, text and depth, so that a malicious one ends with an exception instead of holding the
+ * machine.
  *
  * <p>Immutable and thread-safe.
  */
@@ -45,7 +46,8 @@ public final class ChatTemplate {
   private final Clock clock;
   private volatile @Nullable MessageForm form;
 
-  private ChatTemplate(String source, Template template, @Nullable ChatTemplate toolUse, Clock clock) {
+  private ChatTemplate(
+      String source, Template template, @Nullable ChatTemplate toolUse, Clock clock) {
     this.source = source;
     this.template = template;
     this.toolUse = toolUse;
@@ -67,8 +69,11 @@ public final class ChatTemplate {
     try {
       return new ChatTemplate(source, Template.parse(source), toolUse, clock);
     } catch (TemplateSyntaxException e) {
-      throw new CheckpointFormatException(file, "chat_template",
-          "line " + e.line() + ": " + e.getMessage() + " (expected: a Jinja template)", e);
+      throw new CheckpointFormatException(
+          file,
+          "chat_template",
+          "line " + e.line() + ": " + e.getMessage() + " (expected: a Jinja template)",
+          e);
     }
   }
 
@@ -97,8 +102,10 @@ public final class ChatTemplate {
       if (!templates.containsKey("default")) {
         return Optional.empty();
       }
-      ChatTemplate toolUse = templates.containsKey("tool_use")
-          ? parse(templates.get("tool_use"), config, null, clock) : null;
+      ChatTemplate toolUse =
+          templates.containsKey("tool_use")
+              ? parse(templates.get("tool_use"), config, null, clock)
+              : null;
       return Optional.of(parse(templates.get("default"), config, toolUse, clock));
     } catch (IOException e) {
       throw new CheckpointFormatException(modelFolder, "chat_template", "cannot be read: " + e, e);
@@ -121,9 +128,9 @@ public final class ChatTemplate {
    * @param addGenerationPrompt whether to end with what begins an answer of the model
    * @param specialTokens the tokens that the template may name
    * @return the text
-   * @throws InvalidRequestException if there is no message, if an extra variable is not JSON-like or
-   *     has a name of the template's own, if the template refuses the conversation (with its words),
-   *     cannot deal with it, or exceeds the bounds on its work
+   * @throws InvalidRequestException if there is no message, if an extra variable is not JSON-like
+   *     or has a name of the template's own, if the template refuses the conversation (with its
+   *     words), cannot deal with it, or exceeds the bounds on its work
    * @throws UnsupportedModelException if the template uses a filter or test that does not exist
    */
   public String render(
@@ -147,8 +154,12 @@ public final class ChatTemplate {
     variables.putAll(specialTokens.templateVariables());
     for (Map.Entry<String, ? extends @Nullable Object> entry : extra.entrySet()) {
       if (RESERVED.contains(entry.getKey())) {
-        throw new InvalidRequestException("chat template variable: " + entry.getKey()
-            + " (expected: a name other than " + RESERVED + ")");
+        throw new InvalidRequestException(
+            "chat template variable: "
+                + entry.getKey()
+                + " (expected: a name other than "
+                + RESERVED
+                + ")");
       }
       variables.put(entry.getKey(), values.copy(entry.getKey(), entry.getValue()));
     }
@@ -162,14 +173,19 @@ public final class ChatTemplate {
   private static RuntimeException translate(TemplateRuntimeException e) {
     String where = e.line() > 0 ? "line " + e.line() + ": " : "";
     return switch (e.kind()) {
-      case RAISED -> new InvalidRequestException(
-          "messages: refused by the chat template: " + e.getMessage(), e);
-      case UNSUPPORTED -> new UnsupportedModelException(
-          "chat_template: " + where + e.getMessage(), e);
-      case LIMIT -> new InvalidRequestException(
-          "chat template: " + where + e.getMessage(), e);
-      default -> new InvalidRequestException("messages: the chat template cannot render them: "
-          + where + e.getMessage() + " (expected: roles and values that the template knows)", e);
+      case RAISED ->
+          new InvalidRequestException(
+              "messages: refused by the chat template: " + e.getMessage(), e);
+      case UNSUPPORTED ->
+          new UnsupportedModelException("chat_template: " + where + e.getMessage(), e);
+      case LIMIT -> new InvalidRequestException("chat template: " + where + e.getMessage(), e);
+      default ->
+          new InvalidRequestException(
+              "messages: the chat template cannot render them: "
+                  + where
+                  + e.getMessage()
+                  + " (expected: roles and values that the template knows)",
+              e);
     };
   }
 
@@ -193,11 +209,13 @@ public final class ChatTemplate {
    */
   private MessageForm findForm() {
     String marker = "sluice_probe";
-    List<ChatMessage> probe = List.of(
-        ChatMessage.user("x"),
-        ChatMessage.builder("assistant")
-            .toolCalls(List.of(ToolCall.of("call00001", "f", Map.of(marker, "y")))).build(),
-        ChatMessage.builder("tool").toolCallId("call00001").name("f").content("z").build());
+    List<ChatMessage> probe =
+        List.of(
+            ChatMessage.user("x"),
+            ChatMessage.builder("assistant")
+                .toolCalls(List.of(ToolCall.of("call00001", "f", Map.of(marker, "y"))))
+                .build(),
+            ChatMessage.builder("tool").toolCallId("call00001").name("f").content("z").build());
     for (MessageForm candidate : MessageForm.values()) {
       TemplateValues values = new TemplateValues();
       Map<String, @Nullable Object> variables = new LinkedHashMap<>();
@@ -211,7 +229,8 @@ public final class ChatTemplate {
       try {
         String text = template.render(variables, Limits.forInput(100, 1000), clock);
         // Python's notation of a dict, or JSON escaped once more, means that the form was wrong.
-        if (text.contains(marker) && !text.contains("'" + marker + "'")
+        if (text.contains(marker)
+            && !text.contains("'" + marker + "'")
             && !text.contains("\\\"" + marker)) {
           return candidate;
         }
@@ -245,7 +264,8 @@ public final class ChatTemplate {
   @Override
   public boolean equals(@Nullable Object other) {
     return other instanceof ChatTemplate t
-        && source.equals(t.source) && Objects.equals(toolUse, t.toolUse);
+        && source.equals(t.source)
+        && Objects.equals(toolUse, t.toolUse);
   }
 
   @Override

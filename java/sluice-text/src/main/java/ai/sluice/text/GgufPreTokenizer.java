@@ -42,12 +42,7 @@ enum GgufPreTokenizer {
       bytesOnly()),
   STABLELM2(List.of("stablelm2"), false, false, split(Patterns.llama3("\\p{N}")), bytesOnly()),
   /** Every digit alone, then GPT-2's pattern. */
-  DIGITS(
-      List.of("smollm", "starcoder", "refact"),
-      false,
-      false,
-      digits(true),
-      byteLevel()),
+  DIGITS(List.of("smollm", "starcoder", "refact"), false, false, digits(true), byteLevel()),
   COMMAND_R(List.of("command-r"), false, true, digits(true), byteLevel()),
   DEEPSEEK_LLM(
       List.of("deepseek-llm"),
@@ -124,7 +119,9 @@ enum GgufPreTokenizer {
       known.addAll(pre.names);
     }
     throw new UnsupportedModelException(
-        "tokenizer.ggml.pre: " + (name == null ? "missing" : name) + " (expected: "
+        "tokenizer.ggml.pre: "
+            + (name == null ? "missing" : name)
+            + " (expected: "
             + String.join(", ", new TreeSet<>(known))
             + "; remedy: use the model's Hugging Face folder with its tokenizer.json)");
   }
@@ -203,14 +200,34 @@ enum GgufPreTokenizer {
 
     /** The family of patterns that Llama 3 and Qwen share, apart from how digits group. */
     static String llama3(String number) {
-      return CONTRACTION + "|" + LEAD + "\\p{L}+|" + number + "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
+      return CONTRACTION
+          + "|"
+          + LEAD
+          + "\\p{L}+|"
+          + number
+          + "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
           + SPACES;
     }
 
     /** The family of patterns that split words where case changes. */
     static String cased(String suffix, String number) {
-      return LEAD + UPPER + "*" + LOWER + "+" + suffix + "|" + LEAD + UPPER + "+" + LOWER + "*"
-          + suffix + "|" + number + "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" + SPACES;
+      return LEAD
+          + UPPER
+          + "*"
+          + LOWER
+          + "+"
+          + suffix
+          + "|"
+          + LEAD
+          + UPPER
+          + "+"
+          + LOWER
+          + "*"
+          + suffix
+          + "|"
+          + number
+          + "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|"
+          + SPACES;
     }
   }
 }

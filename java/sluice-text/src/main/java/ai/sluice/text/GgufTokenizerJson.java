@@ -41,9 +41,12 @@ final class GgufTokenizerJson {
       return switch (vocabulary.model()) {
         case "gpt2" -> new GgufTokenizerJson(vocabulary).byteLevel();
         case "llama" -> new GgufTokenizerJson(vocabulary).sentencePiece();
-        default -> throw new UnsupportedModelException(
-            "tokenizer.ggml.model: " + vocabulary.model() + " (expected: gpt2 or llama; remedy: use"
-                + " the model's Hugging Face folder with its tokenizer.json)");
+        default ->
+            throw new UnsupportedModelException(
+                "tokenizer.ggml.model: "
+                    + vocabulary.model()
+                    + " (expected: gpt2 or llama; remedy: use"
+                    + " the model's Hugging Face folder with its tokenizer.json)");
       };
     } catch (IOException e) {
       throw new UncheckedIOException(e);
@@ -82,14 +85,18 @@ final class GgufTokenizerJson {
       int space = merge.indexOf(' ', 1);
       if (space < 0 || space == merge.length() - 1) {
         throw new CheckpointFormatException(
-            null, "tokenizer.ggml.merges",
+            null,
+            "tokenizer.ggml.merges",
             "\"" + merge + "\" (expected: two tokens with a space between)");
       }
       merges.add(new String[] {merge.substring(0, space), merge.substring(space + 1)});
     }
     ObjectNode normalizer = pre.nfc() ? object("NFC") : null;
-    ObjectNode decoder = object("ByteLevel")
-        .put("add_prefix_space", false).put("trim_offsets", true).put("use_regex", true);
+    ObjectNode decoder =
+        object("ByteLevel")
+            .put("add_prefix_space", false)
+            .put("trim_offsets", true)
+            .put("use_regex", true);
     return write(normalizer, pre.json(), decoder, merges, pre.ignoreMerges(), false);
   }
 
@@ -141,19 +148,25 @@ final class GgufTokenizerJson {
         }
         Integer right = ids.get(piece.substring(cut));
         if (right != null && isMergeable(right)) {
-          merges.add(new Merge(
-              piece.substring(0, cut), piece.substring(cut), vocabulary.score(id), left, right));
+          merges.add(
+              new Merge(
+                  piece.substring(0, cut),
+                  piece.substring(cut),
+                  vocabulary.score(id),
+                  left,
+                  right));
         }
       }
     }
-    merges.sort((a, b) -> {
-      int byScore = Float.compare(b.score(), a.score());
-      if (byScore != 0) {
-        return byScore;
-      }
-      int byLeft = Integer.compare(a.leftId(), b.leftId());
-      return byLeft != 0 ? byLeft : Integer.compare(a.rightId(), b.rightId());
-    });
+    merges.sort(
+        (a, b) -> {
+          int byScore = Float.compare(b.score(), a.score());
+          if (byScore != 0) {
+            return byScore;
+          }
+          int byLeft = Integer.compare(a.leftId(), b.leftId());
+          return byLeft != 0 ? byLeft : Integer.compare(a.rightId(), b.rightId());
+        });
     List<String[]> pairs = new ArrayList<>(merges.size());
     for (Merge merge : merges) {
       pairs.add(new String[] {merge.left(), merge.right()});

@@ -85,17 +85,18 @@ public final class GgufVocabulary {
    * @throws CheckpointFormatException if a key is missing, of another type, or contradicts another
    */
   public static GgufVocabulary fromMetadata(Map<String, ? extends @Nullable Object> metadata) {
-    Builder builder = builder(string(metadata, "tokenizer.ggml.model"), strings(metadata, "tokens"));
+    Builder builder =
+        builder(string(metadata, "tokenizer.ggml.model"), strings(metadata, "tokens"));
     builder.pre = (String) typed(metadata, "tokenizer.ggml.pre", String.class);
-    builder.merges = metadata.containsKey("tokenizer.ggml.merges")
-        ? strings(metadata, "merges") : List.of();
+    builder.merges =
+        metadata.containsKey("tokenizer.ggml.merges") ? strings(metadata, "merges") : List.of();
     double[] scores = numbers(metadata, "scores");
     builder.scores = new float[scores.length];
     for (int i = 0; i < scores.length; i++) {
       builder.scores[i] = (float) scores[i];
     }
-    builder.tokenTypes = Arrays.stream(numbers(metadata, "token_type")).mapToInt(d -> (int) d)
-        .toArray();
+    builder.tokenTypes =
+        Arrays.stream(numbers(metadata, "token_type")).mapToInt(d -> (int) d).toArray();
     builder.bosId = id(metadata, "bos");
     builder.eosId = id(metadata, "eos");
     builder.unkId = id(metadata, "unknown");
@@ -110,8 +111,8 @@ public final class GgufVocabulary {
   private static @Nullable Object typed(Map<String, ?> metadata, String key, Class<?> type) {
     Object value = metadata.get(key);
     if (value != null && !type.isInstance(value)) {
-      throw invalid(key, value.getClass().getSimpleName() + " (expected: " + type.getSimpleName()
-          + ")");
+      throw invalid(
+          key, value.getClass().getSimpleName() + " (expected: " + type.getSimpleName() + ")");
     }
     return value;
   }
@@ -291,7 +292,9 @@ public final class GgufVocabulary {
       return this;
     }
 
-    /** Sets the types by token id: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte. */
+    /**
+     * Sets the types by token id: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte.
+     */
     public Builder tokenTypes(int[] value) {
       tokenTypes = value.clone();
       return this;

@@ -28,8 +28,11 @@ final class JsonScanner {
 
   /** The next byte that is no white space, not consumed; -1 at the end. */
   int peek() {
-    while (position < bytes.length && (bytes[position] == ' ' || bytes[position] == '\n'
-        || bytes[position] == '\r' || bytes[position] == '\t')) {
+    while (position < bytes.length
+        && (bytes[position] == ' '
+            || bytes[position] == '\n'
+            || bytes[position] == '\r'
+            || bytes[position] == '\t')) {
       position++;
     }
     return position < bytes.length ? bytes[position] : -1;
@@ -204,7 +207,8 @@ final class JsonScanner {
 
   private CheckpointFormatException failure(String problem) {
     return new CheckpointFormatException(
-        file, null, "not valid JSON: " + problem + " at byte " + position
-            + " (expected: a tokenizer.json)");
+        file,
+        null,
+        "not valid JSON: " + problem + " at byte " + position + " (expected: a tokenizer.json)");
   }
 }

@@ -2,6 +2,7 @@ package ai.sluice.text;
 
 import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
 import ai.sluice.api.NativeLoadException;
+import java.io.File;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
@@ -26,9 +27,9 @@ import org.slf4j.LoggerFactory;
  * and nothing else, so the library packed in the same jar is extracted, checked against the hash
  * below and loaded without DJL's help. No environment variable or property can change the flavour.
  *
- * <p>Places, in order: the folder {@code -Dsluice.library.path}; the user's cache, {@code
- * $XDG_CACHE_HOME/sluice/native/<sha256>} or {@code ~/.cache/sluice/native/<sha256>}; a fresh folder
- * of {@code java.io.tmpdir} where the cache cannot be written.
+ * <p>Places, in order: the folders of {@code -Dsluice.library.path}; the user's cache, {@code
+ * $XDG_CACHE_HOME/sluice/natives/<sha256>} or {@code ~/.cache/sluice/natives/<sha256>}; a fresh
+ * folder of {@code java.io.tmpdir} where the cache cannot be written.
  */
 final class NativeTokenizers {
   private static final Logger log = LoggerFactory.getLogger(NativeTokenizers.class);
@@ -84,11 +85,28 @@ final class NativeTokenizers {
       }
       throw e;
     } catch (NoClassDefFoundError e) {
+      // The second and later attempts after a failure; the JVM keeps the first as the cause.
       throw new NativeLoadException(
-          "tokenizers: the native library failed to load earlier in this process; see the first"
-              + " failure",
+          "tokenizers: the native library failed to load earlier in this process: "
+              + (e.getCause() == null ? e.getMessage() : e.getCause().getMessage()),
           e);
     }
+  }
+
+  /** Starts loading on a thread of its own; a failure shows when {@link #library} is called. */
+  static void preload() {
+    Thread thread =
+        new Thread(
+            () -> {
+              try {
+                library();
+              } catch (NativeLoadException e) {
+                log.debug("tokenizers: loading ahead failed: {}", e.getMessage());
+              }
+            },
+            "sluice-tokenizer-library");
+    thread.setDaemon(true);
+    thread.start();
   }
 
   private static TokenizersLibrary load() {
@@ -123,30 +141,39 @@ final class NativeTokenizers {
       return Packed.MACOS_AARCH64;
     }
     throw new NativeLoadException(
-        "tokenizers: platform " + osName + " " + osArch
+        "tokenizers: platform "
+            + osName
+            + " "
+            + osArch
             + " (expected: Linux amd64, Linux aarch64 or macOS aarch64)");
   }
 
-  private static @Nullable Path overridden(
-      Packed packed, List<String> tried) {
-    String folder = System.getProperty("sluice.library.path");
-    if (folder == null || folder.isEmpty()) {
-      return null;
+  private static @Nullable Path overridden(Packed packed, List<String> tried) {
+    String folders = System.getProperty("sluice.library.path", "");
+    for (String folder : folders.split(File.pathSeparator)) {
+      if (!folder.isEmpty()) {
+        Path library = Path.of(folder).resolve(packed.fileName);
+        if (Files.isRegularFile(library)) {
+          return library;
+        }
+        tried.add(library + ": no such file (sluice.library.path)");
+      }
     }
-    Path library = Path.of(folder).resolve(packed.fileName);
-    if (Files.isRegularFile(library)) {
-      return library;
-    }
-    tried.add(library + ": no such file (sluice.library.path)");
     return null;
   }
 
   private static Path extracted(Packed packed, List<String> tried) {
-    String home = System.getProperty("user.home", "");
+    String environment = System.getenv("HOME");
+    String home =
+        environment != null && !environment.isEmpty()
+            ? environment
+            : System.getProperty("user.home", "");
     String xdg = System.getenv("XDG_CACHE_HOME");
     Path cache =
-        xdg != null && !xdg.isEmpty() ? Path.of(xdg) : Path.of(home.isEmpty() ? "." : home, ".cache");
-    Path folder = cache.resolve("sluice").resolve("native").resolve(packed.sha256);
+        xdg != null && !xdg.isEmpty()
+            ? Path.of(xdg)
+            : Path.of(home.isEmpty() ? "." : home, ".cache");
+    Path folder = cache.resolve("sluice").resolve("natives").resolve(packed.sha256);
     try {
       return extract(packed, folder);
     } catch (IOException e) {
@@ -178,8 +205,8 @@ final class NativeTokenizers {
     Path partial = Files.createTempFile(folder, packed.fileName, ".part");
     try {
       byte[] contents;
-      try (InputStream in = TokenizersLibrary.class.getClassLoader()
-              .getResourceAsStream(packed.resource())) {
+      try (InputStream in =
+          TokenizersLibrary.class.getClassLoader().getResourceAsStream(packed.resource())) {
         if (in == null) {
           throw new IOException(packed.resource() + ": not in the tokenizers jar");
         }
@@ -189,11 +216,15 @@ final class NativeTokenizers {
       Files.write(partial, contents);
       if (!hash.equals(packed.sha256)) {
         throw new IOException(
-            packed.resource() + ": sha256 " + hash + " (expected: " + packed.sha256
+            packed.resource()
+                + ": sha256 "
+                + hash
+                + " (expected: "
+                + packed.sha256
                 + "; the jar on the class path is not the one that Sluice was built with)");
       }
-      Files.move(partial, library, StandardCopyOption.ATOMIC_MOVE,
-          StandardCopyOption.REPLACE_EXISTING);
+      Files.move(
+          partial, library, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
       return library;
     } finally {
       Files.deleteIfExists(partial);
@@ -201,21 +232,13 @@ final class NativeTokenizers {
   }
 
   private static void createPrivate(Path folder) throws IOException {
-    if (Files.getFileStore(existing(folder)).supportsFileAttributeView("posix")) {
+    if (folder.getFileSystem().supportedFileAttributeViews().contains("posix")) {
       Files.createDirectories(
           folder,
           PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
     } else {
       Files.createDirectories(folder);
     }
-  }
-
-  private static Path existing(Path folder) {
-    Path path = folder.toAbsolutePath();
-    while (!Files.exists(path) && path.getParent() != null) {
-      path = path.getParent();
-    }
-    return path;
   }
 
   private static String hash(Path file) throws IOException {
@@ -232,7 +255,8 @@ final class NativeTokenizers {
 
   private static NativeLoadException failure(List<String> tried, Throwable cause) {
     return new NativeLoadException(
-        "tokenizers: no native library could be loaded; tried: " + String.join("; ", tried)
+        "tokenizers: no native library could be loaded; tried: "
+            + String.join("; ", tried)
             + " (remedy: put the library into a folder and pass -Dsluice.library.path=FOLDER)",
         cause);
   }

@@ -37,7 +37,9 @@ public record SpecialTokens(
         Optional.ofNullable(pad));
   }
 
-  /** The texts by the names that chat templates know: bos_token, eos_token, unk_token, pad_token. */
+  /**
+   * The texts by the names that chat templates know: bos_token, eos_token, unk_token, pad_token.
+   */
   Map<String, String> templateVariables() {
     Map<String, String> variables = new LinkedHashMap<>();
     bos.ifPresent(token -> variables.put("bos_token", token.text()));

@@ -3,8 +3,9 @@ package ai.sluice.text;
 /**
  * Turns the token ids of one document into text as they come. Text is handed out as soon as it is
  * certain: a character whose bytes are spread over several tokens is held back until it is whole,
- * and {@link #finish} gives what is left (an unfinished character as U+FFFD). The parts joined equal
- * {@link Tokenizer#decode} of all the ids. Each call costs time in the length of its token alone.
+ * and {@link #finish} gives what is left (an unfinished character as U+FFFD). The parts joined
+ * equal {@link Tokenizer#decode} of all the ids. Each call costs time in the length of its token
+ * alone.
  *
  * <p>Not thread-safe: one document, one thread at a time. Holds no native memory and stays usable
  * after its tokenizer was closed.

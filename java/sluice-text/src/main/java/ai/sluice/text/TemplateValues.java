@@ -56,7 +56,9 @@ final class TemplateValues {
   private Map<String, @Nullable Object> call(ToolCall call, ChatTemplate.MessageForm form) {
     Map<String, @Nullable Object> function = new LinkedHashMap<>();
     put(function, "name", call.name());
-    put(function, "arguments",
+    put(
+        function,
+        "arguments",
         form.argumentsAsText ? Template.json(call.arguments()) : call.arguments());
     Map<String, @Nullable Object> map = new LinkedHashMap<>();
     call.id().ifPresent(id -> put(map, "id", id));
@@ -114,11 +116,16 @@ final class TemplateValues {
       return value;
     } else if (value instanceof Double || value instanceof Float || value instanceof BigDecimal) {
       return ((Number) value).doubleValue();
-    } else if (value instanceof Long || value instanceof Integer || value instanceof Short
+    } else if (value instanceof Long
+        || value instanceof Integer
+        || value instanceof Short
         || value instanceof Byte) {
       return ((Number) value).longValue();
     }
-    throw new InvalidRequestException(name + ": a value of " + value.getClass().getName()
-        + " (expected: a string, number, boolean, null, list or map)");
+    throw new InvalidRequestException(
+        name
+            + ": a value of "
+            + value.getClass().getName()
+            + " (expected: a string, number, boolean, null, list or map)");
   }
 }

@@ -68,14 +68,16 @@ sealed interface TokenDecoder permits TokenDecoder.ByteLevel, TokenDecoder.Piece
         case "Metaspace" -> {
           from = step.path("replacement").asText("▁");
           to = " ";
-          dropFirst = step.has("prepend_scheme")
-              ? !step.path("prepend_scheme").asText().equals("never")
-              : step.path("add_prefix_space").asBoolean(true);
+          dropFirst =
+              step.has("prepend_scheme")
+                  ? !step.path("prepend_scheme").asText().equals("never")
+                  : step.path("add_prefix_space").asBoolean(true);
         }
         case "ByteFallback" -> byteFallback = true;
         case "Fuse" -> fused = true;
         case "Strip" -> {
-          if (!fused || !step.path("content").asText().equals(" ")
+          if (!fused
+              || !step.path("content").asText().equals(" ")
               || step.path("stop").asInt() != 0) {
             throw unsupported("Strip with " + step);
           }
@@ -89,7 +91,8 @@ sealed interface TokenDecoder permits TokenDecoder.ByteLevel, TokenDecoder.Piece
 
   private static UnsupportedModelException unsupported(String type) {
     return new UnsupportedModelException(
-        "tokenizer.json: decoder: " + type
+        "tokenizer.json: decoder: "
+            + type
             + " (expected: ByteLevel, Metaspace or a Sequence of Replace, ByteFallback, Fuse and"
             + " Strip)");
   }
@@ -117,8 +120,8 @@ sealed interface TokenDecoder permits TokenDecoder.ByteLevel, TokenDecoder.Piece
   }
 
   /**
-   * SentencePiece vocabularies: pieces of text with a visible sign for the space, and {@code <0xNN>}
-   * for single bytes.
+   * SentencePiece vocabularies: pieces of text with a visible sign for the space, and {@code
+   * <0xNN>} for single bytes.
    */
   final class Pieces implements TokenDecoder {
     private final String from;

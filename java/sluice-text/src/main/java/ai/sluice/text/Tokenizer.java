@@ -66,9 +66,10 @@ public final class Tokenizer implements AutoCloseable {
    */
   public static Tokenizer fromFile(Path tokenizerJson) {
     Path configFile = tokenizerJson.resolveSibling("tokenizer_config.json");
-    TokenizerConfig config = Files.isRegularFile(configFile)
-        ? TokenizerConfig.parse(read(configFile), configFile)
-        : TokenizerConfig.EMPTY;
+    TokenizerConfig config =
+        Files.isRegularFile(configFile)
+            ? TokenizerConfig.parse(read(configFile), configFile)
+            : TokenizerConfig.EMPTY;
     return fromJson(read(tokenizerJson), config, tokenizerJson);
   }
 
@@ -106,25 +107,30 @@ public final class Tokenizer implements AutoCloseable {
     try {
       parsed = TokenizerJson.parse(json, file);
       Vocabulary vocabulary = parsed.vocabulary();
-      special = SpecialTokens.of(
-          token(vocabulary, "bos_token", config.bosToken(), file),
-          token(vocabulary, "eos_token", config.eosToken(), file),
-          token(vocabulary, "unk_token", config.unkToken(), file),
-          token(vocabulary, "pad_token", config.padToken(), file));
-      ends = config.addBosToken() == null && config.addEosToken() == null
-          ? null
-          : ends(special, Boolean.TRUE.equals(config.addBosToken()),
-              Boolean.TRUE.equals(config.addEosToken()), file);
+      special =
+          SpecialTokens.of(
+              token(vocabulary, "bos_token", config.bosToken(), file),
+              token(vocabulary, "eos_token", config.eosToken(), file),
+              token(vocabulary, "unk_token", config.unkToken(), file),
+              token(vocabulary, "pad_token", config.padToken(), file));
+      ends =
+          config.addBosToken() == null && config.addEosToken() == null
+              ? null
+              : ends(
+                  special,
+                  Boolean.TRUE.equals(config.addBosToken()),
+                  Boolean.TRUE.equals(config.addEosToken()),
+                  file);
     } catch (RuntimeException e) {
-      pending.whenComplete((tokenizer, failure) -> {
-        if (tokenizer != null) {
-          tokenizer.close();
-        }
-      });
+      pending.whenComplete(
+          (tokenizer, failure) -> {
+            if (tokenizer != null) {
+              tokenizer.close();
+            }
+          });
       throw e;
     }
-    return new Tokenizer(
-        json, join(pending), parsed.vocabulary(), parsed.decoder(), special, ends);
+    return new Tokenizer(json, join(pending), parsed.vocabulary(), parsed.decoder(), special, ends);
   }
 
   /**
@@ -137,23 +143,33 @@ public final class Tokenizer implements AutoCloseable {
    * @throws ai.sluice.api.NativeLoadException if the native library cannot be loaded
    */
   public static Tokenizer fromGguf(GgufVocabulary source) {
+    // The library is checked and loaded while the JSON for it is written.
+    NativeTokenizers.preload();
     byte[] json = GgufTokenizerJson.write(source);
     CompletableFuture<NativeTokenizer> pending = createNative(json, null);
     Vocabulary vocabulary = GgufTokenizerJson.vocabulary(source);
     TokenDecoder decoder = GgufTokenizerJson.decoder(source);
-    SpecialTokens special = SpecialTokens.of(
-        token(vocabulary, source.bosId()),
-        token(vocabulary, source.eosId()),
-        token(vocabulary, source.unkId()),
-        token(vocabulary, source.padId()));
+    SpecialTokens special =
+        SpecialTokens.of(
+            token(vocabulary, source.bosId()),
+            token(vocabulary, source.eosId()),
+            token(vocabulary, source.unkId()),
+            token(vocabulary, source.padId()));
     // Files of the first converters say nothing and mean yes, in these families.
-    boolean addBos = source.addBos() == null
-        ? special.bos().isPresent() && (source.model().equals("llama")
-            || GgufPreTokenizer.named(source.pre()).beginsWithBos())
-        : source.addBos();
+    boolean addBos =
+        source.addBos() == null
+            ? special.bos().isPresent()
+                && (source.model().equals("llama")
+                    || GgufPreTokenizer.named(source.pre()).beginsWithBos())
+            : source.addBos();
     NativeTokenizer main = join(pending);
     try {
-      return new Tokenizer(json, main, vocabulary, decoder, special,
+      return new Tokenizer(
+          json,
+          main,
+          vocabulary,
+          decoder,
+          special,
           ends(special, addBos, Boolean.TRUE.equals(source.addEos()), null));
     } catch (RuntimeException e) {
       main.close();
@@ -163,19 +179,27 @@ public final class Tokenizer implements AutoCloseable {
 
   private static CompletableFuture<NativeTokenizer> createNative(byte[] json, @Nullable Path file) {
     CompletableFuture<NativeTokenizer> future = new CompletableFuture<>();
-    Thread thread = new Thread(() -> {
-      try {
-        future.complete(NativeTokenizer.create(TokenizerJson.text(json)));
-      } catch (SluiceException e) {
-        future.completeExceptionally(e);
-      } catch (RuntimeException e) {
-        future.completeExceptionally(new CheckpointFormatException(
-            file, null, e.getMessage() + " (expected: a tokenizer.json that Hugging Face's"
-                + " tokenizers 0.21 reads)", e));
-      } catch (Throwable e) {
-        future.completeExceptionally(e);
-      }
-    }, "sluice-tokenizer-load");
+    Thread thread =
+        new Thread(
+            () -> {
+              try {
+                future.complete(NativeTokenizer.create(TokenizerJson.text(json)));
+              } catch (SluiceException e) {
+                future.completeExceptionally(e);
+              } catch (RuntimeException e) {
+                future.completeExceptionally(
+                    new CheckpointFormatException(
+                        file,
+                        null,
+                        e.getMessage()
+                            + " (expected: a tokenizer.json that Hugging Face's"
+                            + " tokenizers 0.21 reads)",
+                        e));
+              } catch (Throwable e) {
+                future.completeExceptionally(e);
+              }
+            },
+            "sluice-tokenizer-load");
     thread.setDaemon(true);
     thread.start();
     return future;
@@ -196,8 +220,13 @@ public final class Tokenizer implements AutoCloseable {
     try {
       return Files.readAllBytes(file);
     } catch (IOException e) {
-      throw new CheckpointFormatException(file, null, "cannot be read: " + e
-          + " (expected: a tokenizer of the model; remedy: fetch the whole model folder)", e);
+      throw new CheckpointFormatException(
+          file,
+          null,
+          "cannot be read: "
+              + e
+              + " (expected: a tokenizer of the model; remedy: fetch the whole model folder)",
+          e);
     }
   }
 
@@ -223,8 +252,9 @@ public final class Tokenizer implements AutoCloseable {
     if (addBos && special.bos().isEmpty() || addEos && special.eos().isEmpty()) {
       String end = addBos && special.bos().isEmpty() ? "bos" : "eos";
       throw new CheckpointFormatException(
-          file, "add_" + end + "_token", "true (expected: false, since no " + end
-              + " token is named)");
+          file,
+          "add_" + end + "_token",
+          "true (expected: false, since no " + end + " token is named)");
     }
     return new AddedEnds(
         addBos ? OptionalInt.of(special.bos().orElseThrow().id()) : OptionalInt.empty(),
@@ -246,8 +276,7 @@ public final class Tokenizer implements AutoCloseable {
    */
   public int[] encode(String text, boolean addSpecialTokens, boolean parseSpecialTokens) {
     requireWellFormed(text);
-    NativeTokenizer tokenizer =
-        parseSpecialTokens || !specialTexts.foundIn(text) ? main : plain();
+    NativeTokenizer tokenizer = parseSpecialTokens || !specialTexts.foundIn(text) ? main : plain();
     AddedEnds added = addSpecialTokens ? ends : null;
     int[] ids = tokenizer.encode(text, addSpecialTokens && ends == null);
     if (added == null) {
@@ -280,13 +309,15 @@ public final class Tokenizer implements AutoCloseable {
   private static void requireWellFormed(String text) {
     for (int i = 0; i < text.length(); i++) {
       if (Character.isSurrogate(text.charAt(i))) {
-        if (Character.isHighSurrogate(text.charAt(i)) && i + 1 < text.length()
+        if (Character.isHighSurrogate(text.charAt(i))
+            && i + 1 < text.length()
             && Character.isLowSurrogate(text.charAt(i + 1))) {
           i++;
         } else {
           throw new InvalidRequestException(
-              String.format("text: lone surrogate U+%04X at index %d (expected: well-formed"
-                  + " UTF-16)", (int) text.charAt(i), i));
+              String.format(
+                  "text: lone surrogate U+%04X at index %d (expected: well-formed" + " UTF-16)",
+                  (int) text.charAt(i), i));
         }
       }
     }

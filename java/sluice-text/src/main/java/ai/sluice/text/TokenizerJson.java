@@ -14,8 +14,9 @@ import java.util.UUID;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What Java itself needs of a tokenizer.json: the tokens by id and the decoder. One pass; merges and
- * the rest of the pipeline are the native library's business, which also checks the whole syntax.
+ * What Java itself needs of a tokenizer.json: the tokens by id and the decoder. One pass; merges
+ * and the rest of the pipeline are the native library's business, which also checks the whole
+ * syntax.
  *
  * @param vocabulary the tokens by id
  * @param decoder how they become text
@@ -47,9 +48,13 @@ record TokenizerJson(Vocabulary vocabulary, TokenDecoder decoder) {
     expect(vocabulary.size() > 0, file, "no model.vocab");
     if (added != null) {
       for (JsonNode token : added) {
-        expect(token.path("id").isInt() && token.path("content").isTextual(), file,
+        expect(
+            token.path("id").isInt() && token.path("content").isTextual(),
+            file,
             "added_tokens: an entry without id and content");
-        vocabulary.addAdded(token.path("id").asInt(), token.path("content").asText(),
+        vocabulary.addAdded(
+            token.path("id").asInt(),
+            token.path("content").asText(),
             token.path("special").asBoolean());
       }
     }
@@ -96,10 +101,7 @@ record TokenizerJson(Vocabulary vocabulary, TokenDecoder decoder) {
   }
 
   private static void take(
-      String token,
-      int id,
-      Vocabulary.@Nullable Builder vocabulary,
-      @Nullable Set<String> texts) {
+      String token, int id, Vocabulary.@Nullable Builder vocabulary, @Nullable Set<String> texts) {
     if (vocabulary != null) {
       vocabulary.add(id, token);
     }
@@ -152,7 +154,9 @@ record TokenizerJson(Vocabulary vocabulary, TokenDecoder decoder) {
         kept.add(((ObjectNode) token.deepCopy()).put("content", "\u0000" + UUID.randomUUID()));
       }
     }
-    return text(Arrays.copyOf(json, start)) + kept + text(Arrays.copyOfRange(json, end, json.length));
+    return text(Arrays.copyOf(json, start))
+        + kept
+        + text(Arrays.copyOfRange(json, end, json.length));
   }
 
   /** The text of UTF-8 bytes. */

@@ -10,7 +10,9 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** Tokens by id. Immutable after {@link Builder#build}; the reverse map is made when first asked. */
+/**
+ * Tokens by id. Immutable after {@link Builder#build}; the reverse map is made when first asked.
+ */
 final class Vocabulary {
   /** Ten times the largest vocabulary known; a bound for what a bad file can make us allocate. */
   static final int MAX_TOKENS = 1 << 22;
@@ -103,7 +105,14 @@ final class Vocabulary {
       String old = tokens[id];
       if (old != null && !old.equals(token)) {
         throw new CheckpointFormatException(
-            file, "vocab", "token id " + id + " is both \"" + old + "\" and \"" + token
+            file,
+            "vocab",
+            "token id "
+                + id
+                + " is both \""
+                + old
+                + "\" and \""
+                + token
                 + "\" (expected: one token for each id)");
       }
       tokens[id] = token;

@@ -31,43 +31,60 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** Chat templates through the public API. */
 class ChatTemplateTest {
-  private static final SpecialTokens TOKENS = SpecialTokens.of(
-      new Token(1, "<s>"), new Token(2, "</s>"), new Token(0, "<unk>"), new Token(3, "<pad>"));
+  private static final SpecialTokens TOKENS =
+      SpecialTokens.of(
+          new Token(1, "<s>"), new Token(2, "</s>"), new Token(0, "<unk>"), new Token(3, "<pad>"));
   private static final JsonNode CHATS = GoldenFiles.json("chats.json");
 
   @TestFactory
   Stream<DynamicTest> conversationsRenderAsInJinja2() throws IOException {
     List<String> names;
     try (Stream<Path> files = Files.list(GoldenFiles.FOLDER.resolve("templates"))) {
-      names = files.map(file -> file.getFileName().toString().replace(".jinja", "")).sorted()
-          .toList();
+      names =
+          files.map(file -> file.getFileName().toString().replace(".jinja", "")).sorted().toList();
     }
-    return names.stream().map(name -> DynamicTest.dynamicTest(name, () -> {
-      JsonNode expected = GoldenFiles.json("expected/" + name + ".json");
-      ChatTemplate template = golden(name);
-      for (JsonNode chat : CHATS) {
-        List<ChatMessage> messages = messages(chat);
-        String key = chat.path("name").asText() + switch (template.form(messages)) {
-          case USUAL -> "";
-          case ARGUMENTS_AS_TEXT -> "/arguments_as_text";
-          case EMPTY_CONTENT -> "/empty_content";
-          case ARGUMENTS_AS_TEXT_EMPTY_CONTENT -> "/arguments_as_text_empty_content";
-        };
-        JsonNode golden = expected.path(key);
-        assertTrue(golden.isObject(), key);
-        if (golden.has("text")) {
-          assertEquals(golden.path("text").asText(), render(template, chat, messages), key);
-        } else {
-          SluiceException failure =
-              assertThrows(SluiceException.class, () -> render(template, chat, messages), key);
-          assertEquals(golden.path("error").asText().equals("unknown"),
-              failure instanceof UnsupportedModelException, key);
-          if (golden.has("message")) {
-            assertTrue(failure.getMessage().contains(golden.path("message").asText()), key);
-          }
-        }
-      }
-    }));
+    return names.stream()
+        .map(
+            name ->
+                DynamicTest.dynamicTest(
+                    name,
+                    () -> {
+                      JsonNode expected = GoldenFiles.json("expected/" + name + ".json");
+                      ChatTemplate template = golden(name);
+                      for (JsonNode chat : CHATS) {
+                        List<ChatMessage> messages = messages(chat);
+                        String key =
+                            chat.path("name").asText()
+                                + switch (template.form(messages)) {
+                                  case USUAL -> "";
+                                  case ARGUMENTS_AS_TEXT -> "/arguments_as_text";
+                                  case EMPTY_CONTENT -> "/empty_content";
+                                  case ARGUMENTS_AS_TEXT_EMPTY_CONTENT ->
+                                      "/arguments_as_text_empty_content";
+                                };
+                        JsonNode golden = expected.path(key);
+                        assertTrue(golden.isObject(), key);
+                        if (golden.has("text")) {
+                          assertEquals(
+                              golden.path("text").asText(), render(template, chat, messages), key);
+                        } else {
+                          SluiceException failure =
+                              assertThrows(
+                                  SluiceException.class,
+                                  () -> render(template, chat, messages),
+                                  key);
+                          assertEquals(
+                              golden.path("error").asText().equals("unknown"),
+                              failure instanceof UnsupportedModelException,
+                              key);
+                          if (golden.has("message")) {
+                            assertTrue(
+                                failure.getMessage().contains(golden.path("message").asText()),
+                                key);
+                          }
+                        }
+                      }
+                    }));
   }
 
   private static ChatTemplate golden(String name) {
@@ -80,8 +97,8 @@ class ChatTemplateTest {
     for (JsonNode tool : chat.path("tools")) {
       tools.add(ToolDefinition.fromJson(object(tool)));
     }
-    return template.render(messages, tools, object(chat.path("extra")),
-        chat.path("generation").asBoolean(), TOKENS);
+    return template.render(
+        messages, tools, object(chat.path("extra")), chat.path("generation").asBoolean(), TOKENS);
   }
 
   @SuppressWarnings("unchecked")
@@ -106,8 +123,11 @@ class ChatTemplateTest {
       }
       List<ToolCall> calls = new ArrayList<>();
       for (JsonNode call : source.path("tool_calls")) {
-        calls.add(ToolCall.of(call.path("id").asText(), call.path("name").asText(),
-            object(call.path("arguments"))));
+        calls.add(
+            ToolCall.of(
+                call.path("id").asText(),
+                call.path("name").asText(),
+                object(call.path("arguments"))));
       }
       messages.add(message.toolCalls(calls).build());
     }
@@ -126,9 +146,10 @@ class ChatTemplateTest {
 
   @Test
   void textOfMessagesIsNeverATemplate() {
-    ChatTemplate template = ChatTemplate.parse(
-        "{% set x = messages[0].content %}{{ x }}|{{ x | trim }}|{{ x ~ '' }}|{{ x | replace('zz',"
-            + " 'b') }}{% macro m(v) %}{{ v }}{% endmacro %}|{{ m(x) }}");
+    ChatTemplate template =
+        ChatTemplate.parse(
+            "{% set x = messages[0].content %}{{ x }}|{{ x | trim }}|{{ x ~ '' }}|{{ x |"
+                + " replace('zz', 'b') }}{% macro m(v) %}{{ v }}{% endmacro %}|{{ m(x) }}");
     String text = "{{ 7*7 }}{% for i in range(9) %}x{% endfor %}{# c #}";
     String rendered = render(template, text);
     assertEquals(String.join("|", text, text, text, text, text), rendered);
@@ -136,16 +157,24 @@ class ChatTemplateTest {
 
   @Test
   void malformedTemplatesNameTheLine() {
-    CheckpointFormatException e = assertThrows(CheckpointFormatException.class,
-        () -> ChatTemplate.parse("a\nb\n{% if x %}\n{{ y"));
+    CheckpointFormatException e =
+        assertThrows(
+            CheckpointFormatException.class, () -> ChatTemplate.parse("a\nb\n{% if x %}\n{{ y"));
     assertTrue(e.getMessage().contains("line 4"), e.getMessage());
-    for (String source : List.of("{% if %}", "{% include 'x' %}", "{% for x in y %}", "{{ 'a }}",
-        "{% endif %}", "(".repeat(10) + "{{ " + "(".repeat(5000) + "}}",
-        "{{ " + "-".repeat(5000) + "1 }}", "{% if x %}".repeat(5000))) {
+    for (String source :
+        List.of(
+            "{% if %}",
+            "{% include 'x' %}",
+            "{% for x in y %}",
+            "{{ 'a }}",
+            "{% endif %}",
+            "(".repeat(10) + "{{ " + "(".repeat(5000) + "}}",
+            "{{ " + "-".repeat(5000) + "1 }}",
+            "{% if x %}".repeat(5000))) {
       assertThrows(CheckpointFormatException.class, () -> ChatTemplate.parse(source));
     }
-    assertThrows(CheckpointFormatException.class,
-        () -> ChatTemplate.parse("x".repeat((1 << 20) + 1)));
+    assertThrows(
+        CheckpointFormatException.class, () -> ChatTemplate.parse("x".repeat((1 << 20) + 1)));
   }
 
   @Test
@@ -159,8 +188,10 @@ class ChatTemplateTest {
 
   @Test
   void unknownFiltersAreNamedWithWhatThereIs() {
-    UnsupportedModelException e = assertThrows(UnsupportedModelException.class,
-        () -> render(ChatTemplate.parse("\n{{ messages | frobnicate }}"), "x"));
+    UnsupportedModelException e =
+        assertThrows(
+            UnsupportedModelException.class,
+            () -> render(ChatTemplate.parse("\n{{ messages | frobnicate }}"), "x"));
     assertTrue(e.getMessage().contains("frobnicate"), e.getMessage());
     assertTrue(e.getMessage().contains("line 2"), e.getMessage());
     assertTrue(e.getMessage().contains("tojson"), e.getMessage());
@@ -169,16 +200,28 @@ class ChatTemplateTest {
   @Test
   void badRequestsAreRefused() {
     ChatTemplate template = ChatTemplate.parse("{{ messages }}");
-    assertThrows(InvalidRequestException.class,
+    assertThrows(
+        InvalidRequestException.class,
         () -> template.render(List.of(), List.of(), Map.of(), true, TOKENS));
-    assertThrows(InvalidRequestException.class, () -> template.render(
-        List.of(ChatMessage.user("x")), List.of(), Map.of("messages", 1), true, TOKENS));
-    assertThrows(InvalidRequestException.class, () -> template.render(
-        List.of(ChatMessage.user("x")), List.of(), Map.of("o", new Object()), true, TOKENS));
+    assertThrows(
+        InvalidRequestException.class,
+        () ->
+            template.render(
+                List.of(ChatMessage.user("x")), List.of(), Map.of("messages", 1), true, TOKENS));
+    assertThrows(
+        InvalidRequestException.class,
+        () ->
+            template.render(
+                List.of(ChatMessage.user("x")),
+                List.of(),
+                Map.of("o", new Object()),
+                true,
+                TOKENS));
     Map<String, Object> cyclic = new HashMap<>();
     cyclic.put("self", cyclic);
-    assertThrows(InvalidRequestException.class, () -> template.render(
-        List.of(ChatMessage.user("x")), List.of(), cyclic, true, TOKENS));
+    assertThrows(
+        InvalidRequestException.class,
+        () -> template.render(List.of(ChatMessage.user("x")), List.of(), cyclic, true, TOKENS));
     assertThrows(InvalidRequestException.class, () -> ToolDefinition.fromJson(cyclic));
     assertThrows(InvalidRequestException.class, () -> ToolCall.of("", Map.of()));
     assertThrows(InvalidRequestException.class, () -> ChatMessage.builder(""));
@@ -187,13 +230,20 @@ class ChatTemplateTest {
   @Test
   void templatesAreFoundInModelFolders(@TempDir Path folder) throws IOException {
     assertTrue(ChatTemplate.fromFolder(folder).isEmpty());
-    Files.writeString(folder.resolve("tokenizer_config.json"),
+    Files.writeString(
+        folder.resolve("tokenizer_config.json"),
         "{\"chat_template\": [{\"name\": \"default\", \"template\": \"plain\"},"
             + " {\"name\": \"tool_use\", \"template\": \"with {{ tools | length }}\"}]}");
     ChatTemplate both = ChatTemplate.fromFolder(folder).orElseThrow();
     assertEquals("plain", render(both, "x"));
-    assertEquals("with 1", both.render(List.of(ChatMessage.user("x")),
-        List.of(ToolDefinition.function("f", "", Map.of())), Map.of(), true, TOKENS));
+    assertEquals(
+        "with 1",
+        both.render(
+            List.of(ChatMessage.user("x")),
+            List.of(ToolDefinition.function("f", "", Map.of())),
+            Map.of(),
+            true,
+            TOKENS));
     Files.writeString(folder.resolve("chat_template.jinja"), "file\n");
     assertEquals("file", render(ChatTemplate.fromFolder(folder).orElseThrow(), "x"));
   }
@@ -204,7 +254,8 @@ class ChatTemplateTest {
     Map<String, @Nullable Object> extra = new LinkedHashMap<>();
     extra.put("b", 1);
     extra.put("a", List.of(1.5, "x"));
-    assertEquals("{'role': 'user', 'content': 'c', 'eot': True}|1|[1.5, 'x']|<s>",
+    assertEquals(
+        "{'role': 'user', 'content': 'c', 'eot': True}|1|[1.5, 'x']|<s>",
         ChatTemplate.parse("{{ messages[0] }}|{{ b }}|{{ a }}|{{ bos_token }}")
             .render(List.of(message), List.of(), extra, false, TOKENS));
   }

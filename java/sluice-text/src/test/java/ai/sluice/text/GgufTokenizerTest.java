@@ -39,8 +39,7 @@ class GgufTokenizerTest {
       assertEquals(2, tokenizer.specialTokens().eos().orElseThrow().id());
       assertEquals(49152, tokenizer.vocabSize());
       // Its file says that no bos token is added.
-      assertArrayEquals(
-          tokenizer.encode("Hi", false, true), tokenizer.encode("Hi", true, true));
+      assertArrayEquals(tokenizer.encode("Hi", false, true), tokenizer.encode("Hi", true, true));
     }
   }
 
@@ -71,8 +70,21 @@ class GgufTokenizerTest {
 
   private static String preName(GgufPreTokenizer pre) {
     String[] names = {
-      "gpt-2", "olmo", "default", "llama-bpe", "dbrx", "qwen2", "stablelm2", "smollm", "command-r",
-      "deepseek-llm", "deepseek-coder", "deepseek-v3", "tekken", "gpt-4o", "falcon"
+      "gpt-2",
+      "olmo",
+      "default",
+      "llama-bpe",
+      "dbrx",
+      "qwen2",
+      "stablelm2",
+      "smollm",
+      "command-r",
+      "deepseek-llm",
+      "deepseek-coder",
+      "deepseek-v3",
+      "tekken",
+      "gpt-4o",
+      "falcon"
     };
     for (String name : names) {
       if (GgufPreTokenizer.named(name) == pre) {
@@ -86,54 +98,78 @@ class GgufTokenizerTest {
   void unknownPreTokenizersAreRefusedWithTheKnownOnes() {
     Map<String, Object> metadata = metadata("smollm2_vocab.json.gz");
     metadata.put("tokenizer.ggml.pre", "frobnicator-9");
-    UnsupportedModelException e = assertThrows(UnsupportedModelException.class,
-        () -> Tokenizer.fromGguf(GgufVocabulary.fromMetadata(metadata)));
+    UnsupportedModelException e =
+        assertThrows(
+            UnsupportedModelException.class,
+            () -> Tokenizer.fromGguf(GgufVocabulary.fromMetadata(metadata)));
     assertTrue(e.getMessage().contains("frobnicator-9"), e.getMessage());
     assertTrue(e.getMessage().contains("llama-bpe"), e.getMessage());
     metadata.remove("tokenizer.ggml.pre");
-    assertThrows(UnsupportedModelException.class,
+    assertThrows(
+        UnsupportedModelException.class,
         () -> Tokenizer.fromGguf(GgufVocabulary.fromMetadata(metadata)));
     metadata.put("tokenizer.ggml.model", "bert");
-    assertThrows(UnsupportedModelException.class,
+    assertThrows(
+        UnsupportedModelException.class,
         () -> Tokenizer.fromGguf(GgufVocabulary.fromMetadata(metadata)));
   }
 
   @Test
   void contradictionsAreRefused() {
     Map<String, Object> good = metadata("small/spm_vocab.json");
-    for (Map.Entry<String, Object> change : Map.<String, Object>of(
-        "tokenizer.ggml.tokens", List.of(),
-        "tokenizer.ggml.scores", List.of(1.0),
-        "tokenizer.ggml.token_type", List.of(1),
-        "tokenizer.ggml.bos_token_id", 1_000_000,
-        "tokenizer.ggml.eos_token_id", -5,
-        "tokenizer.ggml.model", 7,
-        "tokenizer.ggml.merges", "x").entrySet()) {
+    for (Map.Entry<String, Object> change :
+        Map.<String, Object>of(
+                "tokenizer.ggml.tokens",
+                List.of(),
+                "tokenizer.ggml.scores",
+                List.of(1.0),
+                "tokenizer.ggml.token_type",
+                List.of(1),
+                "tokenizer.ggml.bos_token_id",
+                1_000_000,
+                "tokenizer.ggml.eos_token_id",
+                -5,
+                "tokenizer.ggml.model",
+                7,
+                "tokenizer.ggml.merges",
+                "x")
+            .entrySet()) {
       Map<String, Object> bad = new HashMap<>(good);
       bad.put(change.getKey(), change.getValue());
-      CheckpointFormatException e = assertThrows(
-          CheckpointFormatException.class, () -> GgufVocabulary.fromMetadata(bad));
+      CheckpointFormatException e =
+          assertThrows(CheckpointFormatException.class, () -> GgufVocabulary.fromMetadata(bad));
       assertTrue(e.getMessage().contains("tokenizer.ggml."), e.getMessage());
     }
     Map<String, Object> noScores = new HashMap<>(good);
     noScores.remove("tokenizer.ggml.scores");
-    assertThrows(CheckpointFormatException.class,
+    assertThrows(
+        CheckpointFormatException.class,
         () -> Tokenizer.fromGguf(GgufVocabulary.fromMetadata(noScores)));
     Map<String, Object> noTokens = new HashMap<>(good);
     noTokens.remove("tokenizer.ggml.tokens");
     assertThrows(CheckpointFormatException.class, () -> GgufVocabulary.fromMetadata(noTokens));
-    GgufVocabulary badMerge = GgufVocabulary.builder("gpt2", List.of("a", "b", "ab"))
-        .pre("gpt-2").merges(List.of("ab")).build();
+    GgufVocabulary badMerge =
+        GgufVocabulary.builder("gpt2", List.of("a", "b", "ab"))
+            .pre("gpt-2")
+            .merges(List.of("ab"))
+            .build();
     assertThrows(CheckpointFormatException.class, () -> Tokenizer.fromGguf(badMerge));
-    GgufVocabulary noBos = GgufVocabulary.builder("gpt2", List.of("a", "b", "ab"))
-        .pre("gpt-2").merges(List.of("a b")).addBos(true).build();
+    GgufVocabulary noBos =
+        GgufVocabulary.builder("gpt2", List.of("a", "b", "ab"))
+            .pre("gpt-2")
+            .merges(List.of("a b"))
+            .addBos(true)
+            .build();
     assertThrows(CheckpointFormatException.class, () -> Tokenizer.fromGguf(noBos));
   }
 
   @Test
   void repeatedTokensKeepTheirText() {
-    GgufVocabulary vocabulary = GgufVocabulary.builder("gpt2", List.of("a", "b", "ab", "ab"))
-        .pre("gpt-2").merges(List.of("a b")).build();
+    GgufVocabulary vocabulary =
+        GgufVocabulary.builder("gpt2", List.of("a", "b", "ab", "ab"))
+            .pre("gpt-2")
+            .merges(List.of("a b"))
+            .build();
     try (Tokenizer tokenizer = Tokenizer.fromGguf(vocabulary)) {
       assertArrayEquals(new int[] {2}, tokenizer.encode("ab", false, true));
       assertEquals("abab", tokenizer.decode(2, 3));

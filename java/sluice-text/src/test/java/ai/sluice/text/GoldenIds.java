@@ -21,8 +21,7 @@ import java.util.zip.GZIPInputStream;
 /** Golden token ids of {@code tests/golden/tokenizers}, and the checks over them. */
 final class GoldenIds {
   static final Path FOLDER =
-      Path.of(System.getProperty("sluice.test.golden", "../../tests/golden"))
-          .resolve("tokenizers");
+      Path.of(System.getProperty("sluice.test.golden", "../../tests/golden")).resolve("tokenizers");
   static final ObjectMapper MAPPER = new ObjectMapper();
 
   private final String name;
@@ -33,9 +32,12 @@ final class GoldenIds {
     this.name = name;
     try {
       strings = MAPPER.readTree(FOLDER.resolve("strings.json").toFile());
-      try (BufferedReader reader = new BufferedReader(new InputStreamReader(
-          new GZIPInputStream(Files.newInputStream(FOLDER.resolve("ids").resolve(name + ".json.gz"))),
-          StandardCharsets.UTF_8))) {
+      try (BufferedReader reader =
+          new BufferedReader(
+              new InputStreamReader(
+                  new GZIPInputStream(
+                      Files.newInputStream(FOLDER.resolve("ids").resolve(name + ".json.gz"))),
+                  StandardCharsets.UTF_8))) {
         for (String line = reader.readLine(); line != null; line = reader.readLine()) {
           lines.add(MAPPER.readTree(line));
         }

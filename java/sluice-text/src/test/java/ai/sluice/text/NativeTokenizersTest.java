@@ -49,8 +49,8 @@ class NativeTokenizersTest {
         NativeTokenizers.Packed.LINUX_AARCH64, NativeTokenizers.packedFor("Linux", "aarch64"));
     assertEquals(
         NativeTokenizers.Packed.MACOS_AARCH64, NativeTokenizers.packedFor("Mac OS X", "aarch64"));
-    NativeLoadException e = assertThrows(
-        NativeLoadException.class, () -> NativeTokenizers.packedFor("Plan 9", "mips"));
+    NativeLoadException e =
+        assertThrows(NativeLoadException.class, () -> NativeTokenizers.packedFor("Plan 9", "mips"));
     assertTrue(e.getMessage().contains("Plan 9 mips"), e.getMessage());
   }
 
@@ -65,10 +65,11 @@ class NativeTokenizersTest {
     }
     Path maps = Path.of("/proc/self/maps");
     assumeTrue(Files.isReadable(maps), "no /proc/self/maps on this platform");
-    Set<String> mapped = Files.readAllLines(maps).stream()
-        .filter(line -> line.contains("tokenizers") && line.contains(".so"))
-        .map(line -> line.substring(line.indexOf('/')))
-        .collect(Collectors.toSet());
+    Set<String> mapped =
+        Files.readAllLines(maps).stream()
+            .filter(line -> line.contains("tokenizers") && line.contains(".so"))
+            .map(line -> line.substring(line.indexOf('/')))
+            .collect(Collectors.toSet());
     assertEquals(1, mapped.size(), mapped.toString());
     assertTrue(mapped.iterator().next().contains("sluice"), mapped.toString());
   }

@@ -28,18 +28,30 @@ class RealTokenizersTest {
     String root = System.getProperty("sluice.test.tokenizers", "");
     Path folder = Path.of(root, name);
     if (root.isEmpty() || !Files.isRegularFile(folder.resolve("tokenizer.json"))) {
-      System.err.println("SKIPPED: " + name + " needs -Dsluice.test.tokenizers=FOLDER, filled by"
-          + " tests/golden/tokenizers/fetch_real.sh");
+      System.err.println(
+          "SKIPPED: "
+              + name
+              + " needs -Dsluice.test.tokenizers=FOLDER, filled by"
+              + " tests/golden/tokenizers/fetch_real.sh");
       abort("no " + name + " in " + (root.isEmpty() ? "sluice.test.tokenizers (not set)" : root));
     }
     return folder;
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {
-      "deepseek_v3", "qwen3", "llama3_1", "mistral_nemo", "command_r_plus", "gptoss", "gpt2",
-      "llama2", "gemma", "internlm2"
-  })
+  @ValueSource(
+      strings = {
+        "deepseek_v3",
+        "qwen3",
+        "llama3_1",
+        "mistral_nemo",
+        "command_r_plus",
+        "gptoss",
+        "gpt2",
+        "llama2",
+        "gemma",
+        "internlm2"
+      })
   void idsAndTextAreThoseOfHuggingFace(String name) {
     GoldenIds golden = new GoldenIds(name);
     try (Tokenizer tokenizer = Tokenizer.fromFile(folder(name).resolve("tokenizer.json"))) {
@@ -61,21 +73,32 @@ class RealTokenizersTest {
   /** The vocabulary as a GGUF file carries it, split by the pre-tokenizer that the file names. */
   @ParameterizedTest
   @CsvSource({
-      "deepseek_v3, deepseek-v3", "qwen3, qwen2", "llama3_1, llama-bpe", "mistral_nemo, tekken",
-      "command_r_plus, command-r", "gptoss, gpt-4o", "gpt2, gpt-2"
+    "deepseek_v3, deepseek-v3",
+    "qwen3, qwen2",
+    "llama3_1, llama-bpe",
+    "mistral_nemo, tekken",
+    "command_r_plus, command-r",
+    "gptoss, gpt-4o",
+    "gpt2, gpt-2"
   })
   void ggufPreTokenizersSplitAsTheModelsDo(String name, String pre) throws IOException {
-    JsonNode json =
-        GoldenIds.MAPPER.readTree(folder(name).resolve("tokenizer.json").toFile());
+    JsonNode json = GoldenIds.MAPPER.readTree(folder(name).resolve("tokenizer.json").toFile());
     List<String> tokens = tokens(json);
     int[] types = types(json, tokens.size());
     List<String> merges = new ArrayList<>();
     for (JsonNode merge : json.path("model").path("merges")) {
-      merges.add(merge.isTextual()
-          ? merge.asText() : merge.path(0).asText() + " " + merge.path(1).asText());
+      merges.add(
+          merge.isTextual()
+              ? merge.asText()
+              : merge.path(0).asText() + " " + merge.path(1).asText());
     }
-    GgufVocabulary vocabulary = GgufVocabulary.builder("gpt2", tokens)
-        .pre(pre).merges(merges).tokenTypes(types).addBos(false).build();
+    GgufVocabulary vocabulary =
+        GgufVocabulary.builder("gpt2", tokens)
+            .pre(pre)
+            .merges(merges)
+            .tokenTypes(types)
+            .addBos(false)
+            .build();
     try (Tokenizer tokenizer = Tokenizer.fromGguf(vocabulary)) {
       GoldenIds golden = new GoldenIds(name);
       golden.checkEncode(tokenizer);
@@ -92,8 +115,10 @@ class RealTokenizersTest {
     int[] types = types(json, tokens.size());
     Map<String, Integer> ranks = new HashMap<>();
     for (JsonNode merge : json.path("model").path("merges")) {
-      String[] parts = merge.isTextual() ? merge.asText().split(" ")
-          : new String[] {merge.path(0).asText(), merge.path(1).asText()};
+      String[] parts =
+          merge.isTextual()
+              ? merge.asText().split(" ")
+              : new String[] {merge.path(0).asText(), merge.path(1).asText()};
       ranks.putIfAbsent(parts[0] + parts[1], ranks.size());
     }
     float[] scores = new float[tokens.size()];
@@ -104,8 +129,14 @@ class RealTokenizersTest {
       types[id] = GgufVocabulary.BYTE;
     }
     types[0] = GgufVocabulary.UNKNOWN;
-    GgufVocabulary vocabulary = GgufVocabulary.builder("llama", tokens)
-        .scores(scores).tokenTypes(types).bosId(1).eosId(2).unkId(0).build();
+    GgufVocabulary vocabulary =
+        GgufVocabulary.builder("llama", tokens)
+            .scores(scores)
+            .tokenTypes(types)
+            .bosId(1)
+            .eosId(2)
+            .unkId(0)
+            .build();
     try (Tokenizer tokenizer = Tokenizer.fromGguf(vocabulary)) {
       GoldenIds golden = new GoldenIds("llama2");
       golden.checkEncode(tokenizer);
@@ -117,8 +148,10 @@ class RealTokenizersTest {
 
   private static List<String> tokens(JsonNode json) {
     List<String> tokens = new ArrayList<>();
-    json.path("model").path("vocab").fields().forEachRemaining(
-        entry -> put(tokens, entry.getValue().asInt(), entry.getKey()));
+    json.path("model")
+        .path("vocab")
+        .fields()
+        .forEachRemaining(entry -> put(tokens, entry.getValue().asInt(), entry.getKey()));
     for (JsonNode added : json.path("added_tokens")) {
       put(tokens, added.path("id").asInt(), added.path("content").asText());
     }
@@ -136,8 +169,8 @@ class RealTokenizersTest {
     int[] types = new int[size];
     java.util.Arrays.fill(types, GgufVocabulary.NORMAL);
     for (JsonNode added : json.path("added_tokens")) {
-      types[added.path("id").asInt()] = added.path("special").asBoolean()
-          ? GgufVocabulary.CONTROL : GgufVocabulary.USER_DEFINED;
+      types[added.path("id").asInt()] =
+          added.path("special").asBoolean() ? GgufVocabulary.CONTROL : GgufVocabulary.USER_DEFINED;
     }
     return types;
   }

@@ -15,13 +15,12 @@ class StreamingDecoderTest {
 
   @Test
   void bytesOfACharacterAreHeldBack() {
-    try (Tokenizer tokenizer =
-        Tokenizer.fromJson(GoldenIds.read("small/sentencepiece.json"))) {
+    try (Tokenizer tokenizer = Tokenizer.fromJson(GoldenIds.read("small/sentencepiece.json"))) {
       StreamingDecoder stream = tokenizer.streamingDecoder(true);
       List<String> parts = new ArrayList<>();
       for (byte b : "😀é".getBytes(StandardCharsets.UTF_8)) {
-        parts.add(stream.accept(
-            tokenizer.tokenToId(String.format("<0x%02X>", b & 0xFF)).orElseThrow()));
+        parts.add(
+            stream.accept(tokenizer.tokenToId(String.format("<0x%02X>", b & 0xFF)).orElseThrow()));
       }
       assertEquals(List.of("", "", "", "😀", "", "é"), parts);
       assertEquals("", stream.finish());
@@ -30,8 +29,7 @@ class StreamingDecoderTest {
 
   @Test
   void anUnfinishedCharacterIsFlushedAsAReplacement() {
-    try (Tokenizer tokenizer =
-        Tokenizer.fromJson(GoldenIds.read("small/sentencepiece.json"))) {
+    try (Tokenizer tokenizer = Tokenizer.fromJson(GoldenIds.read("small/sentencepiece.json"))) {
       StreamingDecoder stream = tokenizer.streamingDecoder(true);
       int first = tokenizer.tokenToId("<0xF0>").orElseThrow();
       assertEquals("", stream.accept(first));
@@ -44,8 +42,7 @@ class StreamingDecoderTest {
 
   @Test
   void aTextThatContinuesKeepsItsFirstSpace() {
-    try (Tokenizer tokenizer =
-        Tokenizer.fromJson(GoldenIds.read("small/sentencepiece.json"))) {
+    try (Tokenizer tokenizer = Tokenizer.fromJson(GoldenIds.read("small/sentencepiece.json"))) {
       int[] ids = tokenizer.encode("river", false, true);
       assertEquals("river", GoldenIds.stream(tokenizer, ids, true));
       StreamingDecoder stream = tokenizer.continuingDecoder(true);

@@ -90,8 +90,8 @@ class TokenizerTest {
   void loneSurrogatesAreRefused() {
     try (Tokenizer tokenizer = small("bytelevel")) {
       for (String text : List.of("\uD83D", "a\uDE00b", "\uD83D\uD83D\uDE00", "\uDE00\uD83D")) {
-        InvalidRequestException e = assertThrows(
-            InvalidRequestException.class, () -> tokenizer.encode(text, false, true));
+        InvalidRequestException e =
+            assertThrows(InvalidRequestException.class, () -> tokenizer.encode(text, false, true));
         assertTrue(e.getMessage().contains("lone surrogate"), e.getMessage());
       }
       assertEquals("\uD83D\uDE00", tokenizer.decode(tokenizer.encode("\uD83D\uDE00", false, true)));
@@ -124,8 +124,10 @@ class TokenizerTest {
       assertTrue(tokenizer.specialTokens().bos().isEmpty());
       assertEquals(1, tokenizer.encode("a", true, true)[0]);
     }
-    Files.writeString(config, "{\"bos_token\": {\"content\": \"<s>\"}, \"eos_token\": \"</s>\","
-        + " \"add_bos_token\": false, \"add_eos_token\": true}");
+    Files.writeString(
+        config,
+        "{\"bos_token\": {\"content\": \"<s>\"}, \"eos_token\": \"</s>\","
+            + " \"add_bos_token\": false, \"add_eos_token\": true}");
     try (Tokenizer tokenizer = Tokenizer.fromFile(file)) {
       assertEquals(1, tokenizer.specialTokens().bos().orElseThrow().id());
       assertEquals("</s>", tokenizer.specialTokens().eos().orElseThrow().text());
@@ -138,50 +140,59 @@ class TokenizerTest {
     assertThrows(CheckpointFormatException.class, () -> Tokenizer.fromFile(file));
     Files.writeString(config, "[");
     assertThrows(CheckpointFormatException.class, () -> Tokenizer.fromFile(file));
-    assertThrows(CheckpointFormatException.class,
-        () -> Tokenizer.fromFile(folder.resolve("missing.json")));
+    assertThrows(
+        CheckpointFormatException.class, () -> Tokenizer.fromFile(folder.resolve("missing.json")));
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {
-      "",
-      "[]",
-      "{}",
-      "{\"model\": {}}",
-      "{\"model\": {\"vocab\": {\"a\": 0}}",
-      "{\"model\": {\"vocab\": {\"a\": -1}}}",
-      "{\"model\": {\"vocab\": {\"a\": 99999999999}}}",
-      "{\"model\": {\"vocab\": {\"a\": 999999999}}}",
-      "{\"model\": {\"vocab\": {\"a\": 0, \"b\": 0}}}",
-      "{\"model\": {\"vocab\": {\"a\": \"x\"}}}",
-      "{\"model\": {\"vocab\": 5}}",
-      "{\"model\": {\"vocab\": {\"a\\u12\": 0}}}",
-      "{\"decoder\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"Nonsense\", \"vocab\":"
-          + " {\"a\": 0}}}",
-      "{\"decoder\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"BPE\", \"merges\": [\"x y\"],"
-          + " \"vocab\": {\"a\": 0}}}",
-      "{\"added_tokens\": [{\"id\": 0}], \"model\": {\"vocab\": {\"a\": 0}}}",
-      "not json at all",
-      "{\"model\": {\"vocab\": {\"a",
-  })
+  @ValueSource(
+      strings = {
+        "",
+        "[]",
+        "{}",
+        "{\"model\": {}}",
+        "{\"model\": {\"vocab\": {\"a\": 0}}",
+        "{\"model\": {\"vocab\": {\"a\": -1}}}",
+        "{\"model\": {\"vocab\": {\"a\": 99999999999}}}",
+        "{\"model\": {\"vocab\": {\"a\": 999999999}}}",
+        "{\"model\": {\"vocab\": {\"a\": 0, \"b\": 0}}}",
+        "{\"model\": {\"vocab\": {\"a\": \"x\"}}}",
+        "{\"model\": {\"vocab\": 5}}",
+        "{\"model\": {\"vocab\": {\"a\\u12\": 0}}}",
+        "{\"decoder\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"Nonsense\", \"vocab\":"
+            + " {\"a\": 0}}}",
+        "{\"decoder\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"BPE\", \"merges\": [\"x"
+            + " y\"], \"vocab\": {\"a\": 0}}}",
+        "{\"added_tokens\": [{\"id\": 0}], \"model\": {\"vocab\": {\"a\": 0}}}",
+        "not json at all",
+        "{\"model\": {\"vocab\": {\"a",
+      })
   void malformedFilesAreRefused(String json) {
-    assertThrows(CheckpointFormatException.class,
+    assertThrows(
+        CheckpointFormatException.class,
         () -> Tokenizer.fromJson(json.getBytes(StandardCharsets.UTF_8)));
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {
-      "null",
-      "{\"type\": \"WordPiece\"}",
-      "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"CTC\"}]}",
-      "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Strip\", \"content\": \" \", \"start\": 1,"
-          + " \"stop\": 0}]}",
-  })
+  @ValueSource(
+      strings = {
+        "null",
+        "{\"type\": \"WordPiece\"}",
+        "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"CTC\"}]}",
+        "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Strip\", \"content\": \" \","
+            + " \"start\": 1, \"stop\": 0}]}",
+      })
   void otherDecodersAreNamed(String decoder) {
-    UnsupportedModelException e = assertThrows(UnsupportedModelException.class,
-        () -> Tokenizer.fromJson(("{\"decoder\": " + decoder
-            + ", \"model\": {\"type\": \"BPE\", \"merges\": [], \"vocab\": {\"a\": 0}}}")
-            .getBytes(StandardCharsets.UTF_8)));
+    UnsupportedModelException e =
+        assertThrows(
+            UnsupportedModelException.class,
+            () ->
+                Tokenizer.fromJson(
+                    ("{\"decoder\": "
+                            + decoder
+                            + ", \"model\": {\"type\": \"BPE\", \"merges\": [], \"vocab\": {\"a\":"
+                            + " 0}}}")
+                        .getBytes(StandardCharsets.UTF_8)));
     assertTrue(e.getMessage().contains("ByteLevel"), e.getMessage());
   }
 
@@ -204,18 +215,19 @@ class TokenizerTest {
     try {
       List<Future<Integer>> results = new ArrayList<>();
       for (int i = 0; i < 4; i++) {
-        Callable<Integer> work = () -> {
-          int done = 0;
-          try {
-            while (true) {
-              assertArrayEquals(
-                  expected, tokenizer.encode("The river 你好 rose by 17 cm.", false, true));
-              done++;
-            }
-          } catch (EngineClosedException e) {
-            return done;
-          }
-        };
+        Callable<Integer> work =
+            () -> {
+              int done = 0;
+              try {
+                while (true) {
+                  assertArrayEquals(
+                      expected, tokenizer.encode("The river 你好 rose by 17 cm.", false, true));
+                  done++;
+                }
+              } catch (EngineClosedException e) {
+                return done;
+              }
+            };
         results.add(threads.submit(work));
       }
       Thread.sleep(100);

@@ -59,8 +59,7 @@ final class Args {
   String string(int index, String name, String otherwise) {
     Object value = get(index, name, otherwise);
     if (!(value instanceof String text)) {
-      throw TemplateRuntimeException.type(
-          name + " must be str, not " + Values.typeName(value));
+      throw TemplateRuntimeException.type(name + " must be str, not " + Values.typeName(value));
     }
     return text;
   }

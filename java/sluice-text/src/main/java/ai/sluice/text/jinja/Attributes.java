@@ -19,8 +19,21 @@ final class Attributes {
 
   /** What even an undefined value has in Python. */
   private static final Set<String> OBJECT_ATTRIBUTES =
-      Set.of("__class__", "__doc__", "__init__", "__module__", "__str__", "__repr__", "__eq__",
-          "__ne__", "__hash__", "__len__", "__iter__", "__bool__", "__call__", "__dir__");
+      Set.of(
+          "__class__",
+          "__doc__",
+          "__init__",
+          "__module__",
+          "__str__",
+          "__repr__",
+          "__eq__",
+          "__ne__",
+          "__hash__",
+          "__len__",
+          "__iter__",
+          "__bool__",
+          "__call__",
+          "__dir__");
 
   private Attributes() {}
 
@@ -95,7 +108,8 @@ final class Attributes {
       return orAbsent(CollectionMethods.ofList(list, name));
     } else if (object instanceof Namespace namespace) {
       return namespace.attributes().containsKey(name)
-          ? namespace.attributes().get(name) : Absent.VALUE;
+          ? namespace.attributes().get(name)
+          : Absent.VALUE;
     } else if (object instanceof LoopInfo loop) {
       Object value = loop.attribute(name);
       return value == LoopInfo.NO_ATTRIBUTE ? Absent.VALUE : value;
@@ -150,8 +164,7 @@ final class Attributes {
     if (at < 0 || at >= size) {
       return Absent.VALUE;
     }
-    return isText
-        ? PyStrings.at((String) object, (int) at) : ((List<?>) object).get((int) at);
+    return isText ? PyStrings.at((String) object, (int) at) : ((List<?>) object).get((int) at);
   }
 
   private static Object slice(Interpreter in, Object object, Slice slice) {
@@ -162,13 +175,14 @@ final class Attributes {
     }
     long first = step > 0 ? 0 : -1;
     long last = step > 0 ? size : size - 1L;
-    long start = slice.start() == null
-        ? (step > 0 ? first : last) : bound(slice.start(), size, first, last);
-    long stop = slice.stop() == null
-        ? (step > 0 ? last : first) : bound(slice.stop(), size, first, last);
-    long count = step > 0
-        ? Math.max(0, (stop - start + step - 1) / step)
-        : Math.max(0, (start - stop - step - 1) / -step);
+    long start =
+        slice.start() == null ? (step > 0 ? first : last) : bound(slice.start(), size, first, last);
+    long stop =
+        slice.stop() == null ? (step > 0 ? last : first) : bound(slice.stop(), size, first, last);
+    long count =
+        step > 0
+            ? Math.max(0, (stop - start + step - 1) / step)
+            : Math.max(0, (start - stop - step - 1) / -step);
     in.steps(1 + (count >> 3));
     in.chars(count);
     if (object instanceof String text) {

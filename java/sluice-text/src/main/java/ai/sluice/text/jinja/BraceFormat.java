@@ -131,7 +131,8 @@ final class BraceFormat {
         }
         String text = PyText.str(in, value);
         return precision >= 0 && precision < PyStrings.length(text)
-            ? PyStrings.range(text, 0, precision) : text;
+            ? PyStrings.range(text, 0, precision)
+            : text;
       case "d":
         if (Values.isInteger(value)) {
           return Values.toBig(value).toString();
@@ -155,14 +156,19 @@ final class BraceFormat {
       default:
         break;
     }
-    throw TemplateRuntimeException.unsupported("format spec '" + spec + "' for "
-        + Values.typeName(value) + " (supported: fill, alignment, width, precision; s, d, f, x)");
+    throw TemplateRuntimeException.unsupported(
+        "format spec '"
+            + spec
+            + "' for "
+            + Values.typeName(value)
+            + " (supported: fill, alignment, width, precision; s, d, f, x)");
   }
 
   private static String group(String number) {
     int dot = number.indexOf('.');
     StringBuilder out = new StringBuilder(number);
-    for (int i = (dot < 0 ? number.length() : dot) - 3; i > (number.startsWith("-") ? 1 : 0);
+    for (int i = (dot < 0 ? number.length() : dot) - 3;
+        i > (number.startsWith("-") ? 1 : 0);
         i -= 3) {
       out.insert(i, ',');
     }

@@ -130,8 +130,7 @@ abstract class Expression {
     private final @Nullable Expression stop;
     private final @Nullable Expression step;
 
-    SliceLiteral(
-        @Nullable Expression start, @Nullable Expression stop, @Nullable Expression step) {
+    SliceLiteral(@Nullable Expression start, @Nullable Expression stop, @Nullable Expression step) {
       this.start = start;
       this.stop = stop;
       this.step = step;
@@ -342,13 +341,14 @@ abstract class Expression {
       Object left = first.evaluate(in, scope);
       for (int i = 0; i < signs.size(); i++) {
         Object right = others.get(i).evaluate(in, scope);
-        boolean holds = switch (signs.get(i)) {
-          case "==" -> Values.equal(in, left, right);
-          case "!=" -> !Values.equal(in, left, right);
-          case "in" -> Values.contains(in, right, left);
-          case "not in" -> !Values.contains(in, right, left);
-          default -> Values.ordered(in, signs.get(i), left, right);
-        };
+        boolean holds =
+            switch (signs.get(i)) {
+              case "==" -> Values.equal(in, left, right);
+              case "!=" -> !Values.equal(in, left, right);
+              case "in" -> Values.contains(in, right, left);
+              case "not in" -> !Values.contains(in, right, left);
+              default -> Values.ordered(in, signs.get(i), left, right);
+            };
         if (!holds) {
           return false;
         }

@@ -91,16 +91,17 @@ final class ExpressionParser {
       return elements.get(0);
     }
     if (elements.isEmpty() && !parenthesized) {
-      throw tokens.failure(
-          "unexpected " + tokens.peek().describe() + " (expected: an expression)");
+      throw tokens.failure("unexpected " + tokens.peek().describe() + " (expected: an expression)");
     }
     return new Expression.Sequence(elements, true);
   }
 
   private boolean endsTuple(boolean untilRecursive) {
     Token next = tokens.peek();
-    return next.kind() == Kind.OUTPUT_END || next.kind() == Kind.BLOCK_END
-        || next.isOperator(")") || untilRecursive && next.isName("recursive");
+    return next.kind() == Kind.OUTPUT_END
+        || next.kind() == Kind.BLOCK_END
+        || next.isOperator(")")
+        || untilRecursive && next.isName("recursive");
   }
 
   private void bound(int length) {
@@ -181,8 +182,12 @@ final class ExpressionParser {
 
   private Expression product() {
     Expression left = power();
-    for (int i = 0; tokens.peek().isOperator("*") || tokens.peek().isOperator("/")
-        || tokens.peek().isOperator("//") || tokens.peek().isOperator("%"); i++) {
+    for (int i = 0;
+        tokens.peek().isOperator("*")
+            || tokens.peek().isOperator("/")
+            || tokens.peek().isOperator("//")
+            || tokens.peek().isOperator("%");
+        i++) {
       bound(i);
       left = new Expression.Binary(tokens.next().text(), left, power());
     }
@@ -271,11 +276,12 @@ final class ExpressionParser {
     String text = token.text().replace("_", "");
     try {
       if (text.length() > 1 && text.charAt(0) == '0' && Character.isLetter(text.charAt(1))) {
-        int radix = switch (text.toLowerCase(Locale.ROOT).charAt(1)) {
-          case 'x' -> 16;
-          case 'o' -> 8;
-          default -> 2;
-        };
+        int radix =
+            switch (text.toLowerCase(Locale.ROOT).charAt(1)) {
+              case 'x' -> 16;
+              case 'o' -> 8;
+              default -> 2;
+            };
         return Values.fromBig(new BigInteger(text.substring(2), radix));
       }
       return Values.fromBig(new BigInteger(text));
@@ -364,7 +370,8 @@ final class ExpressionParser {
   private @Nullable Expression slicePart() {
     Token next = tokens.peek();
     return next.isOperator(":") || next.isOperator("]") || next.isOperator(",")
-        ? null : expression();
+        ? null
+        : expression();
   }
 
   private Expression.Arguments arguments() {
@@ -430,8 +437,8 @@ final class ExpressionParser {
       first = false;
       bound(steps.size());
       String name = dottedName();
-      steps.add(new Step(
-          name, tokens.peek().isOperator("(") ? arguments() : Expression.Arguments.NONE));
+      steps.add(
+          new Step(name, tokens.peek().isOperator("(") ? arguments() : Expression.Arguments.NONE));
     }
     return input -> {
       Expression node = input;
@@ -463,15 +470,17 @@ final class ExpressionParser {
     Token next = tokens.peek();
     if (next.isOperator("(")) {
       arguments = arguments();
-    } else if (next.kind() == Kind.NAME || next.kind() == Kind.STRING
-        || next.kind() == Kind.INTEGER || next.kind() == Kind.FLOAT || next.isOperator("[")
+    } else if (next.kind() == Kind.NAME
+        || next.kind() == Kind.STRING
+        || next.kind() == Kind.INTEGER
+        || next.kind() == Kind.FLOAT
+        || next.isOperator("[")
         || next.isOperator("{")) {
       if (next.isName("is")) {
         throw tokens.failure("tests cannot be chained with is");
       }
       if (!next.isName("else") && !next.isName("or") && !next.isName("and")) {
-        arguments = new Expression.Arguments(
-            List.of(postfix(primary())), Map.of(), null, null);
+        arguments = new Expression.Arguments(List.of(postfix(primary())), Map.of(), null, null);
       }
     }
     Expression node = new Expression.Test(input, name, arguments);

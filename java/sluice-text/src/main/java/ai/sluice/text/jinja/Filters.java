@@ -23,30 +23,36 @@ final class Filters {
     text("lower", (in, s, a) -> s.toLowerCase(Locale.ROOT));
     text("capitalize", (in, s, a) -> PyStrings.capitalize(s));
     text("title", (in, s, a) -> title(s));
-    text("trim", (in, s, a) -> {
-      Object chars = a.get(0, "chars", null);
-      return PyStrings.strip(s, chars == null ? null : PyText.str(in, chars), true, true);
-    });
+    text(
+        "trim",
+        (in, s, a) -> {
+          Object chars = a.get(0, "chars", null);
+          return PyStrings.strip(s, chars == null ? null : PyText.str(in, chars), true, true);
+        });
     text("string", (in, s, a) -> s);
     text("safe", (in, s, a) -> s);
     text("e", (in, s, a) -> Markup.escape(s));
     text("escape", (in, s, a) -> Markup.escape(s));
     text("forceescape", (in, s, a) -> Markup.escape(s));
     text("center", (in, s, a) -> StringMethods.center(in, s, a.integer(0, "width", 80), " "));
-    text("replace", (in, s, a) -> {
-      String old = PyText.str(in, a.need(0, "old"));
-      String replacement = PyText.str(in, a.need(1, "new"));
-      Object count = a.get(2, "count", null);
-      return StringMethods.replace(
-          in, s, old, replacement, count == null ? -1 : Values.toIndex(count));
-    });
+    text(
+        "replace",
+        (in, s, a) -> {
+          String old = PyText.str(in, a.need(0, "old"));
+          String replacement = PyText.str(in, a.need(1, "new"));
+          Object count = a.get(2, "count", null);
+          return StringMethods.replace(
+              in, s, old, replacement, count == null ? -1 : Values.toIndex(count));
+        });
     text("wordcount", (in, s, a) -> words(s));
     put("indent", Filters::indent);
     put("truncate", Filters::truncate);
-    put("format", (in, v, a) -> {
-      Object values = a.named().isEmpty() ? new PyTuple(a.positional()) : a.named();
-      return in.made(PrintfFormat.format(in, PyText.str(in, v), values));
-    });
+    put(
+        "format",
+        (in, v, a) -> {
+          Object values = a.named().isEmpty() ? new PyTuple(a.positional()) : a.named();
+          return in.made(PrintfFormat.format(in, PyText.str(in, v), values));
+        });
     put("default", Filters::otherwise);
     put("d", Filters::otherwise);
     put("tojson", (in, v, a) -> PyJson.filter(in, v, a));
@@ -54,20 +60,25 @@ final class Filters {
     put("count", Filters::length);
     put("int", Filters::toInt);
     put("float", Filters::toFloat);
-    put("abs", (in, v, a) -> {
-      a.end("abs");
-      if (v == null || !Values.isNumber(v)) {
-        throw Values.wrongType(v, "bad operand type for abs(): '" + Values.typeName(v) + "'");
-      }
-      return v instanceof Double d ? Math.abs(d) : Values.fromBig(Values.toBig(v).abs());
-    });
+    put(
+        "abs",
+        (in, v, a) -> {
+          a.end("abs");
+          if (v == null || !Values.isNumber(v)) {
+            throw Values.wrongType(v, "bad operand type for abs(): '" + Values.typeName(v) + "'");
+          }
+          return v instanceof Double d ? Math.abs(d) : Values.fromBig(Values.toBig(v).abs());
+        });
     put("round", NumberFilters::round);
-    put("attr", (in, v, a) -> {
-      String name = a.string(0, "name", null);
-      a.end("attr");
-      return v instanceof Map || v instanceof List
-          ? plainAttribute(in, v, name) : Attributes.attribute(in, v, name);
-    });
+    put(
+        "attr",
+        (in, v, a) -> {
+          String name = a.string(0, "name", null);
+          a.end("attr");
+          return v instanceof Map || v instanceof List
+              ? plainAttribute(in, v, name)
+              : Attributes.attribute(in, v, name);
+        });
     SequenceFilters.define(FILTERS);
   }
 
@@ -83,28 +94,36 @@ final class Filters {
   }
 
   private static void text(String name, TextFunction filter) {
-    FILTERS.put(name, (in, value, args) -> {
-      String text = PyText.str(in, value);
-      in.walked(text.length());
-      Object result = filter.apply(in, text, args);
-      args.end(name);
-      return result instanceof String made ? in.made(made) : result;
-    });
+    FILTERS.put(
+        name,
+        (in, value, args) -> {
+          String text = PyText.str(in, value);
+          in.walked(text.length());
+          Object result = filter.apply(in, text, args);
+          args.end(name);
+          return result instanceof String made ? in.made(made) : result;
+        });
   }
 
   /** The filter of a name. */
   static Function named(String name) {
     Function filter = FILTERS.get(name);
     if (filter == null) {
-      throw TemplateRuntimeException.unsupported("filter '" + name + "' (supported: "
-          + String.join(", ", new TreeSet<>(FILTERS.keySet())) + ")");
+      throw TemplateRuntimeException.unsupported(
+          "filter '"
+              + name
+              + "' (supported: "
+              + String.join(", ", new TreeSet<>(FILTERS.keySet()))
+              + ")");
     }
     return filter;
   }
 
   /** Whether a filter marks its result as HTML. */
   static boolean marks(String name) {
-    return name.equals("safe") || name.equals("e") || name.equals("escape")
+    return name.equals("safe")
+        || name.equals("e")
+        || name.equals("escape")
         || name.equals("forceescape");
   }
 
@@ -164,8 +183,9 @@ final class Filters {
 
   private static Object indent(Interpreter in, @Nullable Object value, Args args) {
     if (!(value instanceof String text)) {
-      throw Values.wrongType(value, "indent: unsupported operand type(s) for +=: '"
-          + Values.typeName(value) + "' and 'str'");
+      throw Values.wrongType(
+          value,
+          "indent: unsupported operand type(s) for +=: '" + Values.typeName(value) + "' and 'str'");
     }
     Object width = args.get(0, "width", 4L);
     boolean first = args.truth(1, "first", false);

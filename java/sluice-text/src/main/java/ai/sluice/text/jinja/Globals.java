@@ -13,36 +13,51 @@ final class Globals {
 
   /** Puts the functions into a scope. */
   static void define(Scope scope) {
-    function(scope, "range", (in, args) -> {
-      long first = Values.toIndex(args.need(0, "start"));
-      boolean alone = args.positional().size() == 1;
-      long start = alone ? 0 : first;
-      long stop = alone ? first : args.integer(1, "stop", 0);
-      long step = args.integer(2, "step", 1);
-      args.end("range");
-      return new PyRange(start, stop, step);
-    });
+    function(
+        scope,
+        "range",
+        (in, args) -> {
+          long first = Values.toIndex(args.need(0, "start"));
+          boolean alone = args.positional().size() == 1;
+          long start = alone ? 0 : first;
+          long stop = alone ? first : args.integer(1, "stop", 0);
+          long step = args.integer(2, "step", 1);
+          args.end("range");
+          return new PyRange(start, stop, step);
+        });
     function(scope, "dict", (in, args) -> dict(in, args));
-    function(scope, "namespace", (in, args) -> {
-      Namespace namespace = new Namespace();
-      dict(in, args).forEach((key, value) -> namespace.attributes().put((String) key, value));
-      return namespace;
-    });
+    function(
+        scope,
+        "namespace",
+        (in, args) -> {
+          Namespace namespace = new Namespace();
+          dict(in, args).forEach((key, value) -> namespace.attributes().put((String) key, value));
+          return namespace;
+        });
     function(scope, "cycler", (in, args) -> new Cycler(List.copyOf(args.positional())));
-    function(scope, "joiner", (in, args) -> {
-      String separator = args.string(0, "sep", ", ");
-      args.end("joiner");
-      return new Joiner(separator);
-    });
-    function(scope, "raise_exception", (in, args) -> {
-      String message = PyText.str(in, args.need(0, "message"));
-      throw new TemplateRuntimeException(Kind.RAISED, message);
-    });
-    function(scope, "strftime_now", (in, args) -> {
-      String format = args.string(0, "format", null);
-      args.end("strftime_now");
-      return in.made(StrftimeFormat.format(format, ZonedDateTime.now(in.clock())));
-    });
+    function(
+        scope,
+        "joiner",
+        (in, args) -> {
+          String separator = args.string(0, "sep", ", ");
+          args.end("joiner");
+          return new Joiner(separator);
+        });
+    function(
+        scope,
+        "raise_exception",
+        (in, args) -> {
+          String message = PyText.str(in, args.need(0, "message"));
+          throw new TemplateRuntimeException(Kind.RAISED, message);
+        });
+    function(
+        scope,
+        "strftime_now",
+        (in, args) -> {
+          String format = args.string(0, "format", null);
+          args.end("strftime_now");
+          return in.made(StrftimeFormat.format(format, ZonedDateTime.now(in.clock())));
+        });
   }
 
   private static void function(Scope scope, String name, Callable function) {
@@ -90,15 +105,19 @@ final class Globals {
     @Nullable Object attribute(String name) {
       return switch (name) {
         case "current" -> items.get(position);
-        case "next" -> (Callable) (in, args) -> {
-          Object item = items.get(position);
-          position = (position + 1) % items.size();
-          return item;
-        };
-        case "reset" -> (Callable) (in, args) -> {
-          position = 0;
-          return null;
-        };
+        case "next" ->
+            (Callable)
+                (in, args) -> {
+                  Object item = items.get(position);
+                  position = (position + 1) % items.size();
+                  return item;
+                };
+        case "reset" ->
+            (Callable)
+                (in, args) -> {
+                  position = 0;
+                  return null;
+                };
         default -> null;
       };
     }

@@ -14,8 +14,9 @@ import java.util.List;
  */
 final class Lexer {
   private static final List<String> OPERATORS =
-      List.of("//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")",
-          "{", "}", ">", "<", "=", ".", ":", "|", ",", ";");
+      List.of(
+          "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{",
+          "}", ">", "<", "=", ".", ":", "|", ",", ";");
 
   private final String source;
   private final List<Token> tokens = new ArrayList<>();
@@ -135,7 +136,8 @@ final class Lexer {
       afterTag('-', false);
     }
     boolean atLineStart = position > 0 && source.charAt(position - 1) == '\n';
-    for (int open = source.indexOf("{%", position); open >= 0;
+    for (int open = source.indexOf("{%", position);
+        open >= 0;
         open = source.indexOf("{%", open + 2)) {
       int j = open + 2;
       char startSign = j < source.length() ? source.charAt(j) : ' ';
@@ -225,7 +227,8 @@ final class Lexer {
 
   private void number() {
     int i = position;
-    if (source.charAt(i) == '0' && i + 1 < source.length()
+    if (source.charAt(i) == '0'
+        && i + 1 < source.length()
         && "xXoObB".indexOf(source.charAt(i + 1)) >= 0) {
       i += 2;
       while (i < source.length() && Character.isLetterOrDigit(source.charAt(i))) {
@@ -296,7 +299,7 @@ final class Lexer {
               throw failure("unexpected '" + operator + "'");
             }
           }
-          default -> { }
+          default -> {}
         }
         add(Kind.OPERATOR, operator);
         advance(position + operator.length());

@@ -28,7 +28,11 @@ final class LoopInfo implements Callable {
    * @param length the count of elements, or -1 if it must be found by walking ahead
    * @param recursion what calling the loop does, or null
    */
-  LoopInfo(Iterator<? extends @Nullable Object> source, Interpreter in, int depth, long length,
+  LoopInfo(
+      Iterator<? extends @Nullable Object> source,
+      Interpreter in,
+      int depth,
+      long length,
       @Nullable Callable recursion) {
     this.source = source;
     this.in = in;
@@ -88,18 +92,23 @@ final class LoopInfo implements Callable {
       case "depth0" -> depth - 1L;
       case "previtem" -> index == 0 ? Undefined.because("there is no previous item") : previous;
       case "nextitem" -> peek() ? ahead : Undefined.because("there is no next item");
-      case "cycle" -> (Callable) (interpreter, args) -> {
-        if (args.positional().isEmpty()) {
-          throw TemplateRuntimeException.type("no items for cycling given");
-        }
-        return args.positional().get((int) (index % args.positional().size()));
-      };
-      case "changed" -> (Callable) (interpreter, args) -> {
-        boolean changed = lastChanged == null
-            || !Values.equal(interpreter, lastChanged, args.positional());
-        lastChanged = new ArrayList<>(args.positional());
-        return changed;
-      };
+      case "cycle" ->
+          (Callable)
+              (interpreter, args) -> {
+                if (args.positional().isEmpty()) {
+                  throw TemplateRuntimeException.type("no items for cycling given");
+                }
+                return args.positional().get((int) (index % args.positional().size()));
+              };
+      case "changed" ->
+          (Callable)
+              (interpreter, args) -> {
+                boolean changed =
+                    lastChanged == null
+                        || !Values.equal(interpreter, lastChanged, args.positional());
+                lastChanged = new ArrayList<>(args.positional());
+                return changed;
+              };
       default -> NO_ATTRIBUTE;
     };
   }
@@ -107,8 +116,7 @@ final class LoopInfo implements Callable {
   @Override
   public @Nullable Object call(Interpreter interpreter, Args args) {
     if (recursion == null) {
-      throw TemplateRuntimeException.type(
-          "the loop must have the 'recursive' marker to be called");
+      throw TemplateRuntimeException.type("the loop must have the 'recursive' marker to be called");
     }
     return recursion.call(interpreter, args);
   }

@@ -62,21 +62,31 @@ final class Macro implements Callable {
       }
     }
     if (definition.usesCaller() && !parameters.contains("caller")) {
-      inner.set("caller", named.containsKey("caller")
-          ? named.remove("caller") : Undefined.because("no caller defined"));
+      inner.set(
+          "caller",
+          named.containsKey("caller")
+              ? named.remove("caller")
+              : Undefined.because("no caller defined"));
     }
     if (definition.usesKwargs()) {
       inner.set("kwargs", named);
     } else if (!named.isEmpty()) {
-      throw TemplateRuntimeException.type("macro '" + name() + "' takes no keyword argument '"
-          + named.keySet().iterator().next() + "'");
+      throw TemplateRuntimeException.type(
+          "macro '"
+              + name()
+              + "' takes no keyword argument '"
+              + named.keySet().iterator().next()
+              + "'");
     }
     if (definition.usesVarargs()) {
-      inner.set("varargs", new PyTuple(
-          positional.subList(Math.min(parameters.size(), positional.size()), positional.size())));
+      inner.set(
+          "varargs",
+          new PyTuple(
+              positional.subList(
+                  Math.min(parameters.size(), positional.size()), positional.size())));
     } else if (positional.size() > parameters.size()) {
-      throw TemplateRuntimeException.type("macro '" + name() + "' takes not more than "
-          + parameters.size() + " argument(s)");
+      throw TemplateRuntimeException.type(
+          "macro '" + name() + "' takes not more than " + parameters.size() + " argument(s)");
     }
     in.enter();
     String text = Statement.capture(definition.body(), in, inner);

@@ -3,8 +3,8 @@ package ai.sluice.text.jinja;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Text that the filters safe and escape marked as HTML. It differs from a string in one way: what is
- * added to it with {@code +} is escaped first. Everything else takes its text.
+ * Text that the filters safe and escape marked as HTML. It differs from a string in one way: what
+ * is added to it with {@code +} is escaped first. Everything else takes its text.
  *
  * @param text the marked text
  */
@@ -17,13 +17,17 @@ record Markup(String text) {
 
   /** Escapes the five characters that HTML gives a meaning. */
   static String escape(String text) {
-    return text.replace("&", "&amp;").replace(">", "&gt;").replace("<", "&lt;")
-        .replace("'", "&#39;").replace("\"", "&#34;");
+    return text.replace("&", "&amp;")
+        .replace(">", "&gt;")
+        .replace("<", "&lt;")
+        .replace("'", "&#39;")
+        .replace("\"", "&#34;");
   }
 
   /** Joins two values of which at least one is marked, or null if one is no text. */
   static @Nullable Markup join(Interpreter in, @Nullable Object a, @Nullable Object b) {
-    if (!(a instanceof Markup || a instanceof String) || !(b instanceof Markup || b instanceof String)) {
+    if (!(a instanceof Markup || a instanceof String)
+        || !(b instanceof Markup || b instanceof String)) {
       return null;
     }
     return new Markup(in.made(part(a) + part(b)));

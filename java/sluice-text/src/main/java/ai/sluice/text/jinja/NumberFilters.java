@@ -37,7 +37,10 @@ final class NumberFilters {
     if (prefix != null && digits.regionMatches(true, 0, prefix, 0, 2)) {
       digits = digits.substring(2);
     }
-    if (digits.length() > 1000 || !digits.matches("[\\p{L}\\p{Nd}]+(_[\\p{L}\\p{Nd}]+)*") || base < 2 || base > 36) {
+    if (digits.length() > 1000
+        || !digits.matches("[\\p{L}\\p{Nd}]+(_[\\p{L}\\p{Nd}]+)*")
+        || base < 2
+        || base > 36) {
       return null;
     }
     try {
@@ -86,8 +89,8 @@ final class NumberFilters {
           value, "type " + Values.typeName(value) + " doesn't define __round__ method");
     }
     if (Math.abs(precision) > 300) {
-      throw TemplateRuntimeException.limit("round: precision " + precision + " (expected: -300 to"
-          + " 300)");
+      throw TemplateRuntimeException.limit(
+          "round: precision " + precision + " (expected: -300 to" + " 300)");
     }
     switch (method) {
       case "common":
@@ -97,9 +100,7 @@ final class NumberFilters {
         double scaled = Values.toDouble(value) * scale;
         double whole = method.equals("ceil") ? Math.ceil(scaled) : Math.floor(scaled);
         BigInteger integer = new BigDecimal(whole).toBigInteger();
-        return precision >= 0
-            ? new BigDecimal(integer).doubleValue() / scale
-            : whole / scale;
+        return precision >= 0 ? new BigDecimal(integer).doubleValue() / scale : whole / scale;
       default:
         throw TemplateRuntimeException.value("method must be common, ceil or floor");
     }

@@ -25,7 +25,9 @@ final class Operators {
         in.scanned((long) x.length() + y.length());
         return x.concat(y);
       }
-      if (a instanceof List<?> x && b instanceof List<?> y && isSequence(a)
+      if (a instanceof List<?> x
+          && b instanceof List<?> y
+          && isSequence(a)
           && Values.typeName(a).equals(Values.typeName(b))) {
         in.steps(1L + x.size() + y.size());
         in.chars(2L * (x.size() + y.size()));
@@ -43,8 +45,14 @@ final class Operators {
       return in.made(PrintfFormat.format(in, format, b));
     }
     if (a == null || b == null || !Values.isNumber(a) || !Values.isNumber(b)) {
-      throw TemplateRuntimeException.type("unsupported operand type(s) for " + sign + ": '"
-          + Values.typeName(a) + "' and '" + Values.typeName(b) + "'");
+      throw TemplateRuntimeException.type(
+          "unsupported operand type(s) for "
+              + sign
+              + ": '"
+              + Values.typeName(a)
+              + "' and '"
+              + Values.typeName(b)
+              + "'");
     }
     if (a instanceof Double || b instanceof Double || sign.equals("/")) {
       return floats(sign, Values.toDouble(a), Values.toDouble(b));
@@ -59,9 +67,12 @@ final class Operators {
   private static Object repeat(Interpreter in, Object value, Object times) {
     BigInteger count = Values.toBig(times).max(BigInteger.ZERO);
     long size = Values.length(value);
-    if (count.multiply(BigInteger.valueOf(Math.max(size, 1)))
-            .compareTo(BigInteger.valueOf(Integer.MAX_VALUE / 4)) > 0) {
-      throw TemplateRuntimeException.limit("a value repeated " + count + " times (expected: fewer)");
+    if (count
+            .multiply(BigInteger.valueOf(Math.max(size, 1)))
+            .compareTo(BigInteger.valueOf(Integer.MAX_VALUE / 4))
+        > 0) {
+      throw TemplateRuntimeException.limit(
+          "a value repeated " + count + " times (expected: fewer)");
     }
     int n = count.intValue();
     if (value instanceof String text) {
@@ -120,9 +131,11 @@ final class Operators {
         if (b.signum() < 0) {
           return Math.pow(a.doubleValue(), b.doubleValue());
         }
-        if (a.bitLength() > 1 && b.multiply(BigInteger.valueOf(a.bitLength()))
-                .compareTo(BigInteger.valueOf(8192)) > 0) {
-          throw TemplateRuntimeException.limit("an integer of more than 4096 bits (expected: less)");
+        if (a.bitLength() > 1
+            && b.multiply(BigInteger.valueOf(a.bitLength())).compareTo(BigInteger.valueOf(8192))
+                > 0) {
+          throw TemplateRuntimeException.limit(
+              "an integer of more than 4096 bits (expected: less)");
         }
         return Values.fromBig(power(a, b));
     }
@@ -131,9 +144,9 @@ final class Operators {
   private static BigInteger power(BigInteger a, BigInteger b) {
     if (a.bitLength() <= 1 && a.abs().compareTo(BigInteger.ONE) <= 0) {
       // 0, 1 and -1 to any power, however large.
-      return b.signum() == 0 || a.signum() > 0 ? BigInteger.ONE
-          : a.signum() == 0 ? BigInteger.ZERO
-          : b.testBit(0) ? a : BigInteger.ONE;
+      return b.signum() == 0 || a.signum() > 0
+          ? BigInteger.ONE
+          : a.signum() == 0 ? BigInteger.ZERO : b.testBit(0) ? a : BigInteger.ONE;
     }
     return a.pow(b.intValueExact());
   }

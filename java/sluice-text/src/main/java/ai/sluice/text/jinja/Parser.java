@@ -21,6 +21,7 @@ final class Parser {
   private final ExpressionParser expressions;
   private final Deque<String> openTags = new ArrayDeque<>();
   private int loops;
+
   /** The tag that ended the last block. */
   private String endTag = "";
 
@@ -59,8 +60,12 @@ final class Parser {
         }
         case END -> {
           if (!ends.isEmpty()) {
-            throw tokens.failure("the end of the template within '" + openTags.peek()
-                + "' (expected: " + String.join(" or ", ends) + ")");
+            throw tokens.failure(
+                "the end of the template within '"
+                    + openTags.peek()
+                    + "' (expected: "
+                    + String.join(" or ", ends)
+                    + ")");
           }
           return body;
         }
@@ -101,14 +106,17 @@ final class Parser {
         if (loops == 0) {
           throw tokens.failure("'" + name.text() + "' outside of a loop");
         }
-        return new Statement.Jump(name.text().equals("break")
-            ? Statement.Flow.BREAK : Statement.Flow.CONTINUE, line);
+        return new Statement.Jump(
+            name.text().equals("break") ? Statement.Flow.BREAK : Statement.Flow.CONTINUE, line);
       default:
         if (UNSUPPORTED.contains(name.text())) {
           throw tokens.failure("tag '" + name.text() + "' is not supported in chat templates");
         }
-        throw tokens.failure("unknown tag '" + name.text() + "'"
-            + (openTags.isEmpty() ? "" : " within '" + openTags.peek() + "'"));
+        throw tokens.failure(
+            "unknown tag '"
+                + name.text()
+                + "'"
+                + (openTags.isEmpty() ? "" : " within '" + openTags.peek() + "'"));
     }
   }
 
@@ -175,8 +183,17 @@ final class Parser {
     List<Statement> body = block("call", "endcall");
     Set<String> used = expressions.watched();
     loops = loopsAround;
-    return new Statement.CallBlock(call, new Macro.Definition("caller", parameters, defaults, body,
-        used.contains("caller"), used.contains("varargs"), used.contains("kwargs")), line);
+    return new Statement.CallBlock(
+        call,
+        new Macro.Definition(
+            "caller",
+            parameters,
+            defaults,
+            body,
+            used.contains("caller"),
+            used.contains("varargs"),
+            used.contains("kwargs")),
+        line);
   }
 
   private Macro.Definition definition(String name, String tag, String end) {
@@ -189,8 +206,14 @@ final class Parser {
     List<Statement> body = block(tag, end);
     Set<String> used = expressions.watched();
     loops = loopsAround;
-    return new Macro.Definition(name, parameters, defaults, body, used.contains("caller"),
-        used.contains("varargs"), used.contains("kwargs"));
+    return new Macro.Definition(
+        name,
+        parameters,
+        defaults,
+        body,
+        used.contains("caller"),
+        used.contains("varargs"),
+        used.contains("kwargs"));
   }
 
   private void signature(List<String> parameters, List<Expression> defaults) {
@@ -240,7 +263,9 @@ final class Parser {
 
   private boolean endsTarget() {
     Token next = tokens.peek();
-    return next.isName("in") || next.isOperator("=") || next.isOperator(")")
+    return next.isName("in")
+        || next.isOperator("=")
+        || next.isOperator(")")
         || next.kind() == Kind.BLOCK_END;
   }
 

@@ -91,14 +91,17 @@ final class PrintfFormat {
       case 's', 'r':
         String text = conversion == 's' ? PyText.str(in, value) : PyText.repr(in, value);
         return precision >= 0 && precision < PyStrings.length(text)
-            ? PyStrings.range(text, 0, precision) : text;
+            ? PyStrings.range(text, 0, precision)
+            : text;
       case 'd', 'i', 'u':
         if (value == null || !Values.isNumber(value)) {
-          throw Values.wrongType(value, "%d format: a real number is required, not "
-              + Values.typeName(value));
+          throw Values.wrongType(
+              value, "%d format: a real number is required, not " + Values.typeName(value));
         }
-        Object whole = value instanceof Double d
-            ? Values.fromBig(new BigDecimal(d).toBigInteger()) : Values.toBig(value);
+        Object whole =
+            value instanceof Double d
+                ? Values.fromBig(new BigDecimal(d).toBigInteger())
+                : Values.toBig(value);
         return sign(whole.toString(), flags);
       case 'f', 'F':
         if (value == null || !Values.isNumber(value)) {
@@ -107,13 +110,14 @@ final class PrintfFormat {
         return sign(fixed(Values.toDouble(value), precision < 0 ? 6 : precision), flags);
       case 'x', 'X', 'o':
         if (!Values.isInteger(value)) {
-          throw Values.wrongType(value, "%x format: an integer is required, not "
-              + Values.typeName(value));
+          throw Values.wrongType(
+              value, "%x format: an integer is required, not " + Values.typeName(value));
         }
         String digits = Values.toBig(value).toString(conversion == 'o' ? 8 : 16);
         return conversion == 'X' ? digits.toUpperCase(java.util.Locale.ROOT) : digits;
       case 'c':
-        return value instanceof String s ? s
+        return value instanceof String s
+            ? s
             : new String(Character.toChars((int) Values.toIndex(value)));
       default:
         throw TemplateRuntimeException.unsupported(
@@ -131,7 +135,8 @@ final class PrintfFormat {
   }
 
   private static String sign(String number, String flags) {
-    return number.startsWith("-") ? number
+    return number.startsWith("-")
+        ? number
         : flags.contains("+") ? "+" + number : flags.contains(" ") ? " " + number : number;
   }
 
@@ -146,7 +151,8 @@ final class PrintfFormat {
     if (flags.contains("0")) {
       boolean signed = text.startsWith("-") || text.startsWith("+");
       return signed
-          ? text.charAt(0) + "0".repeat(missing) + text.substring(1) : "0".repeat(missing) + text;
+          ? text.charAt(0) + "0".repeat(missing) + text.substring(1)
+          : "0".repeat(missing) + text;
     }
     return " ".repeat(missing) + text;
   }

@@ -47,13 +47,17 @@ final class PyJson {
     Object separators = args.get(2, "separators", null);
     boolean sortKeys = args.truth(3, "sort_keys", false);
     args.end("tojson");
-    String unit = indent == null ? null
-        : indent instanceof String s ? s : " ".repeat((int) clamp(Values.toIndex(indent)));
+    String unit =
+        indent == null
+            ? null
+            : indent instanceof String s ? s : " ".repeat((int) clamp(Values.toIndex(indent)));
     String item = unit == null ? ", " : ",";
     String key = ": ";
     if (separators != null) {
-      if (!(separators instanceof List<?> pair) || pair.size() != 2
-          || !(pair.get(0) instanceof String first) || !(pair.get(1) instanceof String second)) {
+      if (!(separators instanceof List<?> pair)
+          || pair.size() != 2
+          || !(pair.get(0) instanceof String first)
+          || !(pair.get(1) instanceof String second)) {
         throw TemplateRuntimeException.type("separators must be a tuple of two strings");
       }
       item = first;

@@ -13,13 +13,24 @@ final class PyStrings {
 
   /** Python's str.isspace for one character; all such characters are in the basic plane. */
   static boolean isSpace(int c) {
-    return c >= 0x09 && c <= 0x0D || c >= 0x1C && c <= 0x20 || c == 0x85 || c == 0xA0
-        || c == 0x1680 || c >= 0x2000 && c <= 0x200A || c == 0x2028 || c == 0x2029 || c == 0x202F
-        || c == 0x205F || c == 0x3000;
+    return c >= 0x09 && c <= 0x0D
+        || c >= 0x1C && c <= 0x20
+        || c == 0x85
+        || c == 0xA0
+        || c == 0x1680
+        || c >= 0x2000 && c <= 0x200A
+        || c == 0x2028
+        || c == 0x2029
+        || c == 0x202F
+        || c == 0x205F
+        || c == 0x3000;
   }
 
   static boolean isLineBreak(char c) {
-    return c >= 0x0A && c <= 0x0D || c >= 0x1C && c <= 0x1E || c == 0x85 || c == 0x2028
+    return c >= 0x0A && c <= 0x0D
+        || c >= 0x1C && c <= 0x1E
+        || c == 0x85
+        || c == 0x2028
         || c == 0x2029;
   }
 
@@ -135,7 +146,8 @@ final class PyStrings {
       }
     }
     int start = 0;
-    for (int at = text.indexOf(separator); at >= 0 && left-- > 0;
+    for (int at = text.indexOf(separator);
+        at >= 0 && left-- > 0;
         at = text.indexOf(separator, start)) {
       parts.add(text.substring(start, at));
       start = at + separator.length();
@@ -169,7 +181,8 @@ final class PyStrings {
       }
     } else {
       while (left-- > 0) {
-        int at = end < separator.length() ? -1 : text.lastIndexOf(separator, end - separator.length());
+        int at =
+            end < separator.length() ? -1 : text.lastIndexOf(separator, end - separator.length());
         if (at < 0) {
           break;
         }
@@ -275,11 +288,15 @@ final class PyStrings {
 
   static String swapCase(String text) {
     StringBuilder out = new StringBuilder(text.length());
-    text.codePoints().forEach(c -> {
-      String one = new String(Character.toChars(c));
-      out.append(Character.isUpperCase(c)
-          ? one.toLowerCase(Locale.ROOT) : one.toUpperCase(Locale.ROOT));
-    });
+    text.codePoints()
+        .forEach(
+            c -> {
+              String one = new String(Character.toChars(c));
+              out.append(
+                  Character.isUpperCase(c)
+                      ? one.toLowerCase(Locale.ROOT)
+                      : one.toUpperCase(Locale.ROOT));
+            });
     return out.toString();
   }
 
@@ -332,7 +349,7 @@ final class PyStrings {
       }
       char e = raw.charAt(i++);
       switch (e) {
-        case '\n' -> { }
+        case '\n' -> {}
         case '\\', '\'', '"' -> out.append(e);
         case 'a' -> out.append('\u0007');
         case 'b' -> out.append('\b');
@@ -352,7 +369,8 @@ final class PyStrings {
         }
         case '0', '1', '2', '3', '4', '5', '6', '7' -> {
           int code = e - '0';
-          for (int k = 0; k < 2 && i < raw.length() && raw.charAt(i) >= '0' && raw.charAt(i) <= '7';
+          for (int k = 0;
+              k < 2 && i < raw.length() && raw.charAt(i) >= '0' && raw.charAt(i) <= '7';
               k++) {
             code = code * 8 + raw.charAt(i++) - '0';
           }

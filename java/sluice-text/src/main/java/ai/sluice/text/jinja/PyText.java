@@ -99,25 +99,27 @@ final class PyText {
   private static void quoted(String text, StringBuilder out) {
     char quote = text.indexOf('\'') >= 0 && text.indexOf('"') < 0 ? '"' : '\'';
     out.append(quote);
-    text.codePoints().forEach(c -> {
-      if (c == quote || c == '\\') {
-        out.append('\\').append((char) c);
-      } else if (c == '\n') {
-        out.append("\\n");
-      } else if (c == '\r') {
-        out.append("\\r");
-      } else if (c == '\t') {
-        out.append("\\t");
-      } else if (isPrintable(c)) {
-        out.appendCodePoint(c);
-      } else if (c < 0x100) {
-        out.append(String.format("\\x%02x", c));
-      } else if (c < 0x10000) {
-        out.append(String.format("\\u%04x", c));
-      } else {
-        out.append(String.format("\\U%08x", c));
-      }
-    });
+    text.codePoints()
+        .forEach(
+            c -> {
+              if (c == quote || c == '\\') {
+                out.append('\\').append((char) c);
+              } else if (c == '\n') {
+                out.append("\\n");
+              } else if (c == '\r') {
+                out.append("\\r");
+              } else if (c == '\t') {
+                out.append("\\t");
+              } else if (isPrintable(c)) {
+                out.appendCodePoint(c);
+              } else if (c < 0x100) {
+                out.append(String.format("\\x%02x", c));
+              } else if (c < 0x10000) {
+                out.append(String.format("\\u%04x", c));
+              } else {
+                out.append(String.format("\\U%08x", c));
+              }
+            });
     out.append(quote);
   }
 
@@ -126,9 +128,15 @@ final class PyText {
       return c >= 0x20;
     }
     return switch (Character.getType(c)) {
-      case Character.CONTROL, Character.FORMAT, Character.SURROGATE, Character.PRIVATE_USE,
-          Character.UNASSIGNED, Character.LINE_SEPARATOR, Character.PARAGRAPH_SEPARATOR,
-          Character.SPACE_SEPARATOR -> false;
+      case Character.CONTROL,
+          Character.FORMAT,
+          Character.SURROGATE,
+          Character.PRIVATE_USE,
+          Character.UNASSIGNED,
+          Character.LINE_SEPARATOR,
+          Character.PARAGRAPH_SEPARATOR,
+          Character.SPACE_SEPARATOR ->
+          false;
       default -> true;
     };
   }
@@ -160,7 +168,8 @@ final class PyText {
       return sign + (plain.indexOf('.') < 0 ? plain + ".0" : plain);
     }
     String fraction = digits.length() > 1 ? "." + digits.substring(1) : "";
-    return String.format("%s%s%se%s%02d", sign, digits.charAt(0), fraction,
-        exponent < 0 ? "-" : "+", Math.abs(exponent));
+    return String.format(
+        "%s%s%se%s%02d",
+        sign, digits.charAt(0), fraction, exponent < 0 ? "-" : "+", Math.abs(exponent));
   }
 }

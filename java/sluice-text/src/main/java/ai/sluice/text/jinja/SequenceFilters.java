@@ -17,31 +17,38 @@ final class SequenceFilters {
 
   /** Adds the filters to a table. */
   static void define(Map<String, Filters.Function> filters) {
-    filters.put("list", (in, v, a) -> {
-      a.end("list");
-      return Filters.list(in, v);
-    });
-    filters.put("first", (in, v, a) -> {
-      a.end("first");
-      Iterator<? extends @Nullable Object> elements = Values.iterator(v);
-      return elements.hasNext()
-          ? elements.next() : Undefined.because("no first item, sequence was empty");
-    });
+    filters.put(
+        "list",
+        (in, v, a) -> {
+          a.end("list");
+          return Filters.list(in, v);
+        });
+    filters.put(
+        "first",
+        (in, v, a) -> {
+          a.end("first");
+          Iterator<? extends @Nullable Object> elements = Values.iterator(v);
+          return elements.hasNext()
+              ? elements.next()
+              : Undefined.because("no first item, sequence was empty");
+        });
     filters.put("last", SequenceFilters::last);
     filters.put("join", SequenceFilters::join);
     filters.put("reverse", SequenceFilters::reverse);
     filters.put("sort", SequenceFilters::sort);
     filters.put("unique", SequenceFilters::unique);
-    filters.put("items", (in, v, a) -> {
-      a.end("items");
-      if (v instanceof Undefined) {
-        return new PyIterator(List.of().iterator());
-      }
-      if (!(v instanceof Map<?, ?> map)) {
-        throw TemplateRuntimeException.type("can only get item pairs from a mapping");
-      }
-      return new PyIterator(CollectionMethods.items(in, map).elements().iterator());
-    });
+    filters.put(
+        "items",
+        (in, v, a) -> {
+          a.end("items");
+          if (v instanceof Undefined) {
+            return new PyIterator(List.of().iterator());
+          }
+          if (!(v instanceof Map<?, ?> map)) {
+            throw TemplateRuntimeException.type("can only get item pairs from a mapping");
+          }
+          return new PyIterator(CollectionMethods.items(in, map).elements().iterator());
+        });
     filters.put("dictsort", SequenceFilters::dictSort);
     filters.put("map", SequenceFilters::map);
     filters.put("select", (in, v, a) -> select(in, v, a, true, false));
@@ -59,7 +66,8 @@ final class SequenceFilters {
   private static @Nullable Object last(Interpreter in, @Nullable Object value, Args args) {
     args.end("last");
     if (value instanceof String text) {
-      return text.isEmpty() ? Undefined.because("no last item, sequence was empty")
+      return text.isEmpty()
+          ? Undefined.because("no last item, sequence was empty")
           : text.substring(text.offsetByCodePoints(text.length(), -1));
     }
     if (value instanceof PyIterator || Values.length(value) < 0) {
@@ -68,7 +76,8 @@ final class SequenceFilters {
     }
     List<@Nullable Object> list = Filters.list(in, value);
     return list.isEmpty()
-        ? Undefined.because("no last item, sequence was empty") : list.get(list.size() - 1);
+        ? Undefined.because("no last item, sequence was empty")
+        : list.get(list.size() - 1);
   }
 
   private static Object join(Interpreter in, @Nullable Object value, Args args) {
@@ -113,8 +122,10 @@ final class SequenceFilters {
     if (attribute instanceof String text) {
       for (Object part : PyStrings.split(text, ".", -1)) {
         String name = (String) part;
-        boolean isIndex = !name.isEmpty() && name.length() < 10
-            && name.chars().allMatch(c -> c >= '0' && c <= '9');
+        boolean isIndex =
+            !name.isEmpty()
+                && name.length() < 10
+                && name.chars().allMatch(c -> c >= '0' && c <= '9');
         path.add(isIndex ? (Object) Long.valueOf(name) : name);
       }
     } else {
@@ -149,10 +160,11 @@ final class SequenceFilters {
     for (Object element : list) {
       keyed.add(new Keyed(key.apply(element), element));
     }
-    keyed.sort((a, b) -> {
-      in.step();
-      return reverse ? Values.order(in, b.key(), a.key()) : Values.order(in, a.key(), b.key());
-    });
+    keyed.sort(
+        (a, b) -> {
+          in.step();
+          return reverse ? Values.order(in, b.key(), a.key()) : Values.order(in, a.key(), b.key());
+        });
     List<@Nullable Object> result = new ArrayList<>(list.size());
     keyed.forEach(entry -> result.add(entry.value()));
     return result;
@@ -171,14 +183,18 @@ final class SequenceFilters {
     } else {
       getters.add(getter(in, attribute, null));
     }
-    return sorted(in, Filters.list(in, value), element -> {
-      List<@Nullable Object> keys = new ArrayList<>();
-      for (Function<@Nullable Object, @Nullable Object> getter : getters) {
-        Object key = getter.apply(element);
-        keys.add(caseSensitive ? key : ignoreCase(key));
-      }
-      return keys.size() == 1 ? keys.get(0) : keys;
-    }, reverse);
+    return sorted(
+        in,
+        Filters.list(in, value),
+        element -> {
+          List<@Nullable Object> keys = new ArrayList<>();
+          for (Function<@Nullable Object, @Nullable Object> getter : getters) {
+            Object key = getter.apply(element);
+            keys.add(caseSensitive ? key : ignoreCase(key));
+          }
+          return keys.size() == 1 ? keys.get(0) : keys;
+        },
+        reverse);
   }
 
   private static Object unique(Interpreter in, @Nullable Object value, Args args) {
@@ -187,11 +203,14 @@ final class SequenceFilters {
         getter(in, args.get(1, "attribute", null), null);
     args.end("unique");
     Set<@Nullable Object> seen = new HashSet<>();
-    return new PyIterator(Lazy.filter(Values.iterator(value), element -> {
-      in.step();
-      Object key = getter.apply(element);
-      return seen.add(Values.key(caseSensitive ? key : ignoreCase(key)));
-    }));
+    return new PyIterator(
+        Lazy.filter(
+            Values.iterator(value),
+            element -> {
+              in.step();
+              Object key = getter.apply(element);
+              return seen.add(Values.key(caseSensitive ? key : ignoreCase(key)));
+            }));
   }
 
   private static Object dictSort(Interpreter in, @Nullable Object value, Args args) {
@@ -207,10 +226,14 @@ final class SequenceFilters {
       throw TemplateRuntimeException.value("You can only sort by either \"key\" or \"value\"");
     }
     int place = by.equals("key") ? 0 : 1;
-    return sorted(in, CollectionMethods.items(in, map).elements(), pair -> {
-      Object key = ((List<?>) pair).get(place);
-      return caseSensitive ? key : ignoreCase(key);
-    }, reverse);
+    return sorted(
+        in,
+        CollectionMethods.items(in, map).elements(),
+        pair -> {
+          Object key = ((List<?>) pair).get(place);
+          return caseSensitive ? key : ignoreCase(key);
+        },
+        reverse);
   }
 
   private static Object map(Interpreter in, @Nullable Object value, Args args) {
@@ -219,17 +242,20 @@ final class SequenceFilters {
       return new PyIterator(List.of().iterator());
     }
     if (args.positional().isEmpty() && args.named().containsKey("attribute")) {
-      Function<@Nullable Object, @Nullable Object> getter = getter(
-          in, args.get(0, "attribute", null), args.get(1, "default", null));
+      Function<@Nullable Object, @Nullable Object> getter =
+          getter(in, args.get(0, "attribute", null), args.get(1, "default", null));
       args.end("map");
       return new PyIterator(Lazy.map(Values.iterator(value), getter));
     }
     String name = args.string(0, "filter", null);
     Filters.Function filter = Filters.named(name);
-    return new PyIterator(Lazy.map(Values.iterator(value), element -> {
-      in.step();
-      return filter.apply(in, element, args.after(1));
-    }));
+    return new PyIterator(
+        Lazy.map(
+            Values.iterator(value),
+            element -> {
+              in.step();
+              return filter.apply(in, element, args.after(1));
+            }));
   }
 
   private static Object select(
@@ -238,8 +264,8 @@ final class SequenceFilters {
       return new PyIterator(List.of().iterator());
     }
     int next = byAttribute ? 1 : 0;
-    Function<@Nullable Object, @Nullable Object> getter = byAttribute
-        ? getter(in, args.need(0, "attribute"), null) : element -> element;
+    Function<@Nullable Object, @Nullable Object> getter =
+        byAttribute ? getter(in, args.need(0, "attribute"), null) : element -> element;
     TestFunctions.Function test;
     if (args.positional().size() > next) {
       if (!(args.positional().get(next) instanceof String name)) {
@@ -250,10 +276,13 @@ final class SequenceFilters {
       test = (interpreter, element, none) -> Values.isTrue(element);
     }
     int consumed = Math.min(args.positional().size(), next + 1);
-    return new PyIterator(Lazy.filter(Values.iterator(value), element -> {
-      in.step();
-      return test.test(in, getter.apply(element), args.after(consumed)) == wanted;
-    }));
+    return new PyIterator(
+        Lazy.filter(
+            Values.iterator(value),
+            element -> {
+              in.step();
+              return test.test(in, getter.apply(element), args.after(consumed)) == wanted;
+            }));
   }
 
   private static Object batch(Interpreter in, @Nullable Object value, Args args) {

@@ -88,7 +88,10 @@ abstract class Statement {
     private final List<List<Statement>> bodies;
     private final List<Statement> otherwise;
 
-    If(List<Expression> conditions, List<List<Statement>> bodies, List<Statement> otherwise,
+    If(
+        List<Expression> conditions,
+        List<List<Statement>> bodies,
+        List<Statement> otherwise,
         int line) {
       super(line);
       this.conditions = List.copyOf(conditions);
@@ -184,8 +187,14 @@ abstract class Statement {
     private final List<Statement> otherwise;
     private final boolean recursive;
 
-    For(Target target, Expression iterable, @Nullable Expression condition, List<Statement> body,
-        List<Statement> otherwise, boolean recursive, int line) {
+    For(
+        Target target,
+        Expression iterable,
+        @Nullable Expression condition,
+        List<Statement> body,
+        List<Statement> otherwise,
+        boolean recursive,
+        int line) {
       super(line);
       this.target = target;
       this.iterable = iterable;
@@ -201,19 +210,24 @@ abstract class Statement {
       return Flow.NORMAL;
     }
 
-    private void loop(
-        Interpreter in, Scope scope, Output out, @Nullable Object values, int depth) {
-      LoopInfo loop = new LoopInfo(filtered(in, scope, values), in, depth,
-          condition == null && !(values instanceof String) ? Values.length(values) : -1,
-          recursive ? (inner, args) -> {
-            Object nested = args.need(0, "iterable");
-            args.end("loop");
-            Output text = new Output(inner);
-            inner.enter();
-            loop(inner, scope, text, nested, depth + 1);
-            inner.leave();
-            return text.toString();
-          } : null);
+    private void loop(Interpreter in, Scope scope, Output out, @Nullable Object values, int depth) {
+      LoopInfo loop =
+          new LoopInfo(
+              filtered(in, scope, values),
+              in,
+              depth,
+              condition == null && !(values instanceof String) ? Values.length(values) : -1,
+              recursive
+                  ? (inner, args) -> {
+                    Object nested = args.need(0, "iterable");
+                    args.end("loop");
+                    Output text = new Output(inner);
+                    inner.enter();
+                    loop(inner, scope, text, nested, depth + 1);
+                    inner.leave();
+                    return text.toString();
+                  }
+                  : null);
       boolean any = false;
       while (loop.advance()) {
         in.step();
@@ -237,12 +251,14 @@ abstract class Statement {
       if (condition == null) {
         return all;
       }
-      return Lazy.filter(all, element -> {
-        in.step();
-        Scope test = new Scope(scope);
-        target.assign(in, test, element);
-        return Values.isTrue(condition.evaluate(in, test));
-      });
+      return Lazy.filter(
+          all,
+          element -> {
+            in.step();
+            Scope test = new Scope(scope);
+            target.assign(in, test, element);
+            return Values.isTrue(condition.evaluate(in, test));
+          });
     }
   }
 
@@ -295,7 +311,9 @@ abstract class Statement {
     }
   }
 
-  /** A body with variables of its own: {@code with}, and {@code generation}, which changes nothing. */
+  /**
+   * A body with variables of its own: {@code with}, and {@code generation}, which changes nothing.
+   */
   static final class With extends Statement {
     private final Map<Target, Expression> variables;
     private final List<Statement> body;

@@ -62,8 +62,9 @@ final class StrftimeFormat {
       case 'n' -> "\n";
       case 't' -> "\t";
       case '%' -> "%";
-      default -> throw TemplateRuntimeException.unsupported(
-          "strftime_now: directive %" + directive + " (supported: the usual ones of C)");
+      default ->
+          throw TemplateRuntimeException.unsupported(
+              "strftime_now: directive %" + directive + " (supported: the usual ones of C)");
     };
   }
 

@@ -22,19 +22,23 @@ final class StringMethods {
     METHODS.put("rstrip", (in, s, a) -> strip(s, a, false, true));
     METHODS.put("split", (in, s, a) -> split(s, a, false));
     METHODS.put("rsplit", (in, s, a) -> split(s, a, true));
-    METHODS.put("splitlines",
-        (in, s, a) -> PyStrings.splitLines(s, a.truth(0, "keepends", false)));
+    METHODS.put("splitlines", (in, s, a) -> PyStrings.splitLines(s, a.truth(0, "keepends", false)));
     METHODS.put("startswith", (in, s, a) -> affix(s, a, true));
     METHODS.put("endswith", (in, s, a) -> affix(s, a, false));
-    METHODS.put("removeprefix", (in, s, a) -> {
-      String prefix = a.string(0, "prefix", null);
-      return s.startsWith(prefix) ? s.substring(prefix.length()) : s;
-    });
-    METHODS.put("removesuffix", (in, s, a) -> {
-      String suffix = a.string(0, "suffix", null);
-      return !suffix.isEmpty() && s.endsWith(suffix)
-          ? s.substring(0, s.length() - suffix.length()) : s;
-    });
+    METHODS.put(
+        "removeprefix",
+        (in, s, a) -> {
+          String prefix = a.string(0, "prefix", null);
+          return s.startsWith(prefix) ? s.substring(prefix.length()) : s;
+        });
+    METHODS.put(
+        "removesuffix",
+        (in, s, a) -> {
+          String suffix = a.string(0, "suffix", null);
+          return !suffix.isEmpty() && s.endsWith(suffix)
+              ? s.substring(0, s.length() - suffix.length())
+              : s;
+        });
     METHODS.put("upper", (in, s, a) -> s.toUpperCase(Locale.ROOT));
     METHODS.put("lower", (in, s, a) -> s.toLowerCase(Locale.ROOT));
     METHODS.put("casefold", (in, s, a) -> s.toUpperCase(Locale.ROOT).toLowerCase(Locale.ROOT));
@@ -50,18 +54,28 @@ final class StringMethods {
     METHODS.put("join", (in, s, a) -> join(in, s, a.need(0, "iterable")));
     METHODS.put("partition", (in, s, a) -> partition(s, a.string(0, "sep", null), false));
     METHODS.put("rpartition", (in, s, a) -> partition(s, a.string(0, "sep", null), true));
-    METHODS.put("zfill", (in, s, a) -> {
-      String sign = s.startsWith("-") || s.startsWith("+") ? s.substring(0, 1) : "";
-      return sign + pad(in, s, a.integer(0, "width", 0), "0") + s.substring(sign.length());
-    });
+    METHODS.put(
+        "zfill",
+        (in, s, a) -> {
+          String sign = s.startsWith("-") || s.startsWith("+") ? s.substring(0, 1) : "";
+          return sign + pad(in, s, a.integer(0, "width", 0), "0") + s.substring(sign.length());
+        });
     METHODS.put("ljust", (in, s, a) -> s + pad(in, s, a.integer(0, "width", 0), fill(a)));
     METHODS.put("rjust", (in, s, a) -> pad(in, s, a.integer(0, "width", 0), fill(a)) + s);
     METHODS.put("center", (in, s, a) -> center(in, s, a.integer(0, "width", 0), fill(a)));
     METHODS.put("expandtabs", (in, s, a) -> expandTabs(in, s, a.integer(0, "tabsize", 8)));
     METHODS.put("format", BraceFormat::format);
-    METHODS.put("isdigit", (in, s, a) -> all(s, c -> Character.isDigit(c)
-        || Character.getType(c) == Character.OTHER_NUMBER && Character.getNumericValue(c) >= 0
-            && Character.getNumericValue(c) < 10 && "⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉".indexOf(c) >= 0));
+    METHODS.put(
+        "isdigit",
+        (in, s, a) ->
+            all(
+                s,
+                c ->
+                    Character.isDigit(c)
+                        || Character.getType(c) == Character.OTHER_NUMBER
+                            && Character.getNumericValue(c) >= 0
+                            && Character.getNumericValue(c) < 10
+                            && "⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉".indexOf(c) >= 0));
     METHODS.put("isdecimal", (in, s, a) -> all(s, Character::isDigit));
     METHODS.put("isnumeric", (in, s, a) -> all(s, StringMethods::isNumeric));
     METHODS.put("isalpha", (in, s, a) -> all(s, Character::isLetter));
@@ -70,8 +84,9 @@ final class StringMethods {
     METHODS.put("isascii", (in, s, a) -> s.chars().allMatch(c -> c < 0x80));
     METHODS.put("isupper", (in, s, a) -> PyStrings.isCase(s, true));
     METHODS.put("islower", (in, s, a) -> PyStrings.isCase(s, false));
-    METHODS.put("istitle", (in, s, a) ->
-        s.codePoints().anyMatch(PyStrings::isCased) && PyStrings.title(s).equals(s));
+    METHODS.put(
+        "istitle",
+        (in, s, a) -> s.codePoints().anyMatch(PyStrings::isCased) && PyStrings.title(s).equals(s));
   }
 
   private StringMethods() {}
@@ -110,8 +125,7 @@ final class StringMethods {
     if (sep != null && sep.isEmpty()) {
       throw TemplateRuntimeException.value("empty separator");
     }
-    return fromRight
-        ? PyStrings.splitRight(self, sep, max) : PyStrings.split(self, sep, max);
+    return fromRight ? PyStrings.splitRight(self, sep, max) : PyStrings.split(self, sep, max);
   }
 
   private static boolean affix(String self, Args args, boolean prefix) {
@@ -196,8 +210,7 @@ final class StringMethods {
     if (at < 0) {
       return last ? PyTuple.of("", "", self) : PyTuple.of(self, "", "");
     }
-    return PyTuple.of(
-        self.substring(0, at), separator, self.substring(at + separator.length()));
+    return PyTuple.of(self.substring(0, at), separator, self.substring(at + separator.length()));
   }
 
   private static String fill(Args args) {
@@ -243,7 +256,8 @@ final class StringMethods {
 
   private static boolean isNumeric(int c) {
     int type = Character.getType(c);
-    return type == Character.DECIMAL_DIGIT_NUMBER || type == Character.LETTER_NUMBER
+    return type == Character.DECIMAL_DIGIT_NUMBER
+        || type == Character.LETTER_NUMBER
         || type == Character.OTHER_NUMBER;
   }
 

@@ -27,8 +27,13 @@ public final class Template {
    */
   public static Template parse(String source) {
     if (source.length() > MAX_SOURCE_CHARS) {
-      throw new TemplateSyntaxException("a template of " + source.length()
-          + " characters (expected: at most " + MAX_SOURCE_CHARS + ")", 1);
+      throw new TemplateSyntaxException(
+          "a template of "
+              + source.length()
+              + " characters (expected: at most "
+              + MAX_SOURCE_CHARS
+              + ")",
+          1);
     }
     try {
       return new Template(new Parser(Lexer.tokenize(source)).parse());
@@ -47,8 +52,8 @@ public final class Template {
    * @return the text
    * @throws TemplateRuntimeException if the template stops
    */
-  public String render(Map<String, ? extends @Nullable Object> variables, Limits limits,
-      Clock clock) {
+  public String render(
+      Map<String, ? extends @Nullable Object> variables, Limits limits, Clock clock) {
     Interpreter in = new Interpreter(limits, clock);
     Scope globals = new Scope(null);
     Globals.define(globals);

@@ -28,8 +28,10 @@ final class TestFunctions {
     simple("string", v -> v instanceof String);
     simple("mapping", v -> v instanceof Map);
     simple("iterable", v -> Values.iteratorOrNull(v) != null);
-    simple("sequence", v -> v instanceof String || v instanceof List || v instanceof Map
-        || v instanceof Undefined);
+    simple(
+        "sequence",
+        v ->
+            v instanceof String || v instanceof List || v instanceof Map || v instanceof Undefined);
     simple("callable", v -> v instanceof Callable || v instanceof Undefined);
     simple("escaped", v -> false);
     put("odd", (in, v, a) -> remainder(in, v, 2L) == 1);
@@ -56,11 +58,13 @@ final class TestFunctions {
   private TestFunctions() {}
 
   private static void put(String name, Function test) {
-    TESTS.put(name, (in, value, args) -> {
-      boolean result = test.test(in, value, args);
-      args.end(name);
-      return result;
-    });
+    TESTS.put(
+        name,
+        (in, value, args) -> {
+          boolean result = test.test(in, value, args);
+          args.end(name);
+          return result;
+        });
   }
 
   private static void simple(
@@ -80,8 +84,12 @@ final class TestFunctions {
   static Function named(String name) {
     Function test = TESTS.get(name);
     if (test == null) {
-      throw TemplateRuntimeException.unsupported("test '" + name + "' (supported: "
-          + String.join(", ", new TreeSet<>(TESTS.keySet())) + ")");
+      throw TemplateRuntimeException.unsupported(
+          "test '"
+              + name
+              + "' (supported: "
+              + String.join(", ", new TreeSet<>(TESTS.keySet()))
+              + ")");
     }
     return test;
   }
@@ -101,7 +109,11 @@ final class TestFunctions {
 
   /** Identity; equal small values that Python shares count as one object. */
   private static boolean isSame(@Nullable Object a, @Nullable Object b) {
-    return a == b || a != null && b != null && a.getClass() == b.getClass()
-        && (a instanceof Boolean || a instanceof Long || a instanceof String) && a.equals(b);
+    return a == b
+        || a != null
+            && b != null
+            && a.getClass() == b.getClass()
+            && (a instanceof Boolean || a instanceof Long || a instanceof String)
+            && a.equals(b);
   }
 }

@@ -58,8 +58,12 @@ final class TokenStream {
 
   Token expect(Kind kind) {
     if (peek().kind() != kind) {
-      throw failure("unexpected " + peek().describe() + " (expected: "
-          + new Token(kind, kind == Kind.NAME ? "a name" : "", 0).describe() + ")");
+      throw failure(
+          "unexpected "
+              + peek().describe()
+              + " (expected: "
+              + new Token(kind, kind == Kind.NAME ? "a name" : "", 0).describe()
+              + ")");
     }
     return next();
   }

@@ -24,8 +24,13 @@ final class Undefined {
   }
 
   static Undefined unsafe(String attribute, Object owner) {
-    return new Undefined("access to attribute '" + attribute + "' of '" + Values.typeName(owner)
-        + "' object is unsafe", Kind.SECURITY);
+    return new Undefined(
+        "access to attribute '"
+            + attribute
+            + "' of '"
+            + Values.typeName(owner)
+            + "' object is unsafe",
+        Kind.SECURITY);
   }
 
   TemplateRuntimeException failure() {

@@ -69,7 +69,9 @@ final class Values {
   }
 
   static boolean isNumber(@Nullable Object value) {
-    return value instanceof Long || value instanceof Double || value instanceof Boolean
+    return value instanceof Long
+        || value instanceof Double
+        || value instanceof Boolean
         || value instanceof BigInteger;
   }
 
@@ -163,8 +165,7 @@ final class Values {
     return equal(in, a, b, 0);
   }
 
-  private static boolean equal(
-      Interpreter in, @Nullable Object a, @Nullable Object b, int level) {
+  private static boolean equal(Interpreter in, @Nullable Object a, @Nullable Object b, int level) {
     in.nested(level);
     if (a == b) {
       return !(a instanceof Double d && d.isNaN());
@@ -216,15 +217,15 @@ final class Values {
   }
 
   /** Whether {@code a < b} ({@code sign} "<"), and so on. */
-  static boolean ordered(
-      Interpreter in, String sign, @Nullable Object a, @Nullable Object b) {
+  static boolean ordered(Interpreter in, String sign, @Nullable Object a, @Nullable Object b) {
     int order = order(in, sign, a, b, 0);
-    return order != 2 && switch (sign) {
-      case "<" -> order < 0;
-      case "<=" -> order <= 0;
-      case ">" -> order > 0;
-      default -> order >= 0;
-    };
+    return order != 2
+        && switch (sign) {
+          case "<" -> order < 0;
+          case "<=" -> order <= 0;
+          case ">" -> order > 0;
+          default -> order >= 0;
+        };
   }
 
   /** Order for sorting. */
@@ -256,16 +257,22 @@ final class Values {
     if (b instanceof Undefined u) {
       throw u.failure();
     }
-    throw TemplateRuntimeException.type("'" + sign + "' not supported between instances of '"
-        + typeName(a) + "' and '" + typeName(b) + "'");
+    throw TemplateRuntimeException.type(
+        "'"
+            + sign
+            + "' not supported between instances of '"
+            + typeName(a)
+            + "' and '"
+            + typeName(b)
+            + "'");
   }
 
   /** Python's {@code item in container}. */
   static boolean contains(Interpreter in, @Nullable Object container, @Nullable Object item) {
     if (container instanceof String text) {
       if (!(item instanceof String part)) {
-        throw wrongType(item,
-            "'in <string>' requires string as left operand, not " + typeName(item));
+        throw wrongType(
+            item, "'in <string>' requires string as left operand, not " + typeName(item));
       }
       in.scanned(text.length());
       return text.contains(part);
@@ -290,8 +297,10 @@ final class Values {
   static @Nullable Object keyIn(Map<?, ?> map, @Nullable Object value) {
     Object key = key(value);
     if (!map.containsKey(key)) {
-      Object twin = key instanceof Boolean b ? (Object) (b ? 1L : 0L)
-          : key instanceof Long n && (n == 0 || n == 1) ? (Object) (n == 1) : null;
+      Object twin =
+          key instanceof Boolean b
+              ? (Object) (b ? 1L : 0L)
+              : key instanceof Long n && (n == 0 || n == 1) ? (Object) (n == 1) : null;
       if (twin != null && map.containsKey(twin)) {
         return twin;
       }

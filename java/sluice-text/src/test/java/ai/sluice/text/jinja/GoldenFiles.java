@@ -16,7 +16,9 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** The golden files of {@code tests/golden/chat_templates}, and values as the interpreter has them. */
+/**
+ * The golden files of {@code tests/golden/chat_templates}, and values as the interpreter has them.
+ */
 public final class GoldenFiles {
   /** The folder with templates, chats and what they render to. */
   public static final Path FOLDER =

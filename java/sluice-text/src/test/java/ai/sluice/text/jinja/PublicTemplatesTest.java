@@ -23,15 +23,22 @@ class PublicTemplatesTest {
 
   @TestFactory
   Stream<DynamicTest> templatesRenderAsInJinja2() throws IOException {
-    return templates().stream().flatMap(name -> {
-      JsonNode expected = GoldenFiles.json("expected/" + name + ".json");
-      Template template = Template.parse(GoldenFiles.text("templates/" + name + ".jinja"));
-      List<DynamicTest> tests = new ArrayList<>();
-      expected.fields().forEachRemaining(entry -> tests.add(DynamicTest.dynamicTest(
-          name + ": " + entry.getKey(),
-          () -> check(template, entry.getKey(), entry.getValue()))));
-      return tests.stream();
-    });
+    return templates().stream()
+        .flatMap(
+            name -> {
+              JsonNode expected = GoldenFiles.json("expected/" + name + ".json");
+              Template template = Template.parse(GoldenFiles.text("templates/" + name + ".jinja"));
+              List<DynamicTest> tests = new ArrayList<>();
+              expected
+                  .fields()
+                  .forEachRemaining(
+                      entry ->
+                          tests.add(
+                              DynamicTest.dynamicTest(
+                                  name + ": " + entry.getKey(),
+                                  () -> check(template, entry.getKey(), entry.getValue()))));
+              return tests.stream();
+            });
   }
 
   @Test
@@ -42,30 +49,40 @@ class PublicTemplatesTest {
 
   private static List<String> templates() throws IOException {
     try (Stream<Path> files = Files.list(GoldenFiles.FOLDER.resolve("templates"))) {
-      return files.map(file -> file.getFileName().toString())
+      return files
+          .map(file -> file.getFileName().toString())
           .filter(name -> name.endsWith(".jinja"))
-          .map(name -> name.substring(0, name.length() - ".jinja".length())).sorted().toList();
+          .map(name -> name.substring(0, name.length() - ".jinja".length()))
+          .sorted()
+          .toList();
     }
   }
 
   private static void check(Template template, String name, JsonNode expected) {
-    Map<String, @Nullable Object> variables = variables(name.replaceFirst("/.*", ""),
-        name.contains("arguments_as_text"), name.contains("empty_content"));
+    Map<String, @Nullable Object> variables =
+        variables(
+            name.replaceFirst("/.*", ""),
+            name.contains("arguments_as_text"),
+            name.contains("empty_content"));
     String outcome;
     try {
       outcome = template.render(variables, Limits.forInput(100, 10_000), GoldenFiles.CLOCK);
     } catch (TemplateRuntimeException e) {
-      outcome = "error: " + switch (e.kind()) {
-        case UNDEFINED -> "undefined";
-        case SECURITY -> "security";
-        case RAISED -> "raised " + e.getMessage();
-        case UNSUPPORTED -> "unknown";
-        default -> "runtime";
-      };
+      outcome =
+          "error: "
+              + switch (e.kind()) {
+                case UNDEFINED -> "undefined";
+                case SECURITY -> "security";
+                case RAISED -> "raised " + e.getMessage();
+                case UNSUPPORTED -> "unknown";
+                default -> "runtime";
+              };
     }
     assertEquals(
-        expected.has("text") ? expected.path("text").asText()
-            : "error: " + expected.path("error").asText()
+        expected.has("text")
+            ? expected.path("text").asText()
+            : "error: "
+                + expected.path("error").asText()
                 + (expected.has("message") ? " " + expected.path("message").asText() : ""),
         outcome);
   }
@@ -89,8 +106,10 @@ class PublicTemplatesTest {
     variables.put("eos_token", "</s>");
     variables.put("unk_token", "<unk>");
     variables.put("pad_token", "<pad>");
-    chat.path("extra").fields().forEachRemaining(
-        entry -> variables.put(entry.getKey(), GoldenFiles.value(entry.getValue())));
+    chat.path("extra")
+        .fields()
+        .forEachRemaining(
+            entry -> variables.put(entry.getKey(), GoldenFiles.value(entry.getValue())));
     return variables;
   }
 
