@@ -1,7 +1,11 @@
 // Loading and rewriting weights: every kind of source, and everything that can be wrong with one.
+#include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -11,6 +15,21 @@
 
 #include "capi/arguments.h"
 #include "support/driver.h"
+
+// Threads that this program may still start; < 0: any number.
+static std::atomic<int> threads_left = -1;
+
+// In front of the system's, which cannot be made to fail on purpose.
+extern "C" __attribute__((visibility("default"))) int pthread_create(
+    pthread_t* thread, const pthread_attr_t* attributes, void* (*run)(void*),
+    void* argument) noexcept {
+  static const auto create =
+      reinterpret_cast<int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*)>(
+          ::dlsym(RTLD_NEXT, "pthread_create"));
+  if (threads_left == 0) return EAGAIN;
+  if (threads_left > 0) --threads_left;
+  return create(thread, attributes, run, argument);
+}
 
 namespace sluice::test {
 namespace {
@@ -437,6 +456,21 @@ TEST_F(WeightsTest, FaultsOfLoading) {
   EXPECT_EQ(abort().status, SLUICE_STATUS_OK);
   const Outcome again = engine_.load(*fixture_->transfers());
   EXPECT_EQ(again.status, SLUICE_STATUS_OK) << again.text;
+}
+
+TEST_F(WeightsTest, LoaderThreadsThatDoNotStart) {
+  OptionValues values;
+  values.num_threads = 4;
+  open(values);
+  threads_left = 0;
+  const Outcome none = begin();
+  EXPECT_EQ(none.status, SLUICE_STATUS_OUT_OF_HOST_MEMORY);
+  EXPECT_NE(none.text.find("loader threads: 0 of 4"), std::string::npos) << none.text;
+  threads_left = 1;  // enough for a slower load
+  const Outcome some = engine_.load(*fixture_->transfers());
+  EXPECT_EQ(threads_left, 0);
+  threads_left = -1;
+  EXPECT_EQ(some.status, SLUICE_STATUS_OK) << some.text;
 }
 
 TEST_F(WeightsTest, AbortEndsAPollInProgress) {

@@ -15,7 +15,21 @@ WeightSession::WeightSession(const WeightStore& store, const FaultPoints& faults
                         Coverage(slot.parts[p].rows, slot.cols));
     }
   }
-  for (int i = 0; i < num_threads; ++i) threads_.emplace_back([this] { work(); });
+  start_threads(num_threads);
+}
+
+// With fewer threads than asked for a load is only slower.
+void WeightSession::start_threads(int num_threads) {
+  threads_.reserve(static_cast<size_t>(num_threads));
+  try {
+    while (threads_.size() < static_cast<size_t>(num_threads)) {
+      threads_.emplace_back([this] { work(); });
+    }
+  } catch (const std::exception& error) {
+    SLUICE_CHECK(!threads_.empty(), SLUICE_STATUS_OUT_OF_HOST_MEMORY, "loader threads: 0 of ",
+                 num_threads, " started, ", error.what(),
+                 " (expected: at least 1; remedy: raise the limit of threads of the process)");
+  }
 }
 
 WeightSession::~WeightSession() {

@@ -31,6 +31,7 @@ using PartKey = std::pair<int, int>;
 /// for one caller at a time; abort() is safe from any thread.
 class WeightSession {
  public:
+  /// @throws Error OUT_OF_HOST_MEMORY when the system gives no thread
   WeightSession(const WeightStore& store, const FaultPoints& faults, int num_threads);
   /// Aborts and waits for the threads.
   ~WeightSession();
@@ -68,6 +69,7 @@ class WeightSession {
     CellRange rectangle;
   };
 
+  void start_threads(int num_threads);
   std::vector<std::shared_ptr<const FileReader>> open_files(
       const Sluice__Proto__WeightTransferList& list);
   void cover(const WeightTransfer& transfer, std::vector<std::pair<PartKey, CellRange>>* added);
