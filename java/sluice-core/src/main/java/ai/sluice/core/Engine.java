@@ -24,6 +24,7 @@ import ai.sluice.core.scheduler.StepOutput;
 import ai.sluice.jni.LeakReport;
 import ai.sluice.proto.SystemInfo;
 import ai.sluice.text.ChatTemplate;
+import ai.sluice.text.SpecialTokens;
 import ai.sluice.text.Tokenizer;
 import java.nio.channels.ClosedByInterruptException;
 import java.util.EnumMap;
@@ -98,8 +99,12 @@ public final class Engine implements AutoCloseable {
     encoder = new PromptEncoder(checkpoint, tokenizer, vocabSize);
     SamplingResolver sampling =
         new SamplingResolver(checkpoint.sampling(), checkpoint.samplingSource(), vocabSize);
-    List<Integer> eosTokens = eosTokens(checkpoint, tokenizer);
-    planner = new RequestPlanner(model, encoder, sampling, eosTokens, tokenizer);
+    EosTokens eosTokens =
+        EosTokens.of(
+            checkpoint.eosTokenIds(),
+            tokenizer == null ? SpecialTokens.NONE : tokenizer.specialTokens(),
+            vocabSize);
+    planner = new RequestPlanner(model, encoder, sampling, eosTokens.ids(), tokenizer);
     modelInfo = ModelInfos.of(model, sampling.defaults(), eosTokens, tokenizer != null);
     int number = NUMBER.incrementAndGet();
     pumps = pumps(number);
@@ -244,13 +249,6 @@ public final class Engine implements AutoCloseable {
           thread.setDaemon(true);
           return thread;
         });
-  }
-
-  private static List<Integer> eosTokens(Checkpoint checkpoint, @Nullable Tokenizer tokenizer) {
-    if (!checkpoint.eosTokenIds().isEmpty() || tokenizer == null) {
-      return checkpoint.eosTokenIds();
-    }
-    return tokenizer.specialTokens().eos().map(token -> List.of(token.id())).orElse(List.of());
   }
 
   /**

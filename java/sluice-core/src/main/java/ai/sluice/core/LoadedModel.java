@@ -19,6 +19,7 @@ import ai.sluice.proto.FaultPoint;
 import ai.sluice.proto.HeadKind;
 import ai.sluice.proto.ModelSpec;
 import ai.sluice.proto.RopeSpec;
+import ai.sluice.proto.SystemInfo;
 import com.google.protobuf.InvalidProtocolBufferException;
 import java.util.List;
 import java.util.Optional;
@@ -45,16 +46,16 @@ final class LoadedModel implements AutoCloseable {
    *
    * @throws EngineClosedException if the listener aborts or the thread is interrupted
    */
-  static LoadedModel load(Checkpoint checkpoint, EngineOptions asked) {
-    return load(checkpoint, asked, List.of());
+  static LoadedModel load(Checkpoint checkpoint, EngineOptions asked, SystemInfo system) {
+    return load(checkpoint, asked, system, List.of());
   }
 
   /** Loads with faults asked for, which only tests do. */
   static LoadedModel load(
-      Checkpoint checkpoint, EngineOptions asked, List<FaultPoint> faults) {
+      Checkpoint checkpoint, EngineOptions asked, SystemInfo system, List<FaultPoint> faults) {
     Progress progress = new Progress(checkpoint, asked);
     progress.tell(Phase.ALLOCATE, 0, 0);
-    ResolvedOptions options = OptionResolver.resolve(asked, checkpoint);
+    ResolvedOptions options = OptionResolver.resolve(asked, checkpoint, system);
     NativeEngine engine =
         NativeEngine.create(
             options.spec().toByteArray(),

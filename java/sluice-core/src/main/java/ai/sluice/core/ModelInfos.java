@@ -16,7 +16,7 @@ final class ModelInfos {
   private ModelInfos() {}
 
   static ModelInfo of(
-      LoadedModel model, SamplingDefaults sampling, List<Integer> eosTokens, boolean tokenizer) {
+      LoadedModel model, SamplingDefaults sampling, EosTokens eosTokens, boolean tokenizer) {
     Checkpoint checkpoint = model.checkpoint();
     ResolvedOptions options = model.options();
     EngineInfo info = model.info();
@@ -30,6 +30,7 @@ final class ModelInfos {
     }
     List<String> notes = new ArrayList<>(options.notes());
     notes.addAll(checkpoint.notes());
+    eosTokens.note().ifPresent(notes::add);
     return new ModelInfo(
         checkpoint.path(),
         checkpoint.architecture(),
@@ -50,7 +51,7 @@ final class ModelInfos {
         info.getWeightBytes(),
         info.getKvCacheBytes(),
         info.getWorkspaceBytes(),
-        eosTokens,
+        eosTokens.ids(),
         sampling,
         tokenizer,
         tokenizer && checkpoint.chatTemplate().isPresent(),

@@ -39,10 +39,10 @@ final class OptionResolver {
   private final SystemInfo system;
   private final List<String> notes = new ArrayList<>();
 
-  private OptionResolver(EngineOptions options, Checkpoint checkpoint) {
+  private OptionResolver(EngineOptions options, Checkpoint checkpoint, SystemInfo system) {
     this.options = options;
     this.checkpoint = checkpoint;
-    system = systemInfo();
+    this.system = system;
   }
 
   /**
@@ -53,10 +53,16 @@ final class OptionResolver {
    * @throws ai.sluice.api.OutOfDeviceMemoryException if the model does not fit; names what is
    *     needed, what is free and what to change
    */
-  static ResolvedOptions resolve(EngineOptions options, Checkpoint checkpoint) {
-    return new OptionResolver(options, checkpoint).resolve();
+  static ResolvedOptions resolve(
+      EngineOptions options, Checkpoint checkpoint, SystemInfo system) {
+    return new OptionResolver(options, checkpoint, system).resolve();
   }
 
+  /**
+   * What the native library says of this machine; loads the library.
+   *
+   * @throws ai.sluice.api.NativeLoadException if it cannot be loaded
+   */
   static SystemInfo systemInfo() {
     try {
       return SystemInfo.parseFrom(NativeLibrary.systemInfo());

@@ -1,55 +1,20 @@
 package ai.sluice.core;
 
-import ai.sluice.api.SluiceException;
 import ai.sluice.checkpoint.Checkpoint;
 import ai.sluice.checkpoint.GgufTokenizerData;
 import ai.sluice.checkpoint.TokenizerSource;
 import ai.sluice.text.GgufVocabulary;
 import ai.sluice.text.Tokenizer;
 import java.util.Optional;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
 
-/** Loads a checkpoint's tokenizer beside its weights, which take longer. */
+/** Loads a checkpoint's tokenizer. */
 final class TokenizerLoader {
-  private final CompletableFuture<Optional<Tokenizer>> future = new CompletableFuture<>();
+  private TokenizerLoader() {}
 
-  /** Starts loading. */
-  TokenizerLoader(Checkpoint checkpoint) {
-    if (checkpoint.tokenizer().isEmpty()) {
-      future.complete(Optional.empty());
-      return;
-    }
-    TokenizerSource source = checkpoint.tokenizer().get();
-    Thread thread =
-        new Thread(
-            () -> {
-              try {
-                future.complete(Optional.of(load(source)));
-              } catch (Throwable e) {
-                future.completeExceptionally(e);
-              }
-            },
-            "sluice-tokenizer");
-    thread.setDaemon(true);
-    thread.start();
-  }
-
-  /** Waits for the tokenizer; empty when the checkpoint has none. */
-  Optional<Tokenizer> get() {
-    try {
-      return future.join();
-    } catch (CompletionException e) {
-      if (e.getCause() instanceof SluiceException cause) {
-        throw cause;
-      }
-      throw e;
-    }
-  }
-
-  /** Closes the tokenizer once it is there. */
-  void discard() {
-    future.thenAccept(tokenizer -> tokenizer.ifPresent(Tokenizer::close));
+  /** Starts loading, beside the weights, which take longer. Empty where there is none. */
+  static Background<Optional<Tokenizer>> start(Checkpoint checkpoint) {
+    return Background.start(
+        "sluice-tokenizer", () -> checkpoint.tokenizer().map(TokenizerLoader::load));
   }
 
   private static Tokenizer load(TokenizerSource source) {

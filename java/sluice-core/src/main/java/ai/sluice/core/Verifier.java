@@ -86,7 +86,7 @@ public final class Verifier {
     boolean exact = options.dtype() == ComputeDtype.FLOAT32;
     tolerance = exact ? FLOAT32_TOLERANCE : BFLOAT16_TOLERANCE;
     long lastStepId;
-    LoadedModel model = LoadedModel.load(checkpoint, options);
+    LoadedModel model = LoadedModel.load(checkpoint, options, OptionResolver.systemInfo());
     try {
       StepDriver driver = new StepDriver(model);
       checkWhole(driver, model.options().spec().getLayersCount(), exact);

@@ -36,6 +36,7 @@ class EngineFaultTest {
     return LoadedModel.load(
         Checkpoint.open(OPTIONS.model()),
         OPTIONS,
+        OptionResolver.systemInfo(),
         List.of(
             FaultPoint.newBuilder().setName(point).setCount(count).setStatus(status).build()));
   }
