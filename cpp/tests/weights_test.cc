@@ -438,7 +438,22 @@ TEST_F(WeightsTest, StatesOfALoad) {
   const Outcome partial = engine_.load(*list({other}), SLUICE_WEIGHTS_UPDATE);
   EXPECT_EQ(partial.status, SLUICE_STATUS_INCOMPLETE);
   EXPECT_NE(partial.text.find("layers[0].O"), std::string::npos) << partial.text;
-  ASSERT_EQ(engine_.enqueue(*list({o_transfer()})).status, SLUICE_STATUS_OK);
+  // Some of its rows are not enough.
+  auto* head = o_transfer();
+  head->destination->has_num_rows = 1;
+  head->destination->num_rows = head->source->shape[0] = 10;
+  head->source->bytes = 10 * head->source->shape[1] * 4;
+  ASSERT_EQ(engine_.enqueue(*list({head})).status, SLUICE_STATUS_OK);
+  const Outcome rows = finish();
+  EXPECT_EQ(rows.status, SLUICE_STATUS_INCOMPLETE);
+  EXPECT_NE(rows.text.find("layers[0].O (rows 10 to 63"), std::string::npos) << rows.text;
+  auto* rest = o_transfer();
+  rest->destination->has_row_begin = 1;
+  rest->destination->row_begin = 10;
+  rest->source->offset += 10 * rest->source->shape[1] * 4;
+  rest->source->shape[0] -= 10;
+  rest->source->bytes = rest->source->shape[0] * rest->source->shape[1] * 4;
+  ASSERT_EQ(engine_.enqueue(*list({rest})).status, SLUICE_STATUS_OK);
   EXPECT_EQ(finish().status, SLUICE_STATUS_OK);
   EXPECT_EQ(logits(), wanted);
 }

@@ -71,27 +71,22 @@ bool Engine::poll_weights(int64_t timeout_us, sluice_weights_progress* progress)
 
 void Engine::finish_weights() {
   std::shared_ptr<WeightSession> session;
+  std::set<PartKey> stale;
+  bool update = false;
   {
     const std::lock_guard lock(mutex_);
     session = open_session();
+    stale = stale_parts_;
+    update = weight_mode_ == SLUICE_WEIGHTS_UPDATE;
   }
   session->drain();
   faults_.pass(FaultPoint::kWeightsFinish);
-  if (weight_mode_ == SLUICE_WEIGHTS_LOAD) {
-    const std::vector<std::string> missing = session->incomplete_parts();
-    SLUICE_CHECK(missing.empty(), SLUICE_STATUS_INCOMPLETE,
-                 "weights: not filled: ", name_parts(missing));
-  } else {
-    const std::set<PartKey> touched = session->touched_parts();
-    std::vector<std::string> missing;
-    for (const PartKey& key : stale_parts_) {
-      const WeightSlot& slot = weights_.slots()[key.first];
-      if (!touched.contains(key)) missing.push_back(slot.name(slot.parts[key.second]));
-    }
-    SLUICE_CHECK(
-        missing.empty(), SLUICE_STATUS_INCOMPLETE,
-        "weights: an earlier update ended early, this one must rewrite: ", name_parts(missing));
-  }
+  const std::vector<std::string> missing =
+      update ? session->incomplete_parts(stale) : session->incomplete_parts();
+  SLUICE_CHECK(missing.empty(), SLUICE_STATUS_INCOMPLETE,
+               update ? "weights: an earlier update ended early, this one must rewrite whole: "
+                      : "weights: not filled: ",
+               name_parts(missing));
   const std::lock_guard lock(mutex_);
   check_alive();
   // An abort may have come in between: then the session is gone.

@@ -151,11 +151,12 @@ std::set<PartKey> WeightSession::touched_parts() const {
   return parts;
 }
 
-std::vector<std::string> WeightSession::incomplete_parts() const {
+std::vector<std::string> WeightSession::incomplete_parts(
+    const std::optional<std::set<PartKey>>& among) const {
   const std::lock_guard lock(coverage_mutex_);
   std::vector<std::string> parts;
   for (const auto& [key, coverage] : coverage_) {
-    if (coverage.complete()) continue;
+    if (coverage.complete() || (among && !among->contains(key))) continue;
     const WeightSlot& slot = store_.slots()[key.first];
     std::string text = slot.name(slot.parts[key.second]);
     if (!coverage.empty()) text += " (" + coverage.first_gap().text() + ")";

@@ -55,8 +55,9 @@ class WeightSession {
   /// Parts with any cell filled or queued.
   std::set<PartKey> touched_parts() const;
 
-  /// Texts of parts that are not filled whole, each with its first gap.
-  std::vector<std::string> incomplete_parts() const;
+  /// Texts of parts that are not filled whole, each with its first gap; of all parts by default.
+  std::vector<std::string> incomplete_parts(
+      const std::optional<std::set<PartKey>>& among = std::nullopt) const;
 
   /// Drops the queue and waits until no thread works. Later calls throw ABORTED.
   void abort();
