@@ -2,6 +2,7 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <array>
 #include <fstream>
 
@@ -22,6 +23,25 @@ int64_t meminfo_bytes(std::string_view key) {
     if (name == key) return kilobytes * 1024;
   }
   return -1;
+}
+
+// The number that a file of a cgroup holds; -1 when there is none: "max", or no such file.
+int64_t read_bytes(const std::string& path) {
+  std::ifstream file(path);
+  int64_t bytes = -1;
+  return file >> bytes ? bytes : -1;
+}
+
+// Cached pages of files by a cgroup's memory.stat; 0 when it does not tell.
+int64_t file_bytes(const std::string& path, const std::string& prefix) {
+  std::ifstream file(path);
+  std::string name;
+  int64_t bytes = 0;
+  int64_t total = 0;
+  while (file >> name >> bytes) {
+    if (name == prefix + "inactive_file" || name == prefix + "active_file") total += bytes;
+  }
+  return total;
 }
 
 }  // namespace
@@ -63,7 +83,44 @@ Isa select_isa(std::string_view name) {
               " (expected: portable, avx2, avx512 or avx512_bf16)");
 }
 
-int64_t host_memory_free() { return meminfo_bytes("MemAvailable:"); }
+int64_t cgroup_memory_free(const std::string& proc, const std::string& mount) {
+  int64_t least = -1;
+  std::ifstream file(proc + "/self/cgroup");
+  std::string line;
+  while (std::getline(file, line)) {
+    // "0::/path" for v2, "5:cpu,memory:/path" for a v1 hierarchy.
+    const size_t first = line.find(':');
+    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    const bool unified = controllers == ",,";
+    if (!unified && controllers.find(",memory,") == std::string::npos) continue;
+    std::string path = line.substr(second + 1);
+    // A limit of any ancestor holds. In a container the path may be the host's, which is not
+    // mounted: what is missing has no limit, and the root of the mount is looked at in any case.
+    while (true) {
+      if (path == "/") path.clear();
+      const std::string folder = mount + (unified ? "" : "/memory") + path + "/memory.";
+      const int64_t limit = read_bytes(folder + (unified ? "max" : "limit_in_bytes"));
+      const int64_t used = read_bytes(folder + (unified ? "current" : "usage_in_bytes"));
+      // Pages of files that the system gives back when memory is wanted count as used there.
+      const int64_t reclaimable = file_bytes(folder + "stat", unified ? "" : "total_");
+      if (limit >= 0 && used >= 0) {
+        const int64_t free = std::max<int64_t>(0, limit - std::max<int64_t>(0, used - reclaimable));
+        least = least < 0 ? free : std::min(least, free);
+      }
+      if (path.empty() || path[0] != '/') break;
+      path.resize(path.find_last_of('/'));
+    }
+  }
+  return least;
+}
+
+int64_t host_memory_free() {
+  const int64_t host = meminfo_bytes("MemAvailable:");
+  const int64_t group = cgroup_memory_free("/proc", "/sys/fs/cgroup");
+  return group < 0 ? host : host < 0 ? group : std::min(host, group);
+}
 
 CpuInfo cpu_info() {
   CpuInfo info;

@@ -40,12 +40,18 @@ struct CpuInfo {
   std::vector<std::string> features;
   int num_cores = 1;
   int64_t memory_bytes = 0;
-  int64_t memory_free_bytes = 0;  ///< MemAvailable
+  int64_t memory_free_bytes = 0;  ///< host_memory_free()
 };
 CpuInfo cpu_info();
 
-/// Bytes of memory that can still be had without swapping; -1 when the system does not tell.
+/// Bytes of memory that this process can still have without swapping, or being killed by the limit of
+/// a control group that it is in; -1 when the system does not tell.
 int64_t host_memory_free();
+
+/// Bytes that the limits of the process's control groups (v2 and v1) leave it; -1 without a limit.
+/// @param proc   where procfs is mounted
+/// @param mount  where the control groups are mounted
+int64_t cgroup_memory_free(const std::string& proc, const std::string& mount);
 
 }  // namespace sluice
 

@@ -1,6 +1,10 @@
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <string>
 #include <utility>
 
 #include "base/error.h"
@@ -52,6 +56,54 @@ TEST(ArenaTest, BumpsRewindsAndRefuses) {
   EXPECT_THROW(arena.allocate(-1), Error);
   arena.reset();
   EXPECT_EQ(arena.allocate(1000), first);
+}
+
+// A file tree that goes away with the test.
+class Tree {
+ public:
+  Tree() : root_(::testing::TempDir() + "sluice_device_" + std::to_string(::getpid())) {
+    std::filesystem::remove_all(root_);
+  }
+  ~Tree() { std::filesystem::remove_all(root_); }
+  void write(const std::string& path, const std::string& text) const {
+    std::filesystem::create_directories(std::filesystem::path(root_ + path).parent_path());
+    std::ofstream(root_ + path) << text;
+  }
+  int64_t memory_free() const { return cgroup_memory_free(root_ + "/proc", root_ + "/cgroup"); }
+
+ private:
+  std::string root_;
+};
+
+TEST(CgroupTest, TheTightestLimitOfTheAncestorsHolds) {
+  const Tree tree;
+  EXPECT_EQ(tree.memory_free(), -1);
+  tree.write("/proc/self/cgroup", "0::/pod/box\n");
+  EXPECT_EQ(tree.memory_free(), -1) << "not mounted here: no limit";
+  tree.write("/cgroup/pod/box/memory.max", "max\n");
+  tree.write("/cgroup/pod/box/memory.current", "300\n");
+  EXPECT_EQ(tree.memory_free(), -1);
+  tree.write("/cgroup/pod/memory.max", "5000000000\n");
+  tree.write("/cgroup/pod/memory.current", "1000000000\n");
+  EXPECT_EQ(tree.memory_free(), 4000000000);
+  tree.write("/cgroup/pod/memory.stat",
+             "anon 600000000\ninactive_file 300000000\nslab 5\nactive_file 100000000\n");
+  EXPECT_EQ(tree.memory_free(), 4400000000);
+  tree.write("/cgroup/pod/box/memory.max", "1000\n");
+  EXPECT_EQ(tree.memory_free(), 700);
+  tree.write("/cgroup/memory.max", "200\n");  // a container sees its own group as the root
+  tree.write("/cgroup/memory.current", "300\n");
+  EXPECT_EQ(tree.memory_free(), 0);
+}
+
+TEST(CgroupTest, VersionOne) {
+  const Tree tree;
+  tree.write("/proc/self/cgroup", "7:cpu,cpuacct:/box\n5:memory:/box\n0::/\n");
+  tree.write("/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+  tree.write("/cgroup/memory/memory.usage_in_bytes", "70\n");
+  tree.write("/cgroup/memory/box/memory.limit_in_bytes", "90\n");
+  tree.write("/cgroup/memory/box/memory.usage_in_bytes", "70\n");
+  EXPECT_EQ(tree.memory_free(), 20);
 }
 
 TEST(CpuTest, SelectsByName) {
