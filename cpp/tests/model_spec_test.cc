@@ -5,6 +5,7 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <thread>
 
 #include "base/error.h"
 #include "model/options.h"
@@ -143,6 +144,11 @@ TEST_F(ModelSpecTest, Options) {
   });
   expect_option_refused("num_threads: 0", kInvalid,
                         [](auto* options) { options->num_threads = 0; });
+  // OpenMP ends the process when the system has not as many to give.
+  if (std::thread::hardware_concurrency() < 250) {
+    expect_option_refused("num_threads: 1000 (expected: at most ", kInvalid,
+                          [](auto* options) { options->num_threads = 1000; });
+  }
   expect_option_refused("block_size: 12", kInvalid,
                         [](auto* options) { options->block_size = 12; });
   expect_option_refused("block_size: 512", kInvalid,

@@ -1,6 +1,7 @@
 #include "device/cpu.h"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -122,11 +123,17 @@ int64_t host_memory_free() {
   return group < 0 ? host : host < 0 ? group : std::min(host, group);
 }
 
-CpuInfo cpu_info() {
-  CpuInfo info;
+int num_cores() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) info.num_cores = CPU_COUNT(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return CPU_COUNT(&set);
+  // A machine with more cores than the set has room for.
+  return std::max(1, static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN)));
+}
+
+CpuInfo cpu_info() {
+  CpuInfo info;
+  info.num_cores = num_cores();
   info.memory_bytes = meminfo_bytes("MemTotal:");
   info.memory_free_bytes = host_memory_free();
   std::ifstream file("/proc/cpuinfo");

@@ -44,6 +44,9 @@ struct CpuInfo {
 };
 CpuInfo cpu_info();
 
+/// Logical cores that this process may run on.
+int num_cores();
+
 /// Bytes of memory that this process can still have without swapping, or being killed by the limit of
 /// a control group that it is in; -1 when the system does not tell.
 int64_t host_memory_free();
