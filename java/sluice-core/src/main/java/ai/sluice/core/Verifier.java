@@ -30,24 +30,30 @@ public final class Verifier {
   /** Largest relative L2 error of logits in bfloat16. */
   public static final double BFLOAT16_TOLERANCE = 2e-2;
 
-  private static final int GREEDY_ROOM = 64;
   private static final String LOGITS = "logits";
   private static final String FINAL_NORM = "final_norm";
 
   private final SafetensorsFile expected;
+  private final Checkpoint checkpoint;
   private final List<int[]> prompts = new ArrayList<>();
+  private final List<int[]> greedy = new ArrayList<>();
   private final List<Check> checks = new ArrayList<>();
   private final List<String> checkedNames = new ArrayList<>();
   private double tolerance;
 
-  private Verifier(SafetensorsFile expected) {
+  private Verifier(SafetensorsFile expected, Checkpoint checkpoint) {
     this.expected = expected;
+    this.checkpoint = checkpoint;
     while (has("input_ids_" + prompts.size())) {
+      checkedNames.add("input_ids_" + prompts.size());
       prompts.add(ids("input_ids_" + prompts.size()));
     }
     if (prompts.isEmpty()) {
       throw new CheckpointFormatException(
           expected.path(), "input_ids_0", "missing (expected: the first prompt)");
+    }
+    for (int i = 0; i < prompts.size() && has("greedy_" + i); i++) {
+      greedy.add(ids("greedy_" + i));
     }
   }
 
@@ -69,19 +75,24 @@ public final class Verifier {
           null,
           "missing (expected: outputs to compare with; sluice-export golden writes them)");
     }
-    return new Verifier(SafetensorsFile.open(file)).run(options);
+    Checkpoint checkpoint = Checkpoint.open(model);
+    return new Verifier(SafetensorsFile.open(file), checkpoint).run(options);
   }
 
   private VerificationReport run(EngineOptions asked) {
     int longest = prompts.stream().mapToInt(p -> p.length).max().orElseThrow();
-    int together = prompts.stream().mapToInt(p -> p.length).sum();
-    Checkpoint checkpoint = Checkpoint.open(asked.model());
+    long together = prompts.stream().mapToLong(p -> p.length).sum();
+    int mostNew = greedy.stream().mapToInt(g -> g.length).max().orElse(0);
+    // Each prompt runs whole in one step; together they may take several.
+    long stepTokens = Math.max(longest, Math.min(together, asked.maxStepTokens()));
     EngineOptions options =
         asked.toBuilder()
             .dtype(asked.dtype() == ComputeDtype.AUTO ? ComputeDtype.FLOAT32 : asked.dtype())
-            .maxContextLength(Math.min(checkpoint.maxPositions(), longest + GREEDY_ROOM))
+            .maxContextLength(
+                (int) Math.min(checkpoint.maxPositions(), (long) longest + mostNew + 1))
             .maxSequences(prompts.size())
-            .maxStepTokens(Math.max(together, asked.blockSize()))
+            .maxStepTokens(
+                (int) Math.max(stepTokens, Math.max(prompts.size(), asked.blockSize())))
             .build();
     boolean exact = options.dtype() == ComputeDtype.FLOAT32;
     tolerance = exact ? FLOAT32_TOLERANCE : BFLOAT16_TOLERANCE;
@@ -92,7 +103,7 @@ public final class Verifier {
       checkWhole(driver, model.options().spec().getLayersCount(), exact);
       checkChunks(driver, "logits, chunked prefill", this::chunkOf);
       checkChunks(driver, "logits, one token a step", length -> 1);
-      checkRagged(driver);
+      checkRagged(driver, options.maxStepTokens());
       lastStepId = driver.lastStepId();
     } catch (Throwable e) {
       model.close();
@@ -156,13 +167,17 @@ public final class Verifier {
     for (int i = 0; i < prompts.size(); i++) {
       int[] prompt = prompts.get(i);
       float[] want = floats("logits64_" + i);
-      float[] got = new float[want.length];
+      float[] got = {};
       int step = chunk.of(prompt.length);
       int at = 0;
       for (int begin = 0; begin < prompt.length; begin += step) {
         driver.begin();
         driver.add(i, prompt, begin, Math.min(prompt.length, begin + step));
-        float[] part = driver.trace(List.of(LOGITS)).get(LOGITS).values();
+        TracedTensor traced = driver.trace(List.of(LOGITS)).get(LOGITS);
+        float[] part = traced.values();
+        if (begin == 0) {
+          got = new float[prompt.length * traced.columns()];
+        }
         System.arraycopy(part, 0, got, at, part.length);
         at += part.length;
       }
@@ -172,35 +187,47 @@ public final class Verifier {
     report(name, meter);
   }
 
-  private void checkRagged(StepDriver driver) {
+  /** Runs as many prompts in one step as it takes, and the next ones in the next. */
+  private void checkRagged(StepDriver driver, int maxStepTokens) {
+    ErrorMeter meter = new ErrorMeter();
+    int first = 0;
+    while (first < prompts.size()) {
+      int end = first;
+      int tokens = 0;
+      while (end < prompts.size() && tokens + prompts.get(end).length <= maxStepTokens) {
+        tokens += prompts.get(end++).length;
+      }
+      checkTogether(driver, first, end, meter);
+      first = end;
+    }
+    report("logits, ragged batch", meter);
+  }
+
+  private void checkTogether(StepDriver driver, int firstPrompt, int endPrompt, ErrorMeter meter) {
     driver.begin();
-    for (int i = 0; i < prompts.size(); i++) {
+    for (int i = firstPrompt; i < endPrompt; i++) {
       driver.add(i, prompts.get(i), 0, prompts.get(i).length);
     }
     TracedTensor traced = driver.trace(List.of(LOGITS)).get(LOGITS);
-    ErrorMeter meter = new ErrorMeter();
     int at = 0;
-    for (int i = 0; i < prompts.size(); i++) {
+    for (int i = firstPrompt; i < endPrompt; i++) {
       int end = at + prompts.get(i).length * traced.columns();
       meter.compare(
           "prompt " + i, Arrays.copyOfRange(traced.values(), at, end), floats("logits64_" + i));
       at = end;
       driver.reset(i);
     }
-    report("logits, ragged batch", meter);
   }
 
   private void checkGreedy(Engine engine) {
-    List<int[]> want = new ArrayList<>();
-    for (int i = 0; i < prompts.size() && has("greedy_" + i); i++) {
-      want.add(ids("greedy_" + i));
-    }
+    List<int[]> want = greedy;
     if (want.isEmpty()) {
       return;
     }
     List<List<Integer>> alone = new ArrayList<>();
     List<Generation> open = new ArrayList<>();
     for (int i = 0; i < want.size(); i++) {
+      checkedNames.add("greedy_" + i);
       alone.add(engine.generate(greedy(i, want.get(i).length)).tokens());
     }
     for (int i = 0; i < want.size(); i++) {
@@ -276,9 +303,29 @@ public final class Verifier {
     return expected.readFloat32(name);
   }
 
+  /** Token ids that the model can take, in a number that its context can hold. */
   private int[] ids(String name) {
-    checkedNames.add(name);
-    return Arrays.stream(expected.readInt64(name)).mapToInt(Math::toIntExact).toArray();
+    long[] values = expected.readInt64(name);
+    if (values.length == 0 || values.length > checkpoint.maxPositions()) {
+      throw new CheckpointFormatException(
+          expected.path(),
+          name,
+          values.length + " tokens (expected: 1 to " + checkpoint.maxPositions()
+              + ", the model's context)");
+    }
+    int vocabSize = checkpoint.modelSpec().getVocabSize();
+    int[] ids = new int[values.length];
+    for (int i = 0; i < ids.length; i++) {
+      if (values[i] < 0 || values[i] >= vocabSize) {
+        throw new CheckpointFormatException(
+            expected.path(),
+            name,
+            "token " + i + " is " + values[i] + " (expected: 0 to " + (vocabSize - 1)
+                + ", the model's vocabulary)");
+      }
+      ids[i] = (int) values[i];
+    }
+    return ids;
   }
 
   /** The largest relative L2 error of several comparisons. */
@@ -299,8 +346,8 @@ public final class Verifier {
       if (got.length != want.length) {
         error = Double.NaN;
       }
-      // NaN is the worst of all and never below a tolerance.
-      if (count == 0 || !(error <= worst)) {
+      // NaN is the worst of all and never below a tolerance; no later value replaces it.
+      if (count == 0 || (!(error <= worst) && !Double.isNaN(worst))) {
         worst = error;
         worstName = name;
       }

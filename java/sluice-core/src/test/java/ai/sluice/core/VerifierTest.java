@@ -1,0 +1,94 @@
+package ai.sluice.core;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import ai.sluice.api.CheckpointFormatException;
+import ai.sluice.api.ComputeDtype;
+import ai.sluice.api.EngineOptions;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Files of expected outputs that are not what they should be, and steps that hold few prompts. */
+@Timeout(120)
+class VerifierTest {
+  @TempDir Path folder;
+
+  private EngineOptions options() {
+    return EngineOptions.builder().model(folder).dtype(ComputeDtype.FLOAT32).build();
+  }
+
+  private void replace(String name, TensorFile.Tensor tensor) {
+    TensorFile file = TensorFile.read(TensorFile.copyFixture("llama", folder).resolve(
+        Verifier.EXPECTED));
+    assertTrue(file.tensors.containsKey(name), name);
+    file.tensors.put(name, tensor);
+    file.write(folder.resolve(Verifier.EXPECTED));
+  }
+
+  private static TensorFile.Tensor ids(long... values) {
+    ByteBuffer data = ByteBuffer.allocate(8 * values.length).order(ByteOrder.LITTLE_ENDIAN);
+    for (long value : values) {
+      data.putLong(value);
+    }
+    return new TensorFile.Tensor("I64", String.valueOf(values.length), data.array());
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "input_ids_0, -1", "input_ids_1, 1000000", "input_ids_0, 9223372036854775807", "greedy_0, -7"
+  })
+  void tokensOutsideTheVocabularyAreRefusedByName(String name, long token) {
+    replace(name, ids(1, 2, token));
+    CheckpointFormatException e =
+        assertThrows(CheckpointFormatException.class, () -> Verifier.verify(options()));
+    assertTrue(e.getMessage().contains(name), e.getMessage());
+    assertTrue(e.getMessage().contains("token 2 is " + token + " (expected: 0 to "),
+        e.getMessage());
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {0, 513})
+  void promptsThatCannotRunAreRefusedByName(int length) {
+    replace("input_ids_2", ids(new long[length]));
+    CheckpointFormatException e =
+        assertThrows(CheckpointFormatException.class, () -> Verifier.verify(options()));
+    assertTrue(e.getMessage().contains("input_ids_2"), e.getMessage());
+    assertTrue(e.getMessage().contains(length + " tokens (expected: 1 to 512"), e.getMessage());
+  }
+
+  @Test
+  void logitsOfAnotherShapeAreADifferenceAndNoCrash() {
+    replace("logits64_0", new TensorFile.Tensor("F32", "1,2", new byte[8]));
+    VerificationReport report = Verifier.verify(options());
+    assertFalse(report.passed(), report.toString());
+    report.checks().stream()
+        .filter(check -> check.name().startsWith("logits"))
+        .forEach(check -> assertTrue(Double.isNaN(check.error()), check.toString()));
+  }
+
+  /** Prompts of 17, 11 and 30 tokens: the third does not fit beside the others. */
+  @Test
+  void aBatchThatIsTooLongForAStepIsSplit() {
+    VerificationReport report =
+        Verifier.verify(
+            Fixtures.options("llama").maxSequences(3).maxStepTokens(32).blockSize(16).build());
+    assertTrue(report.passed(), report.toString());
+    assertEquals(
+        "3 compared",
+        report.checks().stream()
+            .filter(check -> check.name().equals("logits, ragged batch"))
+            .map(check -> check.detail().substring(0, 10))
+            .findFirst()
+            .orElseThrow());
+  }
+}
