@@ -112,7 +112,10 @@ TEST_F(StepMessageTest, Header) {
   auto& header = driver_->header();
   expect_refused("magic", [&] { header.magic = 1; }, "magic: 1");
   expect_refused("abi", [&] { header.abi_version = 99; }, "abi_version: 99");
-  expect_refused("step id", [&] { header.step_id = 0; }, "step_id: 0");
+  for (const uint64_t id : {uint64_t{0}, uint64_t{2}, ~uint64_t{0}}) {
+    expect_refused(
+        "step id", [&] { header.step_id = id; }, ("step_id: " + std::to_string(id)).c_str());
+  }
   expect_refused("flags", [&] { header.flags = 4; }, "flags: 4", SLUICE_STATUS_UNSUPPORTED);
   expect_refused("reserved0", [&] { header.reserved0 = 1; }, "reserved0");
   expect_refused("reserved", [&] { header.reserved[35] = 1; }, "reserved");
@@ -377,12 +380,15 @@ TEST_F(StepMessageTest, RandomDamage) {
     }
     const Outcome submitted = driver_->submit();
     if (submitted.status == SLUICE_STATUS_OK) {
-      driver_->wait(0);
+      const Outcome ran = driver_->wait(0);
+      ASSERT_EQ(ran.status, SLUICE_STATUS_OK) << ran.text;
     } else {
       ++refused;
     }
   }
   EXPECT_GT(refused, 50);
+  EXPECT_LT(refused, 500);
+  expect_good_step_runs();
 }
 
 }  // namespace

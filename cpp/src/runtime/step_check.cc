@@ -96,8 +96,8 @@ void StepChecker::check_header(const sluice_step_header& header) const {
   }
   SLUICE_CHECK(header.flags == SLUICE_STEP_FLAG_NONE, SLUICE_STATUS_UNSUPPORTED,
                "step header.flags: ", header.flags, " not built (built: 0)");
-  SLUICE_CHECK_ARG(header.step_id > last_step_id_, "step header.step_id: ", header.step_id,
-                   " (expected: more than ", last_step_id_, ", that of the step before)");
+  SLUICE_CHECK_ARG(header.step_id == last_step_id_ + 1, "step header.step_id: ", header.step_id,
+                   " (expected: ", last_step_id_ + 1, ", one more than that of the step before)");
   if (header.reserved0 != 0) refuse_header("reserved0", header.reserved0, "0");
   for (int32_t value : header.reserved) {
     if (value != 0) refuse_header("reserved", value, "0");

@@ -136,7 +136,7 @@ void Driver::write() {
   header() = {};
   header().magic = SLUICE_STEP_MAGIC;
   header().abi_version = SLUICE_ABI_VERSION;
-  header().step_id = ++step_id_;
+  header().step_id = step_id_ + 1;
   header().used_bytes = sizeof(sluice_step_header);
   put(SLUICE_SECTION_TOKEN_ID, token_id);
   put(SLUICE_SECTION_TOKEN_POSITION, position);
@@ -160,6 +160,7 @@ void Driver::write() {
 Outcome Driver::submit() {
   sluice_error error = {};
   const sluice_status status = sluice_engine_submit(engine_, slot_, &error);
+  step_id_ += status == SLUICE_STATUS_OK;
   return outcome(status, error);
 }
 
@@ -194,6 +195,7 @@ Outcome Driver::trace(const std::vector<std::string>& names,
   status = sluice_engine_trace(engine_, slot_, bytes.data(), static_cast<int64_t>(bytes.size()),
                                buffer.data(), size, &size, &error);
   if (status != SLUICE_STATUS_OK) return outcome(status, error);
+  ++step_id_;
   uint64_t length = 0;
   std::memcpy(&length, buffer.data(), 8);
   const auto result = unpack<Sluice__Proto__TraceResult>(sluice__proto__trace_result__descriptor,

@@ -100,7 +100,7 @@ class Driver {
     return *static_cast<const sluice_step_result*>(output_[slot]);
   }
   int32_t new_block() { return next_block_++; }
-  /// Steps of another driver on the same engine came before.
+  /// Steps of another driver on the same engine came before; `last` of them.
   void set_step_id(uint64_t last) { step_id_ = last; }
   /// The driver never frees blocks; a test that needs many starts over.
   void set_next_block(int32_t block) { next_block_ = block; }
@@ -113,7 +113,7 @@ class Driver {
   int block_size_;
   int num_ropes_;
   int slot_ = 0;
-  uint64_t step_id_ = 0;
+  uint64_t step_id_ = 0;  // of the last step that the engine took
   int32_t next_block_ = 0;
   sluice_step_layout layout_ = {};
   std::vector<void*> input_;
