@@ -51,11 +51,12 @@ record TokenizerSettings(
     if (Files.exists(older)) {
       addTemplates(older, StrictJson.readObject(older).path("chat_template"), templates);
     }
-    // A file of its own wins, as in the reference loader.
+    // A file of its own wins, also over templates of other names, as in the reference loader.
     Path template = folder.resolve(TEMPLATE);
     if (Files.exists(template)) {
       byte[] text = StrictJson.readSideFile(template);
       StrictJson.requireUtf8(template, text);
+      templates.clear();
       templates.put(DEFAULT_TEMPLATE, new String(text, StandardCharsets.UTF_8));
     }
     return new TokenizerSettings(

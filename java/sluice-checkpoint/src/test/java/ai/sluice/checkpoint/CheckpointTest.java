@@ -320,11 +320,14 @@ class CheckpointTest {
     assertEquals(Map.of("default", "A", "tool_use", "B"), checkpoint.chatTemplates());
 
     write("chat_template.jinja", "C \u00fc");
-    assertEquals(Optional.of("C \u00fc"), Checkpoint.open(folder).chatTemplate());
+    assertEquals(Map.of("default", "C \u00fc"), Checkpoint.open(folder).chatTemplates());
     write("tokenizer_config.json", "{\"chat_template\": \"D\"}");
     assertEquals(Optional.of("C \u00fc"), Checkpoint.open(folder).chatTemplate());
     Files.delete(folder.resolve("chat_template.jinja"));
     assertEquals(Optional.of("D"), Checkpoint.open(folder).chatTemplate());
+    write("tokenizer_config.json", "{}");
+    write("chat_template.json", "{\"chat_template\": \"E\"}");
+    assertEquals(Map.of("default", "E"), Checkpoint.open(folder).chatTemplates());
   }
 
   @Test
