@@ -99,17 +99,34 @@ public final class ChatTemplate {
       }
       Map<String, String> templates =
           TokenizerConfig.parse(Files.readAllBytes(config), config).chatTemplates();
-      if (!templates.containsKey("default")) {
-        return Optional.empty();
-      }
-      ChatTemplate toolUse =
-          templates.containsKey("tool_use")
-              ? parse(templates.get("tool_use"), config, null, clock)
-              : null;
-      return Optional.of(parse(templates.get("default"), config, toolUse, clock));
+      return fromTemplates(templates, config);
     } catch (IOException e) {
       throw new CheckpointFormatException(modelFolder, "chat_template", "cannot be read: " + e, e);
     }
+  }
+
+  /**
+   * Makes one of the templates that a checkpoint names: "default" is taken, and "tool_use", where
+   * there is one, for conversations with tools.
+   *
+   * @param templates sources by name
+   * @param origin the checkpoint or file that they come from, for messages
+   * @return the template, or nothing if none is named "default"
+   * @throws CheckpointFormatException if a template is malformed
+   */
+  public static Optional<ChatTemplate> fromTemplates(Map<String, String> templates, Path origin) {
+    String usual = templates.get("default");
+    if (usual == null) {
+      return Optional.empty();
+    }
+    Clock clock = Clock.systemDefaultZone();
+    String toolUse = templates.get("tool_use");
+    return Optional.of(
+        parse(
+            usual,
+            origin,
+            toolUse == null ? null : parse(toolUse, origin, null, clock),
+            clock));
   }
 
   /** The Jinja source. */

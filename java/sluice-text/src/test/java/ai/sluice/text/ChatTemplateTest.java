@@ -178,6 +178,24 @@ class ChatTemplateTest {
   }
 
   @Test
+  void aTemplateForToolsIsTakenForConversationsWithTools() {
+    Path origin = Path.of("model.gguf");
+    ChatTemplate template =
+        ChatTemplate.fromTemplates(Map.of("default", "usual", "tool_use", "tools"), origin)
+            .orElseThrow();
+    List<ChatMessage> messages = List.of(ChatMessage.user("x"));
+    ToolDefinition tool = ToolDefinition.function("now", "tells the time", Map.of());
+    assertEquals("usual", template.render(messages, List.of(), Map.of(), true, TOKENS));
+    assertEquals("tools", template.render(messages, List.of(tool), Map.of(), true, TOKENS));
+    assertTrue(ChatTemplate.fromTemplates(Map.of("tool_use", "tools"), origin).isEmpty());
+    CheckpointFormatException e =
+        assertThrows(
+            CheckpointFormatException.class,
+            () -> ChatTemplate.fromTemplates(Map.of("default", "{% if %}"), origin));
+    assertTrue(e.getMessage().contains("model.gguf"), e.getMessage());
+  }
+
+  @Test
   void templatesCanRefuseWithTheirOwnWords() {
     ChatTemplate template =
         ChatTemplate.parse("{{ raise_exception('Roles must alternate: ' ~ messages[0].role) }}");
