@@ -4,13 +4,17 @@ import ai.sluice.api.CheckpointFormatException;
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.checkpoint.Checkpoint;
-import ai.sluice.checkpoint.CheckpointFormat;
 import ai.sluice.text.ChatTemplate;
 import ai.sluice.text.Tokenizer;
-import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
-/** Turns a request's input into token ids. Thread-safe. */
+/**
+ * Turns a request's input into token ids. Thread-safe.
+ *
+ * <p>Texts of special tokens become those tokens, in prompts and, as in Hugging Face's
+ * transformers, also inside the content of chat messages: a user who writes the text that ends a
+ * turn ends the turn. Who passes on text from others and minds that removes such texts first.
+ */
 final class PromptEncoder {
   private final Checkpoint checkpoint;
   private final @Nullable Tokenizer tokenizer;
@@ -69,7 +73,7 @@ final class PromptEncoder {
     ChatTemplate known = template;
     if (known == null) {
       known =
-          findTemplate()
+          ChatTemplate.fromTemplates(checkpoint.chatTemplates(), checkpoint.path())
               .orElseThrow(
                   () ->
                       new CheckpointFormatException(
@@ -80,13 +84,6 @@ final class PromptEncoder {
       template = known;
     }
     return known;
-  }
-
-  private Optional<ChatTemplate> findTemplate() {
-    // A folder may name a second template for tools.
-    return checkpoint.format() == CheckpointFormat.HUGGING_FACE
-        ? ChatTemplate.fromFolder(checkpoint.path())
-        : checkpoint.chatTemplate().map(ChatTemplate::parse);
   }
 
   /** The tokenizer, or an exception that names the missing file. */

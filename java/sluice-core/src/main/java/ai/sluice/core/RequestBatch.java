@@ -5,6 +5,8 @@ import ai.sluice.api.GenerationOutcome;
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.GenerationResult;
 import ai.sluice.api.SluiceException;
+import ai.sluice.api.Timings;
+import ai.sluice.api.Usage;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
@@ -42,30 +44,36 @@ final class RequestBatch {
       Function<GenerationRequest, Generation> submit,
       int window) {
     RequestBatch batch = new RequestBatch(submit, window, requests.size());
-    for (int i = 0; i < requests.size(); i++) {
-      if (batch.open.size() >= window) {
+    try {
+      for (int i = 0; i < requests.size(); i++) {
+        if (batch.open.size() >= window) {
+          batch.awaitOldest();
+        }
+        batch.start(i, requests.get(i));
+      }
+      while (!batch.open.isEmpty()) {
         batch.awaitOldest();
       }
-      batch.start(i, requests.get(i));
-    }
-    while (!batch.open.isEmpty()) {
-      batch.awaitOldest();
-    }
-    if (batch.interrupted) {
-      Thread.currentThread().interrupt();
+    } finally {
+      // Empty unless something was thrown: nobody would read the rest.
+      batch.open.forEach(o -> o.generation().cancel());
+      if (batch.interrupted) {
+        Thread.currentThread().interrupt();
+      }
     }
     return new ArrayList<>(List.of(batch.outcomes));
   }
 
   private void start(int index, GenerationRequest request) {
     while (true) {
+      if (interrupted) {
+        outcomes[index] = GenerationOutcome.of(neverSubmitted(request));
+        return;
+      }
       try {
         Generation generation = submit.apply(request);
         if (!isRejected(generation)) {
           open.add(new Open(index, generation));
-          if (interrupted) {
-            generation.cancel();
-          }
           return;
         }
       } catch (SluiceException e) {
@@ -79,6 +87,18 @@ final class RequestBatch {
         awaitOldest();
       }
     }
+  }
+
+  private static GenerationResult neverSubmitted(GenerationRequest request) {
+    return new GenerationResult(
+        "",
+        List.of(),
+        List.of(),
+        FinishReason.CANCELLED,
+        "interrupted before it was submitted",
+        request.seed().orElse(0),
+        new Usage(0, 0, 0),
+        new Timings(0, 0, 0, 0));
   }
 
   private static boolean isRejected(Generation generation) {

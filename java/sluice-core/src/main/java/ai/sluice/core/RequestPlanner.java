@@ -9,6 +9,7 @@ import ai.sluice.text.Tokenizer;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.function.Function;
 import java.util.stream.IntStream;
@@ -98,10 +99,23 @@ final class RequestPlanner {
       }
     }
     IntStream eos = request.ignoreEos() ? IntStream.empty() : IntStream.of(eosTokens);
-    return IntStream.concat(eos, request.stopTokenIds().stream().mapToInt(Integer::intValue))
+    IntStream asked = request.stopTokenIds().stream().mapToInt(Integer::intValue);
+    return IntStream.concat(IntStream.concat(eos, asked), specialStops(request))
         .distinct()
         .sorted()
         .toArray();
+  }
+
+  /** A special token has no text in the output, so a stop text that is one stops at the token. */
+  private IntStream specialStops(GenerationRequest request) {
+    Tokenizer known = tokenizer;
+    if (known == null) {
+      return IntStream.empty();
+    }
+    return request.stop().stream()
+        .map(known::tokenToId)
+        .flatMapToInt(OptionalInt::stream)
+        .filter(id -> id < vocabSize && known.isSpecial(id));
   }
 
   private static long deadline(long submitted, Optional<Duration> timeout) {

@@ -27,7 +27,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** The native engine fails where it is told to; Java says so, and nothing hangs or crashes. */
-@Timeout(120)
+@Timeout(600)
 class EngineFaultTest {
   private static final EngineOptions OPTIONS =
       Fixtures.options("llama").maxContextLength(128).maxSequences(2).build();

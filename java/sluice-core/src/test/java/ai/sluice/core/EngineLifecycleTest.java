@@ -25,7 +25,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Opening and closing, in every order that users have found. */
-@Timeout(180)
+@Timeout(600)
 class EngineLifecycleTest {
   private static final long MEBIBYTE = 1 << 20;
   private static final long BOUND = 24 * MEBIBYTE;

@@ -33,7 +33,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.function.Executable;
 
 /** Requests on a real engine, good and bad ones. */
-@Timeout(120)
+@Timeout(600)
 class EngineRequestTest {
   private static final int CONTEXT = 64;
   private static Engine engine;

@@ -28,7 +28,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Text in and out, on a model that says random bytes. */
-@Timeout(120)
+@Timeout(600)
 class EngineTextTest {
   private static final Sampling HOT = Sampling.builder().temperature(3).build();
 
@@ -154,6 +154,29 @@ class EngineTextTest {
     assertEquals(FinishReason.STOP, result.finishReason());
     assertEquals(free.tokens().subList(0, at + 1), result.tokens());
     assertEquals(decode(free.tokens().subList(0, at)), result.text());
+  }
+
+  @Test
+  void aStopTextThatIsASpecialTokenStopsAtTheToken() {
+    int stopped = 0;
+    for (int seed = 0; seed < 200 && stopped < 3; seed++) {
+      GenerationResult free = engine.generate(request(seed).build());
+      int at = 0;
+      while (at < 60 && free.tokens().get(at) >= ByteTokenizer.FIRST_BYTE) {
+        at++;
+      }
+      if (at == 60) {
+        continue;
+      }
+      int special = free.tokens().get(at);
+      GenerationResult result =
+          engine.generate(request(seed).stop("<|" + special + "|>").build());
+      assertEquals(FinishReason.STOP, result.finishReason());
+      assertEquals(free.tokens().subList(0, at + 1), result.tokens());
+      assertEquals(decode(free.tokens().subList(0, at)), result.text());
+      stopped++;
+    }
+    assertEquals(3, stopped, "some outputs hold special tokens");
   }
 
   @Test

@@ -26,7 +26,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
-@Timeout(30)
+@Timeout(600)
 class GenerationTest {
   private final ExecutorService callbacks = Executors.newCachedThreadPool();
   private final AtomicInteger cancels = new AtomicInteger();

@@ -19,7 +19,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Files of expected outputs that are not what they should be, and steps that hold few prompts. */
-@Timeout(120)
+@Timeout(600)
 class VerifierTest {
   @TempDir Path folder;
 

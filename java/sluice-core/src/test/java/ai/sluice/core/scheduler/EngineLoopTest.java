@@ -17,7 +17,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
 /** The thread around the scheduler, with many callers at once. */
-@Timeout(60)
+@Timeout(600)
 class EngineLoopTest {
   private final SchedulerLimits limits = new SchedulerLimits(4, 16, 8, new int[] {40});
   private final FakeEngine engine = new FakeEngine(2, 1, 0, limits, 64, 2, 32, 32, 8);
