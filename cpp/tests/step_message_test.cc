@@ -1,6 +1,7 @@
 // Step messages that are wrong in one place: each is refused by name, and nothing changes.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -301,6 +302,8 @@ TEST_F(StepMessageTest, Rows) {
   refused("OUTPUT_ROW[0].mask_index: 1", [&] { row(0).mask_index = 1; });
   refused("OUTPUT_ROW[0].mask_index: -2", [&] { row(0).mask_index = -2; });
   refused("OUTPUT_ROW[2].reserved: 7", [&] { row(2).reserved[9] = 7; });
+  refused("OUTPUT_ROW[2].target_count: 1", [&] { row(2).target_count = 1; });
+  refused("OUTPUT_ROW[2].top_n: 1", [&] { row(2).top_n = 1; });
   refused("kind HIDDEN", [&] {
     for (int i = 0; i < 4; ++i) driver_->output_row.push_back(driver_->output_row[2]);
   });
@@ -309,6 +312,31 @@ TEST_F(StepMessageTest, Rows) {
   refused("LOGIT_BIAS[0].bias: nan", [&] { driver_->logit_bias[0].bias = kNan; });
   refused("TARGET[2]: 100000", [&] { driver_->target[2] = 100000; });
   expect_good_step_runs();
+}
+
+// What only SAMPLE rows read is not looked at in others, and each row's fields are all written.
+TEST_F(StepMessageTest, RowsThatChooseNothing) {
+  write_good_step();
+  for (int r : {1, 2}) {
+    driver_->output_row[r].temperature = kNan;
+    driver_->output_row[r].top_p = 0;
+    driver_->output_row[r].repetition_penalty = -1;
+  }
+  driver_->write();
+  auto* fields = const_cast<int32_t*>(driver_->output<int32_t>(0, SLUICE_SECTION_TOKENS));
+  auto* logprobs = const_cast<float*>(driver_->output<float>(0, SLUICE_SECTION_LOGPROB));
+  auto* ranks = const_cast<int32_t*>(driver_->output<int32_t>(0, SLUICE_SECTION_RANK));
+  std::fill_n(fields, 3, 77);
+  std::fill_n(logprobs, 3, 77.0f);
+  std::fill_n(ranks, 3, 77);
+  const Outcome submitted = driver_->submit();
+  ASSERT_EQ(submitted.status, SLUICE_STATUS_OK) << submitted.text;
+  ASSERT_EQ(driver_->wait(0).status, SLUICE_STATUS_OK);
+  for (int r : {1, 2}) {
+    EXPECT_EQ(fields[r], 0);
+    EXPECT_EQ(logprobs[r], 0);
+    EXPECT_EQ(ranks[r], 0);
+  }
 }
 
 // A refused step leaves resident tables as they were, resets and copies included.

@@ -53,13 +53,18 @@ void StepChecker::check_row(const StepInput& step, int64_t r) const {
   if ((row.flags & ~(SLUICE_OUTPUT_FLAG_COUNT | SLUICE_OUTPUT_FLAG_LOGPROB)) != 0) {
     refuse(kRow, r, ".flags", row.flags, "a sum of the flags 1 and 2");
   }
-  check_sampling(row, r);
+  if (row.kind == SLUICE_OUTPUT_SAMPLE) check_sampling(row, r);
   if (row.draft_len != 0) refuse(kRow, r, ".draft_len", row.draft_len, "0, max_draft_len");
   check_part(r, ".logit_bias_begin", row.logit_bias_begin, ".logit_bias_count",
              row.logit_bias_count, step.logit_bias.size());
   check_part(r, ".target_begin", row.target_begin, ".target_count", row.target_count,
              step.target.size());
   check_between(r, ".top_n", row.top_n, 0, rules_.limits.max_top_n);
+  if (row.kind == SLUICE_OUTPUT_HIDDEN) {
+    const char* expected = "0, a HIDDEN row has no logits";
+    if (row.target_count != 0) refuse(kRow, r, ".target_count", row.target_count, expected);
+    if (row.top_n != 0) refuse(kRow, r, ".top_n", row.top_n, expected);
+  }
   const int64_t masks = static_cast<int64_t>(step.mask.size()) / rules_.limits.mask_words();
   check_between(r, ".mask_index", row.mask_index, -1, masks - 1);
   for (int32_t value : row.reserved) {

@@ -220,7 +220,9 @@ void StepRunner::run_hidden_row(const StepInput& step, const StepOutput& output,
   float* result = output.hidden + hidden_row * limits_.hidden_size;
   to_float32(context_.compute_format, x, limits_.hidden_size, result);
   output.accepted_count[row] = 0;
-  output.tokens[row] = -1;
+  output.tokens[row] = 0;
+  output.logprob[row] = 0;
+  output.rank[row] = 0;
   output.finite[row] = std::all_of(result, result + limits_.hidden_size,
                                    [](float value) { return std::isfinite(value); });
 }
