@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "base/log.h"
 #include "runtime/trace.h"
 
 namespace sluice {
@@ -68,6 +69,7 @@ Engine::Engine(EnginePlan plan)
       LayerContext{plan_.exec, *plan_.gemm, arena_, times_, plan_.options.compute_format}, *kv_,
       *sequences_, ropes_);
   make_slots();
+  log_plan();
   worker_ = std::thread([this] { work(); });
 }
 
@@ -100,6 +102,18 @@ void Engine::check_memory() const {
                      ", compute_format BF16, or a smaller model)"),
               __FILE__, __LINE__)
       .with_bytes(needed, free);
+}
+
+void Engine::log_plan() const {
+  if (!log_enabled(SLUICE_LOG_INFO)) return;
+  std::string text =
+      concat("engine: ", plan_.spec.architecture, ", ", plan_.num_parameters, " parameters, ",
+             format_name(plan_.options.compute_format), ", ", plan_.options.num_threads,
+             " threads; MiB: ", "weights ", plan_.weight_bytes / kMebibyte, ", KV cache ",
+             plan_.kv_bytes / kMebibyte, ", workspace ", plan_.workspace_bytes() / kMebibyte,
+             "; kernels:");
+  for (const KernelUse& use : kernel_uses(plan_)) text += concat(" ", use.op, "=", use.variant);
+  log(SLUICE_LOG_INFO, std::move(text));
 }
 
 void Engine::make_slots() {
@@ -153,7 +167,7 @@ bool Engine::any_in_flight() const {
                      [](const StepSlot& slot) { return slot.state != SlotState::kIdle; });
 }
 
-const StepInput Engine::accept(int32_t slot) {
+StepInput Engine::accept(int32_t slot) {
   const auto* from = reinterpret_cast<const uint8_t*>(slots_[slot].input.data());
   auto* to = reinterpret_cast<uint8_t*>(slots_[slot].checked.data());
   std::memcpy(to, from, sizeof(sluice_step_header));
@@ -248,6 +262,7 @@ void Engine::work() {
       lock.lock();
       if (slot.error && slot.error->status() != SLUICE_STATUS_ABORTED && !failure_) {
         failure_ = slot.error;
+        log(SLUICE_LOG_ERROR, concat("engine failed: ", failure_->text()));
       }
     }
     reinterpret_cast<sluice_step_result*>(slot.output.data())->status =

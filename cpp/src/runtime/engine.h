@@ -89,15 +89,15 @@ class Engine {
   };
 
   void check_memory() const;
+  void log_plan() const;
   void make_slots();
 
   // All of these want mutex_ held.
   void check_alive() const;
   void check_slot(int32_t slot) const;
   bool any_in_flight() const;
-  const StepInput accept(int32_t slot);
+  StepInput accept(int32_t slot);
   std::shared_ptr<WeightSession> open_session() const;
-  void end_session(WeightState state);
 
   void start(int32_t slot, StepObserver* observer);
   void work();
