@@ -88,8 +88,9 @@ void change_logits(const SamplingParams& p, const sluice_output_row& row, int32_
   if (has_penalties(row)) apply_penalties(p, row, seq_slot, x);
   for (int32_t i = 0; i < row.logit_bias_count; ++i) {
     const sluice_logit_bias& bias = p.logit_bias[row.logit_bias_begin + i];
-    const float sum = x[bias.token] + bias.bias;
-    x[bias.token] = sum == -kInfinity && bias.bias == -kInfinity ? sum : bounded(sum);
+    // A token that one entry forbids stays forbidden, whatever another adds.
+    const bool forbidden = x[bias.token] == -kInfinity || bias.bias == -kInfinity;
+    x[bias.token] = forbidden ? -kInfinity : bounded(x[bias.token] + bias.bias);
   }
   if (row.mask_index >= 0) {
     const int64_t words = (p.vocab_size + 31) / 32;
@@ -100,11 +101,9 @@ void change_logits(const SamplingParams& p, const sluice_output_row& row, int32_
   }
 }
 
-/// The chosen token, or -1 when none is allowed.
+/// The chosen token, or -1 when none is allowed. `max` is the largest of x.
 int32_t choose(const Kernels& k, const sluice_output_row& row, const float* x, int32_t vocab_size,
-               Candidate* candidates) {
-  bool finite = false;
-  const float max = k.row_max(x, vocab_size, &finite);
+               float max, Candidate* candidates) {
   if (max == -kInfinity) return -1;
   if (row.temperature == 0.0f) return static_cast<int32_t>(k.first_equal(x, vocab_size, max));
   // A temperature so small that its inverse overflows is greedy.
@@ -182,14 +181,16 @@ void sample_row(const SamplingParams& p, const Kernels& k, int32_t r, const Scra
   p.logprob[first] = 0.0f;
   p.rank[first] = 0;
   if (!samples) return;
+  float max = raw.max;
   if (changes_logits(row)) {
     if (wants_logprob) {
       std::memcpy(scratch.raw, x, p.vocab_size * sizeof(float));
       raw.x = scratch.raw;
     }
     change_logits(p, row, p.seq_slots == nullptr ? 0 : p.seq_slots[r], x);
+    max = k.row_max(x, p.vocab_size, &finite);
   }
-  const int32_t token = choose(k, row, x, p.vocab_size, scratch.candidates);
+  const int32_t token = choose(k, row, x, p.vocab_size, max, scratch.candidates);
   if (token < 0) return write_unusable(p, row, out_row, 2);
   p.accepted_count[out_row] = 1;
   p.tokens[first] = token;

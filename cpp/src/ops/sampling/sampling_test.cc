@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cfloat>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -301,6 +302,20 @@ TEST(Sampling, MaskAndBiasForbid) {
   EXPECT_EQ(run.accepted[1], 0);
   EXPECT_EQ(run.tokens[1], 0);
   EXPECT_EQ(run.tokens[2], 7);
+}
+
+TEST(Sampling, AForbiddenTokenStaysForbidden) {
+  for (const bool forbidden_first : {true, false}) {
+    sluice_output_row row = greedy_row();
+    row.logit_bias_count = 3;
+    Batch run{2, {-FLT_MAX, 5.0f}, {row}};
+    run.bias = {{1, -kInf}, {1, 100.0f}, {0, -FLT_MAX}};
+    if (!forbidden_first) std::swap(run.bias[0], run.bias[1]);
+    run();
+    EXPECT_EQ(run.finite[0], 1);
+    EXPECT_EQ(run.tokens[0], 0);
+    EXPECT_EQ(run.logits[1], -kInf);
+  }
 }
 
 TEST(Sampling, ANonFiniteRowFailsAlone) {
