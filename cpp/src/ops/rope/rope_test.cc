@@ -98,6 +98,37 @@ TEST(RopeTest, TableFollowsVariantsPositionsAndDims) {
   EXPECT_THROW(rope_table({}, p), Error);
 }
 
+// Sequences of one token, of many and of none, cut over threads anywhere.
+TEST(RopeTest, TableOfManySequences) {
+  const std::vector<double> plain{1.0, 0.1}, scaled{0.5, 0.05};
+  const RopeVariantView variants[] = {{plain.data(), 1.0}, {scaled.data(), 1.25}};
+  std::vector<int32_t> start{0}, variant, positions, of_token;
+  for (int32_t s = 0; s < 3000; ++s) {
+    const int32_t tokens = s % 7 == 3 ? 0 : s % 11 == 5 ? 90 : 1;
+    variant.push_back(s % 3 == 0 ? 1 : 0);
+    start.push_back(start.back() + tokens);
+    for (int32_t t = 0; t < tokens; ++t) {
+      positions.push_back(5 * s + t);
+      of_token.push_back(variant.back());
+    }
+  }
+  const size_t tokens = positions.size();
+  for (const int threads : {1, 2, 7}) {
+    std::vector<float> cos(2 * tokens), sin(2 * tokens);
+    rope_table({detect_isa(), threads},
+               {.num_tokens = static_cast<int64_t>(tokens), .rotary_dim = 4,
+                .positions = positions.data(), .num_sequences = 3000, .query_start = start.data(),
+                .variant = variant.data(), .variants = variants, .num_variants = 2,
+                .cos = cos.data(), .sin = sin.data()});
+    for (size_t i = 0; i < 2 * tokens; ++i) {
+      const RopeVariantView& v = variants[of_token[i / 2]];
+      const double angle = positions[i / 2] * v.inv_freq[i % 2];
+      ASSERT_EQ(cos[i], static_cast<float>(std::cos(angle) * v.attention_scale)) << i;
+      ASSERT_EQ(sin[i], static_cast<float>(std::sin(angle) * v.attention_scale)) << i;
+    }
+  }
+}
+
 TEST(RopeTest, RefusesByName) {
   float value[8] = {};
   RopeParams p{.num_tokens = 1, .num_heads = 1, .head_dim = 8, .rotary_dim = 6, .rotary_begin = 3,
