@@ -13,6 +13,10 @@ namespace sluice::SLUICE_ISA_NAMESPACE {
 namespace {
 
 constexpr float kMinusInfinity = -__builtin_inff();
+constexpr float kLog2E = 1.44269504088896341f;
+constexpr float kLn2 = 0.693147180559945309f;
+// Up to this many rows (decode) a tile waits for memory, not for the multiply units.
+constexpr int64_t kPrefetchRows = 16;
 
 struct State {
   float* m;
@@ -21,7 +25,7 @@ struct State {
 };
 
 SLUICE_INLINE State state_at(float* floats) {
-  return {floats, floats + kQueryRows, floats + 2 * kQueryRows};
+  return {floats, floats + kQueryRows, floats + kQueryRows * (1 + kLanes)};
 }
 
 // What a tile's work shares; pointers into the thread's scratch memory and the cache.
@@ -57,16 +61,17 @@ SLUICE_INLINE KeyRange row_keys(const Work& w, int64_t row) {
 SLUICE_INLINE void clear(State state, int64_t rows, int64_t v_dim16) {
   for (int64_t r = 0; r < rows; ++r) {
     state.m[r] = kMinusInfinity;
-    state.l[r] = 0.0f;
+    store(state.l + r * kLanes, zero());
   }
   for (int64_t i = 0; i < rows * v_dim16; i += kLanes) store(state.acc + i, zero());
 }
 
-SLUICE_INLINE Vec exp_of(float x) { return exp(splat(x)); }
-
-SLUICE_INLINE float first_lane(Vec v) {
+// 2^x; exp2 is 0 from -150 down and exactly 1 at 0, so both shortcuts change no bit.
+SLUICE_INLINE float power_of(float x) {
+  if (x == 0.0f) return 1.0f;
+  if (x == kMinusInfinity) return 0.0f;
   float lanes[kLanes];
-  store(lanes, v);
+  store(lanes, exp2(splat(x)));
   return lanes[0];
 }
 
@@ -111,15 +116,30 @@ SLUICE_INLINE void score_tile(const Work& w, int64_t row, const char* const* k, 
   }
 }
 
+// The end of the keys that the rows [row, row + rows) see, counted from `first_key`, at most a tile.
+SLUICE_INLINE int64_t end_of_rows(const Work& w, int64_t row, int64_t rows, int64_t first_key) {
+  // Positions rise, so the last row sees farthest.
+  const int64_t end = row_keys(w, row + rows - 1).end - first_key;
+  return end < kKeyTile ? (end > 0 ? end : 0) : kKeyTile;
+}
+
 template <bool kBf16>
-void scores(const Work& w, const char* const* k) {
+void scores(const Work& w, const char* const* k, int64_t first_key) {
   for (int64_t row = 0; row < w.rows;) {
     const int64_t rows = next_tile_rows(w.rows - row);
-    for (int g = 0; g < 4; g += kTileVecs) {
+    // Groups that the mask hides from all of these rows are left as they are: update_row drops them.
+    const int64_t end = end_of_rows(w, row, rows, first_key);
+    for (int g = 0; g * kLanes < end; g += kTileVecs) {
       float* out = w.scores + row * kKeyTile + g * kLanes;
-#define SLUICE_TILE(n) score_tile<kBf16, n, kTileVecs>(w, row, k + g, out)
-      SLUICE_FOR_TILE_ROWS(rows, SLUICE_TILE)
+      if (kTileVecs == 4 && end <= 2 * kLanes) {
+#define SLUICE_TILE(n) score_tile<kBf16, n, kTileVecs == 4 ? 2 : kTileVecs>(w, row, k + g, out)
+        SLUICE_FOR_TILE_ROWS(rows, SLUICE_TILE)
 #undef SLUICE_TILE
+      } else {
+#define SLUICE_TILE(n) score_tile<kBf16, n, kTileVecs>(w, row, k + g, out)
+        SLUICE_FOR_TILE_ROWS(rows, SLUICE_TILE)
+#undef SLUICE_TILE
+      }
     }
     row += rows;
   }
@@ -152,9 +172,14 @@ SLUICE_INLINE void value_tile(const Work& w, int64_t row, int64_t col, const cha
 }
 
 template <bool kBf16>
-void weighted_values(const Work& w, const char* const* v_rows, int64_t begin, int64_t end) {
+void weighted_values(const Work& w, const char* const* v_rows, int64_t first_key, int64_t begin,
+                     int64_t last) {
+  constexpr int64_t kValues = DotStep<kBf16>::kValues;
   for (int64_t row = 0; row < w.rows;) {
     const int64_t rows = next_tile_rows(w.rows - row);
+    // Steps beyond have probability zero in all of these rows.
+    const int64_t seen = (end_of_rows(w, row, rows, first_key) + kValues - 1) / kValues;
+    const int64_t end = seen < last ? seen : last;
     int64_t col = 0;
     if constexpr (kTileVecs == 4) {
       for (; col + 4 * kLanes <= w.v_dim16; col += 4 * kLanes) {
@@ -174,16 +199,20 @@ void weighted_values(const Work& w, const char* const* v_rows, int64_t begin, in
 
 // Turns a row's 64 scores into probabilities against the new maximum.
 template <bool kBf16>
-void update_row(const Work& w, int64_t row, int64_t first_key) {
+SLUICE_INLINE void update_row(const Work& w, int64_t row, int64_t first_key) {
   const AttentionParams& p = *w.p;
   const float* scores = w.scores + row * kKeyTile;
   const KeyRange keys = row_keys(w, row);
   const Vec minus_infinity = splat(kMinusInfinity);
   Vec s[4];
-  for (int g = 0; g < 4; ++g) {
-    s[g] = mul(load(scores + g * kLanes), splat(p.softmax_scale));
-    if (p.soft_cap > 0.0f) {
-      s[g] = mul(splat(p.soft_cap), tanh(div(s[g], splat(p.soft_cap))));
+  if (p.soft_cap > 0.0f) {
+    for (int g = 0; g < 4; ++g) {
+      const Vec x = mul(load(scores + g * kLanes), splat(p.softmax_scale / p.soft_cap));
+      s[g] = mul(splat(p.soft_cap * kLog2E), tanh(x));
+    }
+  } else {
+    for (int g = 0; g < 4; ++g) {
+      s[g] = mul(load(scores + g * kLanes), splat(p.softmax_scale * kLog2E));
     }
   }
   if (keys.begin > first_key || keys.end < first_key + kKeyTile) {
@@ -201,18 +230,27 @@ void update_row(const Work& w, int64_t row, int64_t first_key) {
   const float new_max = old_max < tile_max ? tile_max : old_max;
   const Vec base = splat(safe_max(new_max));
   char* probs = w.probs + row * kKeyTile * (kBf16 ? 2 : 4);
-  Vec sum = zero();
+  const float correction = new_max == old_max ? 1.0f : power_of(old_max - safe_max(new_max));
+  float* l = w.span.l + row * kLanes;
+  Vec sum = mul(splat(correction), load(l));
   for (int g = 0; g < 4; ++g) {
-    const Vec e = exp(sub(s[g], base));
+    const Vec e = exp2(sub(s[g], base));
     sum = add(sum, e);
-    store_row<kBf16>(probs, g * kLanes, e);
+    if constexpr (kBf16) {
+      store_probabilities(reinterpret_cast<uint16_t*>(probs) + g * kLanes, e);
+    } else {
+      store(reinterpret_cast<float*>(probs) + g * kLanes, e);
+    }
   }
-  // exp(0) is exactly 1, so leaving it out changes no bit.
-  const float correction =
-      new_max == old_max ? 1.0f : first_lane(exp_of(old_max - safe_max(new_max)));
+  store(l, sum);
   w.correction[row] = correction;
-  w.span.l[row] = w.span.l[row] * correction + reduce_add(sum);
   w.span.m[row] = new_max;
+}
+
+// Rows without keys in this tile keep their state: factor 1, probabilities 0.
+template <bool kBf16>
+void update_rows(const Work& w, int64_t first_key) {
+  for (int64_t r = 0; r < w.rows; ++r) update_row<kBf16>(w, r, first_key);
 }
 
 // A group of 16 keys in two blocks of 8: side by side in the copy; a block that no row sees is zero.
@@ -284,6 +322,25 @@ void find_values(const Work& w, int64_t first_key, int64_t begin, int64_t end,
   }
 }
 
+// The values of this tile are wanted after its scores, the keys of the next one after that.
+void fetch_values(const Work& w, const char* const* v_rows, int64_t begin, int64_t end) {
+  for (int64_t s = begin; s < end; ++s) {
+    for (int64_t byte = 0; byte < w.v_dim16 * 4; byte += 64) __builtin_prefetch(v_rows[s] + byte);
+  }
+}
+
+void fetch_keys(const Work& w, int64_t first_key, int64_t end) {
+  const KvCacheView& kv = w.p->kv;
+  const int64_t key_bytes = w.k_dim16 * (kv.format == Format::kBf16 ? 2 : 4);
+  const int64_t run = kv.block_size < kLanes ? kv.block_size : kLanes;
+  for (int64_t key = first_key; key < end && key < first_key + kKeyTile; key += run) {
+    const char* keys = w.k_head +
+                       static_cast<int64_t>(w.table[key / kv.block_size]) * kv.k_block_stride +
+                       key % kv.block_size * key_bytes;
+    for (int64_t byte = 0; byte < run * key_bytes; byte += 64) __builtin_prefetch(keys + byte);
+  }
+}
+
 template <bool kBf16>
 void run_span(const Work& w, int64_t span) {
   constexpr int64_t kValues = DotStep<kBf16>::kValues;
@@ -295,14 +352,18 @@ void run_span(const Work& w, int64_t span) {
   for (int64_t first = begin / kKeyTile * kKeyTile; first < end; first += kKeyTile) {
     const char* k[4];
     find_keys(w, first, k);
-    scores<kBf16>(w, k);
-    for (int64_t r = 0; r < w.rows; ++r) update_row<kBf16>(w, r, first);
     const int64_t last = end < first + kKeyTile ? end - first : kKeyTile;
     const int64_t step_begin = begin > first ? (begin - first) / kValues : 0;
     const int64_t step_end = (last + kValues - 1) / kValues;
     const char* v_rows[kKeyTile];
     find_values<kBf16>(w, first, step_begin, step_end, v_rows);
-    weighted_values<kBf16>(w, v_rows, step_begin, step_end);
+    if (w.rows <= kPrefetchRows) {
+      fetch_values(w, v_rows, step_begin, step_end);
+      if (first + kKeyTile < end) fetch_keys(w, first + kKeyTile, end);
+    }
+    scores<kBf16>(w, k, first);
+    update_rows<kBf16>(w, first);
+    weighted_values<kBf16>(w, v_rows, first, step_begin, step_end);
   }
 }
 
@@ -310,14 +371,15 @@ void run_span(const Work& w, int64_t span) {
 void merge(State whole, const State& next, int64_t rows, int64_t v_dim16) {
   for (int64_t r = 0; r < rows; ++r) {
     const float m = whole.m[r] < next.m[r] ? next.m[r] : whole.m[r];
-    const Vec a = exp_of(whole.m[r] - safe_max(m));
-    const Vec b = exp_of(next.m[r] - safe_max(m));
-    whole.l[r] = whole.l[r] * first_lane(a) + next.l[r] * first_lane(b);
+    const Vec a = splat(power_of(whole.m[r] - safe_max(m)));
+    const Vec b = splat(power_of(next.m[r] - safe_max(m)));
+    const auto add_to = [a, b](float* to, const float* from) __attribute__((always_inline)) {
+      store(to, fma(load(from), b, mul(load(to), a)));
+    };
     whole.m[r] = m;
-    float* to = whole.acc + r * v_dim16;
-    const float* from = next.acc + r * v_dim16;
+    add_to(whole.l + r * kLanes, next.l + r * kLanes);
     for (int64_t d = 0; d < v_dim16; d += kLanes) {
-      store(to + d, fma(load(from + d), b, mul(load(to + d), a)));
+      add_to(whole.acc + r * v_dim16 + d, next.acc + r * v_dim16 + d);
     }
   }
 }
@@ -327,16 +389,17 @@ void write_out(const Work& w, int32_t kv_head, State state) {
   for (int64_t r = 0; r < w.rows; ++r) {
     const int64_t token = row_token(w, r);
     const int64_t head = kv_head * w.group + (w.tile->row_begin + r) % w.group;
-    float m = state.m[r], l = state.l[r], factor = 1.0f;
+    float m = state.m[r], l = reduce_add(load(state.l + r * kLanes)), factor = 1.0f;
     if (p.sinks != nullptr) {
-      const float sink = p.sinks[head];
+      const float sink = p.sinks[head] * kLog2E;
       const float with_sink = m < sink ? sink : m;
-      factor = first_lane(exp_of(m - safe_max(with_sink)));
-      l = l * factor + first_lane(exp_of(sink - safe_max(with_sink)));
+      factor = power_of(m - safe_max(with_sink));
+      l = l * factor + power_of(sink - safe_max(with_sink));
       m = with_sink;
     }
     if (p.lse != nullptr) {
-      p.lse[token * p.num_q_heads + head] = l > 0.0f ? m + __builtin_logf(l) : l + kMinusInfinity;
+      p.lse[token * p.num_q_heads + head] =
+          l > 0.0f ? m * kLn2 + __builtin_logf(l) : l + kMinusInfinity;
     }
     // A sum of zero is a row without keys, whose values are zero; NaN passes through.
     const Vec scale = splat(l == 0.0f ? 0.0f : factor / l);

@@ -22,9 +22,11 @@ struct AttentionTile {
   int32_t key_end;
 };
 
-/// Running softmax of the rows of a tile: m[kQueryRows] maximum, l[kQueryRows] sum of exponents,
-/// acc[kQueryRows][v_dim16] weighted values.
-constexpr int64_t attention_state_floats(int64_t v_dim16) { return kQueryRows * (2 + v_dim16); }
+/// Running softmax of the rows of a tile: m[kQueryRows] maximum of the scores times log2(e),
+/// l[kQueryRows][16] sums of exponents by lane, acc[kQueryRows][v_dim16] weighted values.
+constexpr int64_t attention_state_floats(int64_t v_dim16) {
+  return kQueryRows * (1 + 16 + v_dim16);
+}
 
 /// Bytes that one thread needs, a multiple of 64.
 constexpr int64_t attention_scratch_bytes(int64_t k_dim16, int64_t v_dim16) {

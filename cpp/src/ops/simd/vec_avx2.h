@@ -73,6 +73,9 @@ SLUICE_INLINE void store_bf16_n(uint16_t* p, Vec v, int n) {
   for (int i = 0; i < n; ++i) p[i] = values[i];
 }
 
+/// store_bf16 for values whose subnormals do not matter.
+SLUICE_INLINE void store_probabilities(uint16_t* p, Vec v) { store_bf16(p, v); }
+
 SLUICE_INLINE Vec add(Vec a, Vec b) {
   return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)};
 }

@@ -44,6 +44,16 @@ SLUICE_INLINE void store_bf16_n(uint16_t* p, Vec v, int n) {
   _mm256_mask_storeu_epi16(p, first_n(n), narrow_bf16(v));
 }
 
+/// store_bf16 for values whose subnormals do not matter.
+SLUICE_INLINE void store_probabilities(uint16_t* p, Vec v) {
+#if defined(__AVX512BF16__)
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v)));
+#else
+  store_bf16(p, v);
+#endif
+}
+
 SLUICE_INLINE Vec add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
 SLUICE_INLINE Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
 SLUICE_INLINE Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
