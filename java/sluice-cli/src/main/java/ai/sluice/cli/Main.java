@@ -1,6 +1,8 @@
 package ai.sluice.cli;
 
 import ai.sluice.api.InvalidRequestException;
+import ai.sluice.api.SluiceException;
+import ai.sluice.jni.NativeLibrary;
 import java.io.FileDescriptor;
 import java.io.FileInputStream;
 import java.io.FileOutputStream;
@@ -14,12 +16,16 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Function;
 import picocli.CommandLine;
 
 /** Entry point of the command line. */
 public final class Main {
   private static final int HELP_WIDTH = 96;
+
+  /** Commands whose first token somebody waits for. */
+  private static final Set<String> ANSWERING = Set.of("generate", "chat");
 
   /** Commands in the order of the help text. */
   private static final Map<String, Function<Console, Object>> COMMANDS = new LinkedHashMap<>();
@@ -47,6 +53,9 @@ public final class Main {
             System.getenv(),
             Console.isTerminal(0) && Console.isTerminal(1),
             Console.isTerminal(2));
+    if (args.length > 0 && ANSWERING.contains(args[0])) {
+      loadNativesAhead();
+    }
     int code;
     try {
       code = run(Arguments.decode(args), console);
@@ -54,6 +63,25 @@ public final class Main {
       code = new Failures(console, false).handle(e);
     }
     System.exit(code);
+  }
+
+  /**
+   * Loads the native libraries while the arguments are read, which takes about as long: the start
+   * of an answer then uses both cores. A failure is met again, and told, by whoever needs them.
+   */
+  private static void loadNativesAhead() {
+    Thread thread =
+        new Thread(
+            () -> {
+              try {
+                NativeLibrary.systemInfo();
+              } catch (SluiceException e) {
+                // Kept by the loader, and thrown again when the engine opens.
+              }
+            },
+            "sluice-natives");
+    thread.setDaemon(true);
+    thread.start();
   }
 
   /**
