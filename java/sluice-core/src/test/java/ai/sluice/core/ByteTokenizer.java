@@ -36,6 +36,8 @@ final class ByteTokenizer {
       special.append(id == 0 ? "" : ",").append("{\"id\":").append(id)
           .append(",\"content\":\"<|").append(id).append("|>\",\"single_word\":false,")
           .append("\"lstrip\":false,\"rstrip\":false,\"normalized\":false,\"special\":true}");
+      // Added tokens that the model lacks would be numbered anew, from the vocabulary's size on.
+      vocabulary.append("\"<|").append(id).append("|>\":").append(id).append(',');
     }
     for (int b = 0; b < 256; b++) {
       String text = String.valueOf((char) letterOf(b));
