@@ -53,6 +53,7 @@ public final class Main {
             System.getenv(),
             Console.isTerminal(0) && Console.isTerminal(1),
             Console.isTerminal(2));
+    configureLogging(isVerbose(args));
     if (args.length > 0 && ANSWERING.contains(args[0])) {
       loadNativesAhead();
     }
@@ -98,11 +99,8 @@ public final class Main {
   }
 
   static int run(String[] args, Console console) {
-    List<String> options = Arrays.asList(args);
-    int end = options.indexOf("--");
-    boolean verbose = options.subList(0, end < 0 ? args.length : end).contains("--verbose");
+    boolean verbose = isVerbose(args);
     console.setVerbose(verbose);
-    configureLogging(verbose);
     Failures failures = new Failures(console, verbose);
     try {
       // Gathered, because picocli would print a stack trace if the console refused it.
@@ -121,6 +119,13 @@ public final class Main {
     } catch (Exception | OutOfMemoryError | LinkageError e) {
       return failures.handle(e);
     }
+  }
+
+  /** Asked before the arguments are parsed, since parsing may be what fails. */
+  private static boolean isVerbose(String[] args) {
+    List<String> options = Arrays.asList(args);
+    int end = options.indexOf("--");
+    return options.subList(0, end < 0 ? args.length : end).contains("--verbose");
   }
 
   /** Builds only the command that is asked for: reading the others' annotations costs start-up. */
