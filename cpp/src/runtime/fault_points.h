@@ -5,8 +5,10 @@
 
 #include <array>
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string_view>
 #include <vector>
 
@@ -35,14 +37,19 @@ inline constexpr std::array<std::string_view, 8> kFaultPointNames = {
 class FaultPoints {
  public:
   FaultPoints() = default;
-  /// @throws Error INVALID_ARGUMENT for an unknown name, a count of 0, or a status that is no
-  ///         failure
+  /// @throws Error INVALID_ARGUMENT for an unknown name, a count of 0, a status that is no failure,
+  ///         or ABORTED at a point of creation, which nothing can abort
   explicit FaultPoints(const std::vector<FaultRequest>& requests);
 
+  /// With the status ABORTED the pass first waits for release(): a test can hold a step or a loader
+  /// there until it is aborted.
   /// @throws Error with the status that was asked for, when this pass is the one to fail
   void pass(FaultPoint point) const {
     if (!armed_.empty()) pass_armed(point);
   }
+
+  /// Something was aborted: no pass waits any longer.
+  void release() const;
 
  private:
   struct Armed {
@@ -54,6 +61,9 @@ class FaultPoints {
   void pass_armed(FaultPoint point) const;
 
   std::vector<Armed> armed_;
+  mutable std::mutex mutex_;
+  mutable std::condition_variable released_changed_;
+  mutable bool released_ = false;
 };
 
 }  // namespace sluice

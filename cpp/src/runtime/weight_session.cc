@@ -1,8 +1,7 @@
 #include "runtime/weight_session.h"
 
-#include <chrono>
-
 #include "model/proto_message.h"
+#include "runtime/timed_wait.h"
 
 namespace sluice {
 
@@ -33,14 +32,12 @@ void WeightSession::start_threads(int num_threads) {
 }
 
 WeightSession::~WeightSession() {
+  request_abort();
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
-    aborted_ = true;
-    queue_.clear();
   }
   work_ready_.notify_all();
-  progress_made_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
 
@@ -129,12 +126,7 @@ void WeightSession::enqueue(std::span<const uint8_t> bytes) {
 bool WeightSession::poll(int64_t timeout_us, sluice_weights_progress* progress) {
   std::unique_lock lock(mutex_);
   const auto over = [this] { return aborted_ || failure_ || (queue_.empty() && working_ == 0); };
-  bool done = true;
-  if (timeout_us < 0) {
-    progress_made_.wait(lock, over);
-  } else {
-    done = progress_made_.wait_for(lock, std::chrono::microseconds(timeout_us), over);
-  }
+  const bool done = wait_at_most(progress_made_, lock, timeout_us, over);
   throw_if_over();
   if (progress != nullptr) *progress = progress_;
   return done;
@@ -165,11 +157,19 @@ std::vector<std::string> WeightSession::incomplete_parts(
   return parts;
 }
 
-void WeightSession::abort() {
-  std::unique_lock lock(mutex_);
-  aborted_ = true;
-  queue_.clear();
+void WeightSession::request_abort() {
+  {
+    const std::lock_guard lock(mutex_);
+    aborted_ = true;
+    queue_.clear();
+  }
   progress_made_.notify_all();
+  faults_.release();
+}
+
+void WeightSession::abort() {
+  request_abort();
+  std::unique_lock lock(mutex_);
   progress_made_.wait(lock, [this] { return working_ == 0; });
 }
 

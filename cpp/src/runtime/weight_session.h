@@ -28,7 +28,7 @@ namespace sluice {
 using PartKey = std::pair<int, int>;
 
 /// Loader threads that read, convert and store queued weights. enqueue(), poll() and finish() are
-/// for one caller at a time; abort() is safe from any thread.
+/// for one caller at a time; request_abort() and abort() are safe from any thread.
 class WeightSession {
  public:
   /// @throws Error OUT_OF_HOST_MEMORY when the system gives no thread
@@ -59,7 +59,10 @@ class WeightSession {
   std::vector<std::string> incomplete_parts(
       const std::optional<std::set<PartKey>>& among = std::nullopt) const;
 
-  /// Drops the queue and waits until no thread works. Later calls throw ABORTED.
+  /// Drops the queue and returns at once. Calls in progress and later ones throw ABORTED.
+  void request_abort();
+
+  /// The same, and waits until no thread works.
   void abort();
 
  private:
