@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "runtime/timed_wait.h"
 #include "runtime/trace.h"
 
 namespace sluice {
@@ -81,6 +82,7 @@ Engine::~Engine() {
     stopping_ = true;
     session = std::move(session_);
   }
+  faults_.release();
   work_ready_.notify_all();
   worker_.join();
 }
@@ -141,8 +143,9 @@ void Engine::abort() {
     aborted_ = true;
     session = session_;
   }
+  faults_.release();
   work_ready_.notify_all();
-  if (session) session->abort();
+  if (session) session->request_abort();
 }
 
 Engine::Areas Engine::step_buffers(int32_t slot) const {
@@ -152,6 +155,10 @@ Engine::Areas Engine::step_buffers(int32_t slot) const {
 
 void Engine::check_alive() const {
   SLUICE_CHECK(!aborted_, SLUICE_STATUS_ABORTED, "engine: aborted");
+  check_not_failed();
+}
+
+void Engine::check_not_failed() const {
   if (failure_) {
     SLUICE_FAIL(SLUICE_STATUS_ENGINE_FAILED, "engine: failed earlier: ", failure_->text());
   }
@@ -167,21 +174,20 @@ bool Engine::any_in_flight() const {
                      [](const StepSlot& slot) { return slot.state != SlotState::kIdle; });
 }
 
-StepInput Engine::accept(int32_t slot) {
+// What follows looks at the copy alone: the caller may still write to the slot.
+StepInput Engine::copy_message(int32_t slot) {
   const auto* from = reinterpret_cast<const uint8_t*>(slots_[slot].input.data());
   auto* to = reinterpret_cast<uint8_t*>(slots_[slot].checked.data());
   std::memcpy(to, from, sizeof(sluice_step_header));
   checker_->check_header(*reinterpret_cast<const sluice_step_header*>(to));
   copy_sections(plan_.layout, from, to);
-  const StepInput step = view_input(plan_.layout, to);
-  checker_->accept(step);
-  return step;
+  return view_input(plan_.layout, to);
 }
 
 void Engine::start(int32_t slot, StepObserver* observer) {
   slots_[slot].observer = observer;
   slots_[slot].error.reset();
-  slots_[slot].state = SlotState::kInFlight;
+  slots_[slot].state = observer == nullptr ? SlotState::kInFlight : SlotState::kTracing;
   queue_.push_back(slot);
   work_ready_.notify_one();
 }
@@ -194,25 +200,28 @@ void Engine::submit(int32_t slot) {
                "submit: the weights are not complete (expected: sluice_weights_finish first)");
   SLUICE_CHECK(slots_[slot].state == SlotState::kIdle, SLUICE_STATUS_WRONG_STATE, "submit: slot ",
                slot, " is in flight (expected: sluice_engine_wait first)");
-  accept(slot);
+  checker_->accept(copy_message(slot));
   start(slot, nullptr);
+}
+
+void Engine::check_submitted(int32_t slot) const {
+  const SlotState state = slots_[slot].state;
+  if (state == SlotState::kInFlight || state == SlotState::kDone) return;
+  check_not_failed();
+  SLUICE_FAIL(SLUICE_STATUS_WRONG_STATE, "wait: slot ", slot,
+              " is not in flight (expected: sluice_engine_submit first)");
 }
 
 bool Engine::wait(int32_t slot, int64_t timeout_us) {
   std::unique_lock lock(mutex_);
   check_slot(slot);
   StepSlot& waited = slots_[slot];
-  if (waited.state == SlotState::kIdle) {
-    check_alive();
-    SLUICE_FAIL(SLUICE_STATUS_WRONG_STATE, "wait: slot ", slot,
-                " is not in flight (expected: sluice_engine_submit first)");
-  }
-  const auto done = [&] { return waited.state == SlotState::kDone; };
-  if (timeout_us < 0) {
-    step_done_.wait(lock, done);
-  } else if (!step_done_.wait_for(lock, std::chrono::microseconds(timeout_us), done)) {
+  check_submitted(slot);
+  if (!wait_at_most(step_done_, lock, timeout_us,
+                    [&] { return waited.state != SlotState::kInFlight; })) {
     return false;
   }
+  check_submitted(slot);  // another wait on the slot may have been first
   waited.state = SlotState::kIdle;
   if (waited.error) throw *waited.error;
   return true;
@@ -227,18 +236,16 @@ int64_t Engine::trace(int32_t slot, std::span<const uint8_t> request, uint8_t* b
                "trace: the weights are not complete (expected: sluice_weights_finish first)");
   SLUICE_CHECK(!any_in_flight(), SLUICE_STATUS_WRONG_STATE,
                "trace: a step is in flight (expected: sluice_engine_wait first)");
-  sluice_step_header header;
-  std::memcpy(&header, slots_[slot].input.data(), sizeof(header));
-  checker_->check_header(header);
-  Trace result(plan_, request, header.counts[SLUICE_SECTION_TOKEN_ID]);
+  const StepInput step = copy_message(slot);
+  const Trace result(plan_, request, step.num_tokens());
   if (buffer == nullptr || result.bytes() > capacity) return result.bytes();
 
-  accept(slot);
   EngineObserver base(aborted_, faults_);
   TraceObserver observer(base, result, buffer);
+  checker_->accept(step);  // from here on nothing but the step can fail
   result.write_directory(buffer);
   start(slot, &observer);
-  step_done_.wait(lock, [&] { return slots_[slot].state == SlotState::kDone; });
+  step_done_.wait(lock, [&] { return slots_[slot].state == SlotState::kTraced; });
   slots_[slot].state = SlotState::kIdle;
   if (slots_[slot].error) throw *slots_[slot].error;
   return result.bytes();
@@ -267,7 +274,7 @@ void Engine::work() {
     }
     reinterpret_cast<sluice_step_result*>(slot.output.data())->status =
         slot.error ? slot.error->status() : SLUICE_STATUS_OK;
-    slot.state = SlotState::kDone;
+    slot.state = slot.state == SlotState::kTracing ? SlotState::kTraced : SlotState::kDone;
     step_done_.notify_all();
   }
 }

@@ -72,7 +72,13 @@ class Engine {
   KvCache& kv_cache() { return *kv_; }
 
  private:
-  enum class SlotState { kIdle, kInFlight, kDone };
+  enum class SlotState {
+    kIdle,
+    kInFlight,  // submitted
+    kDone,      // its result waits for wait()
+    kTracing,   // the same of a trace, which no wait() may end
+    kTraced,
+  };
   struct StepSlot {
     Buffer input;    // the caller's
     Buffer checked;  // copy that was checked and is run: the caller cannot change it
@@ -94,9 +100,11 @@ class Engine {
 
   // All of these want mutex_ held.
   void check_alive() const;
+  void check_not_failed() const;
+  void check_submitted(int32_t slot) const;
   void check_slot(int32_t slot) const;
   bool any_in_flight() const;
-  StepInput accept(int32_t slot);
+  StepInput copy_message(int32_t slot);
   std::shared_ptr<WeightSession> open_session() const;
 
   void start(int32_t slot, StepObserver* observer);

@@ -13,7 +13,8 @@ constexpr int64_t kAlignment = 64;
 
 }  // namespace
 
-Trace::Trace(const EnginePlan& plan, std::span<const uint8_t> request, int64_t num_tokens) {
+Trace::Trace(const EnginePlan& plan, std::span<const uint8_t> request, int64_t num_tokens)
+    : num_tokens_(num_tokens) {
   const auto message =
       unpack<Sluice__Proto__TraceRequest>(sluice__proto__trace_request__descriptor, request);
   SLUICE_CHECK(message->n_replay == 0, SLUICE_STATUS_UNSUPPORTED,
@@ -105,6 +106,9 @@ void TraceObserver::keep(const std::string& name, const TensorRows& rows) {
   for (size_t i = 0; i < rows_kept_.size(); ++i) {
     const Trace::Tensor& tensor = trace_.tensors()[i];
     if (tensor.name != name) continue;
+    SLUICE_CHECK_INTERNAL(
+        rows.cols == tensor.cols && rows_kept_[i] + rows.num_rows <= trace_.num_tokens(),
+        "trace: ", name, " has more rows or columns than tokens or ", tensor.cols);
     std::memcpy(tensors_ + tensor.offset + rows_kept_[i] * tensor.cols * 4, rows.data,
                 static_cast<size_t>(rows.num_rows * rows.cols * 4));
     rows_kept_[i] += rows.num_rows;

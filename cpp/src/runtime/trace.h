@@ -23,6 +23,9 @@ class Trace {
   ///         UNSUPPORTED for what is not built
   Trace(const EnginePlan& plan, std::span<const uint8_t> request, int64_t num_tokens);
 
+  /// Rows of every tensor.
+  int64_t num_tokens() const { return num_tokens_; }
+
   /// Bytes of the whole output.
   int64_t bytes() const { return bytes_; }
 
@@ -42,6 +45,7 @@ class Trace {
  private:
   void add(const EnginePlan& plan, const std::string& name);
 
+  int64_t num_tokens_;
   std::vector<Tensor> tensors_;
   std::vector<uint8_t> message_;
   int64_t directory_bytes_ = 0;
