@@ -6,8 +6,11 @@ import java.io.File;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.PosixFileAttributes;
+import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
@@ -15,6 +18,7 @@ import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Locale;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -33,6 +37,9 @@ import org.slf4j.LoggerFactory;
  */
 final class NativeTokenizers {
   private static final Logger log = LoggerFactory.getLogger(NativeTokenizers.class);
+
+  private static final Set<PosixFilePermission> OWNER_ONLY =
+      PosixFilePermissions.fromString("rwx------");
 
   /** Platform of the binding's jar and the hash of its CPU library; moves with the version. */
   enum Packed {
@@ -162,23 +169,43 @@ final class NativeTokenizers {
     return null;
   }
 
-  private static Path extracted(Packed packed, List<String> tried) {
-    String environment = System.getenv("HOME");
-    String home =
-        environment != null && !environment.isEmpty()
-            ? environment
-            : System.getProperty("user.home", "");
-    String xdg = System.getenv("XDG_CACHE_HOME");
-    Path cache =
-        xdg != null && !xdg.isEmpty()
-            ? Path.of(xdg)
-            : Path.of(home.isEmpty() ? "." : home, ".cache");
-    Path folder = cache.resolve("sluice").resolve("natives").resolve(packed.sha256);
-    try {
-      return extract(packed, folder);
-    } catch (IOException e) {
-      tried.add(folder + ": " + e);
+  /**
+   * The folder of the user's caches. A relative path says nothing about the user, so it is passed
+   * over; so is what Java gives where there is no home folder, nothing or a question mark.
+   *
+   * @param xdg value of XDG_CACHE_HOME
+   * @param homes values that may name the home folder, the first that does wins
+   * @return the folder, or null if there is none
+   */
+  static @Nullable Path userCache(@Nullable String xdg, @Nullable String... homes) {
+    if (xdg != null && Path.of(xdg).isAbsolute()) {
+      return Path.of(xdg);
     }
+    for (String home : homes) {
+      if (home != null && Path.of(home).isAbsolute()) {
+        return Path.of(home, ".cache");
+      }
+    }
+    return null;
+  }
+
+  private static Path extracted(Packed packed, List<String> tried) {
+    Path cache =
+        userCache(
+            System.getenv("XDG_CACHE_HOME"),
+            System.getenv("HOME"),
+            System.getProperty("user.home"));
+    if (cache == null) {
+      tried.add("the user's cache: neither XDG_CACHE_HOME, HOME nor user.home names a folder");
+    } else {
+      Path folder = cache.resolve("sluice").resolve("natives").resolve(packed.sha256);
+      try {
+        return extract(packed, folder);
+      } catch (IOException e) {
+        tried.add(folder + ": " + e);
+      }
+    }
+    log.warn("tokenizers: the library goes into a temporary folder, because {}", tried);
     try {
       Path temporary = Files.createTempDirectory("sluice-tokenizers");
       temporary.toFile().deleteOnExit();
@@ -195,13 +222,16 @@ final class NativeTokenizers {
    * Puts the packed library into a folder unless it lies there already with the right contents. A
    * writer fills a file of its own and moves it into place, so that concurrent processes never see
    * half a library.
+   *
+   * @throws IOException if it cannot be written, or others could change what lies in the folder
    */
   static Path extract(Packed packed, Path folder) throws IOException {
     Path library = folder.resolve(packed.fileName);
-    if (Files.isRegularFile(library) && hash(library).equals(packed.sha256)) {
+    createPrivate(folder);
+    if (Files.isRegularFile(library, LinkOption.NOFOLLOW_LINKS)
+        && hash(library).equals(packed.sha256)) {
       return library;
     }
-    createPrivate(folder);
     Path partial = Files.createTempFile(folder, packed.fileName, ".part");
     try {
       byte[] contents;
@@ -232,12 +262,39 @@ final class NativeTokenizers {
   }
 
   private static void createPrivate(Path folder) throws IOException {
-    if (folder.getFileSystem().supportedFileAttributeViews().contains("posix")) {
-      Files.createDirectories(
-          folder,
-          PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
-    } else {
+    if (!folder.getFileSystem().supportedFileAttributeViews().contains("posix")) {
       Files.createDirectories(folder);
+      return;
+    }
+    Files.createDirectories(folder, PosixFilePermissions.asFileAttribute(OWNER_ONLY));
+    PosixFileAttributes found =
+        Files.readAttributes(folder, PosixFileAttributes.class, LinkOption.NOFOLLOW_LINKS);
+    if (!found.isDirectory()
+        || !OWNER_ONLY.containsAll(found.permissions())
+        || !uid(folder).equals(ownUid())) {
+      throw new IOException(
+          folder
+              + ": belongs to another user or is open to others (expected: mode 0700, owner "
+              + System.getProperty("user.name")
+              + "; remedy: remove it)");
+    }
+  }
+
+  private static Object uid(Path path) throws IOException {
+    return Files.getAttribute(path, "unix:uid", LinkOption.NOFOLLOW_LINKS);
+  }
+
+  /** The user that this process runs as: names of users may be missing or ambiguous. */
+  private static Object ownUid() throws IOException {
+    Path self = Path.of("/proc/self");
+    if (Files.exists(self)) {
+      return Files.getAttribute(self, "unix:uid");
+    }
+    Path probe = Files.createTempFile("sluice", ".uid");
+    try {
+      return uid(probe);
+    } finally {
+      Files.delete(probe);
     }
   }
 

@@ -1,6 +1,7 @@
 package ai.sluice.text;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -8,7 +9,9 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import ai.sluice.api.NativeLoadException;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
 import java.util.Set;
 import java.util.stream.Collectors;
@@ -39,6 +42,48 @@ class NativeTokenizersTest {
     try (Stream<Path> files = Files.list(folder)) {
       assertEquals(List.of(library), files.toList());
     }
+  }
+
+  @Test
+  void aFolderThatOthersCanChangeIsRefused(@TempDir Path folder) throws IOException {
+    NativeTokenizers.Packed packed = NativeTokenizers.Packed.LINUX_X86_64;
+    Path cache = folder.resolve("cache");
+    Path library = NativeTokenizers.extract(packed, cache);
+    assertEquals(
+        PosixFilePermissions.fromString("rwx------"), Files.getPosixFilePermissions(cache));
+    for (String mode : List.of("rwxrwxrwx", "rwx-w----", "rwx--x--x")) {
+      Files.setPosixFilePermissions(cache, PosixFilePermissions.fromString(mode));
+      IOException e =
+          assertThrows(IOException.class, () -> NativeTokenizers.extract(packed, cache));
+      assertTrue(e.getMessage().contains("expected: mode 0700"), e.getMessage());
+    }
+    Files.setPosixFilePermissions(cache, PosixFilePermissions.fromString("rwx------"));
+    assertEquals(library, NativeTokenizers.extract(packed, cache));
+    // A link to a folder of one's own may be turned elsewhere by whoever owns the link.
+    Path link = Files.createSymbolicLink(folder.resolve("link"), cache);
+    assertThrows(IOException.class, () -> NativeTokenizers.extract(packed, link));
+  }
+
+  @Test
+  void aLinkInPlaceOfTheLibraryIsReplaced(@TempDir Path folder) throws IOException {
+    NativeTokenizers.Packed packed = NativeTokenizers.Packed.LINUX_X86_64;
+    Path cache = folder.resolve("cache");
+    Path library = NativeTokenizers.extract(packed, cache);
+    Path elsewhere = Files.move(library, folder.resolve("elsewhere"));
+    Files.createSymbolicLink(library, elsewhere);
+    assertEquals(library, NativeTokenizers.extract(packed, cache));
+    assertTrue(Files.isRegularFile(library, LinkOption.NOFOLLOW_LINKS));
+  }
+
+  @Test
+  void theUsersCacheIsFoundWhateverIsMissing() {
+    assertEquals(Path.of("/x"), NativeTokenizers.userCache("/x", "/home/a", "/home/b"));
+    assertEquals(Path.of("/home/a/.cache"), NativeTokenizers.userCache(null, "/home/a", "/b"));
+    assertEquals(Path.of("/home/a/.cache"), NativeTokenizers.userCache("rel/x", "/home/a", "/b"));
+    assertEquals(Path.of("/b/.cache"), NativeTokenizers.userCache("", null, "/b"));
+    assertEquals(Path.of("/b/.cache"), NativeTokenizers.userCache("", "", "/b"));
+    assertNull(NativeTokenizers.userCache(null, null, "?"));
+    assertNull(NativeTokenizers.userCache(null, "home", (String) null));
   }
 
   @Test
