@@ -93,7 +93,7 @@ int64_t cgroup_memory_free(const std::string& proc, const std::string& mount) {
     const size_t first = line.find(':');
     const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
     if (second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    const std::string controllers = concat(",", line.substr(first + 1, second - first - 1), ",");
     const bool unified = controllers == ",,";
     if (!unified && controllers.find(",memory,") == std::string::npos) continue;
     std::string path = line.substr(second + 1);
@@ -101,7 +101,7 @@ int64_t cgroup_memory_free(const std::string& proc, const std::string& mount) {
     // mounted: what is missing has no limit, and the root of the mount is looked at in any case.
     while (true) {
       if (path == "/") path.clear();
-      const std::string folder = mount + (unified ? "" : "/memory") + path + "/memory.";
+      const std::string folder = concat(mount, unified ? "" : "/memory", path, "/memory.");
       const int64_t limit = read_bytes(folder + (unified ? "max" : "limit_in_bytes"));
       const int64_t used = read_bytes(folder + (unified ? "current" : "usage_in_bytes"));
       // Pages of files that the system gives back when memory is wanted count as used there.
