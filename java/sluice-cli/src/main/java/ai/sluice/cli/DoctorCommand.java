@@ -82,11 +82,12 @@ final class DoctorCommand implements Callable<Integer> {
       row("device " + device.getIndex(), device(device));
     }
     for (LibraryInfo library : info.getLibrariesList()) {
-      String text = library.getName() + " " + library.getVersion() + ", " + library.getPath();
       if (library.hasProblem()) {
-        problem("library", text + ": " + library.getProblem());
+        problem("library", library.getProblem());
       } else {
-        row("library", text);
+        row(
+            "library",
+            library.getName() + " " + library.getVersion() + ", " + library.getPath());
       }
     }
     kernels(info.getKernelsList());

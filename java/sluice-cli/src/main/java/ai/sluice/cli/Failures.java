@@ -94,7 +94,8 @@ final class Failures implements IParameterExceptionHandler, IExecutionExceptionH
 
   private void say(String message) {
     // One line, whatever a message carries: scripts and logs read it by lines.
-    console.err().println("sluice: " + message.strip().replaceAll("\\s*\\R\\s*", "; "));
+    String line = message.strip().replaceAll(":\\s*\\R\\s*", ": ").replaceAll("\\s*\\R\\s*", "; ");
+    console.err().println("sluice: " + line);
   }
 
   private void trace(Throwable e) {
