@@ -1,7 +1,5 @@
 package ai.sluice.cli;
 
-import ai.sluice.api.InvalidRequestException;
-import ai.sluice.api.SluiceException;
 import ai.sluice.jni.NativeLibrary;
 import java.io.FileDescriptor;
 import java.io.FileInputStream;
@@ -60,8 +58,8 @@ public final class Main {
     int code;
     try {
       code = run(Arguments.decode(args), console);
-    } catch (InvalidRequestException e) {
-      code = new Failures(console, false).handle(e);
+    } catch (Throwable e) {
+      code = new Failures(console, isVerbose(args)).handle(e);
     }
     System.exit(code);
   }
@@ -76,7 +74,7 @@ public final class Main {
             () -> {
               try {
                 NativeLibrary.systemInfo();
-              } catch (SluiceException e) {
+              } catch (Throwable e) {
                 // Kept by the loader, and thrown again when the engine opens.
               }
             },
@@ -116,7 +114,8 @@ public final class Main {
               .execute(args);
       console.print(help.toString());
       return code;
-    } catch (Exception | OutOfMemoryError | LinkageError e) {
+    } catch (Throwable e) {
+      // Errors too, such as a stack overflow: a stack trace is for --verbose.
       return failures.handle(e);
     }
   }

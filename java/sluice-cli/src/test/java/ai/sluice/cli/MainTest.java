@@ -12,6 +12,7 @@ import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -38,6 +39,30 @@ class MainTest {
     assertEquals(0, run.code(), run.err());
     assertTrue(run.out().startsWith("Usage: sluice " + command), run.out());
     assertTrue(CliRun.of(home, "--help").out().contains("\n  " + command + " "));
+  }
+
+  @Test
+  void anErrorIsOneLineAndItsTraceIsForVerbose() {
+    for (Error error : List.of(new StackOverflowError(), new AssertionError("no way"))) {
+      InputStream broken =
+          new InputStream() {
+            @Override
+            public int read() {
+              throw error;
+            }
+          };
+      ByteArrayOutputStream out = new ByteArrayOutputStream();
+      ByteArrayOutputStream err = new ByteArrayOutputStream();
+      assertEquals(1, Main.run(new String[] {"generate", "-"}, broken, out, err));
+      String said = err.toString(StandardCharsets.UTF_8);
+      assertTrue(said.startsWith("sluice: defect: " + error), said);
+      assertEquals(1, said.lines().count(), said);
+      assertEquals(0, out.size());
+      err.reset();
+      String[] verbose = {"generate", "--verbose", "-"};
+      assertEquals(1, Main.run(verbose, broken, out, err));
+      assertTrue(err.toString(StandardCharsets.UTF_8).contains("\tat "), err.toString());
+    }
   }
 
   @Test
