@@ -170,13 +170,20 @@ final class GenerateCommand implements Callable<Integer> {
     }
   }
 
-  private static int check(GenerationResult result) {
+  /** An answer that ran out of time is what was asked for, but not whole: that is said. */
+  int check(GenerationResult result) {
+    if (result.finishReason() == FinishReason.TIMEOUT) {
+      if (!stats && !console.errTerminal()) {
+        console.err().println("(ended by " + AnswerStats.reason(result) + ")");
+      }
+      return Failures.OK;
+    }
     if (result.finishReason() == FinishReason.STOP
         || result.finishReason() == FinishReason.LENGTH) {
       return Failures.OK;
     }
     throw new CommandException(
         "generation: " + result.finishReason() + (result.detail().isEmpty() ? "" : ", ")
-            + result.detail() + " (expected: STOP or LENGTH)");
+            + result.detail() + " (expected: STOP, LENGTH or TIMEOUT)");
   }
 }

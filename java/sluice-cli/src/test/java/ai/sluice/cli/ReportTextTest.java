@@ -2,6 +2,7 @@ package ai.sluice.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ai.sluice.api.Backend;
@@ -17,6 +18,9 @@ import ai.sluice.api.TokenLogprob;
 import ai.sluice.api.TopLogprob;
 import ai.sluice.api.Usage;
 import ai.sluice.core.BenchmarkReport;
+import java.io.ByteArrayOutputStream;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -107,5 +111,31 @@ class ReportTextTest {
             "", List.of(), List.of(), FinishReason.TIMEOUT, "", 7, new Usage(3, 0, 0),
             new Timings(5, 0, 0, 5));
     assertEquals("3 prompt tokens; 0 new tokens; ended by timeout", AnswerStats.line(result));
+  }
+
+  @Test
+  void anAnswerThatRanOutOfTimeIsNoFailure() {
+    assertEquals("", said(FinishReason.STOP));
+    assertEquals("", said(FinishReason.LENGTH));
+    assertEquals("(ended by timeout)\n", said(FinishReason.TIMEOUT));
+    CommandException e =
+        assertThrows(CommandException.class, () -> said(FinishReason.CANCELLED));
+    assertTrue(e.getMessage().contains("CANCELLED"), e.getMessage());
+  }
+
+  /** What is told of a complete or cut answer beside the answer. */
+  private static String said(FinishReason reason) {
+    ByteArrayOutputStream err = new ByteArrayOutputStream();
+    Console console =
+        new Console(
+            InputStream.nullInputStream(), new ByteArrayOutputStream(), err, Map.of(), false,
+            false);
+    GenerationResult result =
+        new GenerationResult(
+            "", List.of(), List.of(), reason, "", 7, new Usage(3, 0, 0),
+            new Timings(0, 0, 0, 0));
+    assertEquals(0, new GenerateCommand(console).check(result));
+    console.err().flush();
+    return err.toString(StandardCharsets.UTF_8);
   }
 }
