@@ -12,7 +12,11 @@ module ai.sluice.checkpoint {
   requires com.google.common;
   requires static transitive org.jspecify;
 
-  exports ai.sluice.checkpoint;
+  // Checkpoints hand out messages of the engine's protocol, which is no public interface.
+  exports ai.sluice.checkpoint to
+      ai.sluice.core,
+      ai.sluice.cli,
+      ai.sluice.eval;
   exports ai.sluice.proto to
       ai.sluice.core,
       ai.sluice.cli,
