@@ -32,12 +32,14 @@ void WeightSession::start_threads(int num_threads) {
 }
 
 WeightSession::~WeightSession() {
-  request_abort();
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
+    aborted_ = true;
+    queue_.clear();
   }
   work_ready_.notify_all();
+  progress_made_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
 
