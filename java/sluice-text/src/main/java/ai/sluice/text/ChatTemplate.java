@@ -122,11 +122,7 @@ public final class ChatTemplate {
     Clock clock = Clock.systemDefaultZone();
     String toolUse = templates.get("tool_use");
     return Optional.of(
-        parse(
-            usual,
-            origin,
-            toolUse == null ? null : parse(toolUse, origin, null, clock),
-            clock));
+        parse(usual, origin, toolUse == null ? null : parse(toolUse, origin, null, clock), clock));
   }
 
   /** The Jinja source. */

@@ -3,6 +3,7 @@ package ai.sluice.text;
 import ai.sluice.api.CheckpointFormatException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -12,6 +13,9 @@ import org.jspecify.annotations.Nullable;
  * leaves the full syntax to the reader that takes the whole document.
  */
 final class JsonScanner {
+  private static final Pattern NUMBER =
+      Pattern.compile("-?(0|[1-9]\\d*)(\\.\\d+)?([eE][+-]?\\d{1,2})?");
+
   private final byte[] bytes;
   private final @Nullable Path file;
   private int position;
@@ -81,28 +85,32 @@ final class JsonScanner {
 
   /** Consumes a string. */
   String string() {
-    int start = begin();
-    boolean escaped = false;
-    while (position < bytes.length && bytes[position] != '"') {
-      if (bytes[position] == '\\') {
-        escaped = true;
-        position++;
-      }
-      position++;
-    }
-    if (position >= bytes.length) {
-      throw failure("string without an end");
-    }
-    int end = position++;
-    String raw = new String(bytes, start, end - start, StandardCharsets.UTF_8);
+    peek();
+    int start = position + 1;
+    boolean escaped = skipString();
+    String raw = new String(bytes, start, position - 1 - start, StandardCharsets.UTF_8);
     return escaped ? unescape(raw) : raw;
   }
 
-  private int begin() {
-    if (peek() != '"') {
-      throw failure("string expected");
+  /** Consumes the end of the document. */
+  void end() {
+    if (peek() != -1) {
+      throw failure("more after the end");
     }
-    return ++position;
+  }
+
+  /** Consumes a number. */
+  void number() {
+    int next = peek();
+    if (next != '-' && (next < '0' || next > '9')) {
+      throw failure("number expected");
+    }
+    int start = position;
+    skipWord();
+    String text = new String(bytes, start, position - start, StandardCharsets.UTF_8);
+    if (text.length() > 64 || !NUMBER.matcher(text).matches()) {
+      throw failure("malformed number");
+    }
   }
 
   private String unescape(String raw) {
@@ -121,18 +129,7 @@ final class JsonScanner {
         case 'b' -> out.append('\b');
         case 'f' -> out.append('\f');
         case 'u' -> {
-          if (i + 4 >= raw.length()) {
-            throw failure("unfinished \\u escape");
-          }
-          int unit = 0;
-          for (int k = 1; k <= 4; k++) {
-            int digit = Character.digit(raw.charAt(i + k), 16);
-            if (digit < 0) {
-              throw failure("malformed \\u escape");
-            }
-            unit = unit << 4 | digit;
-          }
-          out.append((char) unit);
+          out.append((char) Integer.parseInt(raw, i + 1, i + 5, 16));
           i += 4;
         }
         default -> out.append(raw.charAt(i));
@@ -152,13 +149,13 @@ final class JsonScanner {
         throw failure("integer of more than nine digits");
       }
     }
-    if (position == start) {
+    if (position == start || (bytes[start] == '0' && position - start > 1)) {
       throw failure("integer expected");
     }
     return value;
   }
 
-  /** Consumes any value. */
+  /** Consumes any value; brackets need only be as many closed as open. */
   void skipValue() {
     int depth = 0;
     do {
@@ -183,22 +180,78 @@ final class JsonScanner {
     }
   }
 
-  private void skipString() {
-    int i = position + 1;
+  /**
+   * Consumes a string without making one, checking its escapes.
+   *
+   * @return whether it has any
+   */
+  boolean skipString() {
+    if (peek() != '"') {
+      throw failure("string expected");
+    }
     byte[] b = bytes;
+    int i = position + 1;
+    boolean escaped = false;
     while (i < b.length && b[i] != '"') {
-      i += b[i] == '\\' ? 2 : 1;
+      if (b[i] == '\\') {
+        escaped = true;
+        i = escape(i + 1);
+      } else if (b[i] >= 0 && b[i] < ' ') {
+        throw failure("control character in a string");
+      } else {
+        i++;
+      }
     }
     if (i >= b.length) {
       throw failure("string without an end");
     }
     position = i + 1;
+    return escaped;
+  }
+
+  /** Checks what follows a backslash; the index after it. */
+  private int escape(int at) {
+    if (at < bytes.length && "\"\\/bfnrt".indexOf(bytes[at]) >= 0) {
+      return at + 1;
+    }
+    int unit = unicode(at);
+    if (Character.isLowSurrogate((char) unit)) {
+      throw failure("lone surrogate in a string");
+    }
+    if (!Character.isHighSurrogate((char) unit)) {
+      return at + 5;
+    }
+    if (at + 5 >= bytes.length
+        || bytes[at + 5] != '\\'
+        || !Character.isLowSurrogate((char) unicode(at + 6))) {
+      throw failure("lone surrogate in a string");
+    }
+    return at + 11;
+  }
+
+  /** The unit of the escape whose u is at an index. */
+  private int unicode(int at) {
+    if (at + 4 >= bytes.length || bytes[at] != 'u') {
+      throw failure("unknown escape in a string");
+    }
+    int unit = 0;
+    for (int i = at + 1; i <= at + 4; i++) {
+      int digit = Character.digit(bytes[i], 16);
+      if (digit < 0) {
+        throw failure("malformed \\u escape in a string");
+      }
+      unit = unit << 4 | digit;
+    }
+    return unit;
   }
 
   private void skipWord() {
+    if (bytes[position] >= 0 && bytes[position] <= ' ') {
+      throw failure("control character");
+    }
     while (position < bytes.length) {
       byte b = bytes[position];
-      if (b == ',' || b == '}' || b == ']' || b == ':' || b == '"' || b <= ' ' && b >= 0) {
+      if (b == ',' || b == '}' || b == ']' || b == ':' || b == '"' || (b <= ' ' && b >= 0)) {
         return;
       }
       position++;

@@ -19,7 +19,7 @@ final class NativeTokenizer implements AutoCloseable {
   /**
    * Builds a tokenizer that never truncates or pads, whatever its JSON says.
    *
-   * @param json the text of a tokenizer.json
+   * @param json a tokenizer.json of checked shape; the library aborts the process over some others
    * @throws RuntimeException of the library, with its reason, if it refuses the JSON
    */
   static NativeTokenizer create(String json) {
@@ -35,15 +35,14 @@ final class NativeTokenizer implements AutoCloseable {
    * Token ids of a text.
    *
    * @param text well-formed UTF-16; the library aborts the process otherwise, so callers check
-   * @param addSpecialTokens whether the tokenizer.json's post-processor adds its tokens
    */
-  int[] encode(String text, boolean addSpecialTokens) {
+  int[] encode(String text) {
     lock.readLock().lock();
     try {
       if (handle == 0) {
         throw new EngineClosedException("tokenizer: closed (expected: open)");
       }
-      long encoding = library.encode(handle, text, addSpecialTokens);
+      long encoding = library.encode(handle, text, false);
       try {
         long[] ids = library.getTokenIds(encoding);
         int[] result = new int[ids.length];

@@ -7,10 +7,9 @@ import ai.sluice.text.SpecialTokens.Token;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -24,31 +23,27 @@ import org.jspecify.annotations.Nullable;
  * ai.sluice.api.EngineClosedException}. Decoding and look-ups work on after it.
  */
 public final class Tokenizer implements AutoCloseable {
-  private final byte[] json;
+  private final TokenizerJson json;
   private final NativeTokenizer main;
   private final Vocabulary vocabulary;
   private final TokenDecoder decoder;
   private final SpecialTokens specialTokens;
-  private final @Nullable AddedEnds ends;
+  private final DocumentEnds ends;
   private final TextMatcher specialTexts;
   private final Object plainLock = new Object();
   private @Nullable NativeTokenizer plain;
   private boolean closed;
 
-  /** The tokens that encoding adds, where that is not the tokenizer.json's own business. */
-  private record AddedEnds(OptionalInt first, OptionalInt last) {}
-
   private Tokenizer(
-      byte[] json,
+      TokenizerJson json,
       NativeTokenizer main,
       Vocabulary vocabulary,
-      TokenDecoder decoder,
       SpecialTokens specialTokens,
-      @Nullable AddedEnds ends) {
+      DocumentEnds ends) {
     this.json = json;
     this.main = main;
     this.vocabulary = vocabulary;
-    this.decoder = decoder;
+    this.decoder = json.decoder();
     this.specialTokens = specialTokens;
     this.ends = ends;
     this.specialTexts = new TextMatcher(vocabulary.specialTexts());
@@ -98,39 +93,26 @@ public final class Tokenizer implements AutoCloseable {
     return fromJson(tokenizerJson, TokenizerConfig.parse(tokenizerConfigJson, null), null);
   }
 
-  private static Tokenizer fromJson(byte[] json, TokenizerConfig config, @Nullable Path file) {
-    // The native side and ours read the same bytes; on two cores that takes the time of one.
-    CompletableFuture<NativeTokenizer> pending = createNative(json, file);
-    TokenizerJson parsed;
-    SpecialTokens special;
-    AddedEnds ends;
-    try {
-      parsed = TokenizerJson.parse(json, file);
-      Vocabulary vocabulary = parsed.vocabulary();
-      special =
-          SpecialTokens.of(
-              token(vocabulary, "bos_token", config.bosToken(), file),
-              token(vocabulary, "eos_token", config.eosToken(), file),
-              token(vocabulary, "unk_token", config.unkToken(), file),
-              token(vocabulary, "pad_token", config.padToken(), file));
-      ends =
-          config.addBosToken() == null && config.addEosToken() == null
-              ? null
-              : ends(
-                  special,
-                  Boolean.TRUE.equals(config.addBosToken()),
-                  Boolean.TRUE.equals(config.addEosToken()),
-                  file);
-    } catch (RuntimeException e) {
-      pending.whenComplete(
-          (tokenizer, failure) -> {
-            if (tokenizer != null) {
-              tokenizer.close();
-            }
-          });
-      throw e;
-    }
-    return new Tokenizer(json, join(pending), parsed.vocabulary(), parsed.decoder(), special, ends);
+  private static Tokenizer fromJson(byte[] bytes, TokenizerConfig config, @Nullable Path file) {
+    // The library is checked and loaded while the JSON for it is read.
+    NativeTokenizers.preload();
+    TokenizerJson json = new TokenizerJson(bytes, file);
+    Vocabulary vocabulary = json.vocabulary();
+    SpecialTokens special =
+        SpecialTokens.of(
+            token(vocabulary, "bos_token", config.bosToken(), file),
+            token(vocabulary, "eos_token", config.eosToken(), file),
+            token(vocabulary, "unk_token", config.unkToken(), file),
+            token(vocabulary, "pad_token", config.padToken(), file));
+    DocumentEnds ends =
+        config.addBosToken() == null && config.addEosToken() == null
+            ? json.ends()
+            : ends(
+                special,
+                Boolean.TRUE.equals(config.addBosToken()),
+                Boolean.TRUE.equals(config.addEosToken()),
+                file);
+    return new Tokenizer(json, createNative(json, true, file), vocabulary, special, ends);
   }
 
   /**
@@ -143,12 +125,10 @@ public final class Tokenizer implements AutoCloseable {
    * @throws ai.sluice.api.NativeLoadException if the native library cannot be loaded
    */
   public static Tokenizer fromGguf(GgufVocabulary source) {
-    // The library is checked and loaded while the JSON for it is written.
     NativeTokenizers.preload();
-    byte[] json = GgufTokenizerJson.write(source);
-    CompletableFuture<NativeTokenizer> pending = createNative(json, null);
+    TokenizerJson json = new TokenizerJson(GgufTokenizerJson.write(source), null);
+    // Its own list of tokens, since texts that occur twice have one place only in the JSON.
     Vocabulary vocabulary = GgufTokenizerJson.vocabulary(source);
-    TokenDecoder decoder = GgufTokenizerJson.decoder(source);
     SpecialTokens special =
         SpecialTokens.of(
             token(vocabulary, source.bosId()),
@@ -162,57 +142,24 @@ public final class Tokenizer implements AutoCloseable {
                 && (source.model().equals("llama")
                     || GgufPreTokenizer.named(source.pre()).beginsWithBos())
             : source.addBos();
-    NativeTokenizer main = join(pending);
+    DocumentEnds ends = ends(special, addBos, Boolean.TRUE.equals(source.addEos()), null);
+    return new Tokenizer(json, createNative(json, true, null), vocabulary, special, ends);
+  }
+
+  private static NativeTokenizer createNative(
+      TokenizerJson json, boolean parseSpecialTokens, @Nullable Path file) {
+    String text = json.nativeJson(parseSpecialTokens);
     try {
-      return new Tokenizer(
-          json,
-          main,
-          vocabulary,
-          decoder,
-          special,
-          ends(special, addBos, Boolean.TRUE.equals(source.addEos()), null));
+      return NativeTokenizer.create(text);
+    } catch (SluiceException e) {
+      throw e;
     } catch (RuntimeException e) {
-      main.close();
-      throw e;
-    }
-  }
-
-  private static CompletableFuture<NativeTokenizer> createNative(byte[] json, @Nullable Path file) {
-    CompletableFuture<NativeTokenizer> future = new CompletableFuture<>();
-    Thread thread =
-        new Thread(
-            () -> {
-              try {
-                future.complete(NativeTokenizer.create(TokenizerJson.text(json)));
-              } catch (SluiceException e) {
-                future.completeExceptionally(e);
-              } catch (RuntimeException e) {
-                future.completeExceptionally(
-                    new CheckpointFormatException(
-                        file,
-                        null,
-                        e.getMessage()
-                            + " (expected: a tokenizer.json that Hugging Face's"
-                            + " tokenizers 0.21 reads)",
-                        e));
-              } catch (Throwable e) {
-                future.completeExceptionally(e);
-              }
-            },
-            "sluice-tokenizer-load");
-    thread.setDaemon(true);
-    thread.start();
-    return future;
-  }
-
-  private static NativeTokenizer join(CompletableFuture<NativeTokenizer> pending) {
-    try {
-      return pending.join();
-    } catch (CompletionException e) {
-      if (e.getCause() instanceof RuntimeException cause) {
-        throw cause;
-      }
-      throw e;
+      throw new CheckpointFormatException(
+          file,
+          null,
+          e.getMessage()
+              + " (expected: a tokenizer.json that Hugging Face's tokenizers 0.21 reads)",
+          e);
     }
   }
 
@@ -247,18 +194,22 @@ public final class Tokenizer implements AutoCloseable {
     return id.isEmpty() ? null : new Token(id.getAsInt(), vocabulary.token(id.getAsInt()));
   }
 
-  private static AddedEnds ends(
+  private static DocumentEnds ends(
       SpecialTokens special, boolean addBos, boolean addEos, @Nullable Path file) {
-    if (addBos && special.bos().isEmpty() || addEos && special.eos().isEmpty()) {
-      String end = addBos && special.bos().isEmpty() ? "bos" : "eos";
-      throw new CheckpointFormatException(
-          file,
-          "add_" + end + "_token",
-          "true (expected: false, since no " + end + " token is named)");
-    }
-    return new AddedEnds(
-        addBos ? OptionalInt.of(special.bos().orElseThrow().id()) : OptionalInt.empty(),
-        addEos ? OptionalInt.of(special.eos().orElseThrow().id()) : OptionalInt.empty());
+    return new DocumentEnds(
+        addBos ? List.of(end("bos", special.bos(), file)) : List.of(),
+        addEos ? List.of(end("eos", special.eos(), file)) : List.of());
+  }
+
+  private static int end(String name, Optional<Token> token, @Nullable Path file) {
+    return token
+        .orElseThrow(
+            () ->
+                new CheckpointFormatException(
+                    file,
+                    "add_" + name + "_token",
+                    "true (expected: false, since no " + name + " token is named)"))
+        .id();
   }
 
   /**
@@ -277,21 +228,8 @@ public final class Tokenizer implements AutoCloseable {
   public int[] encode(String text, boolean addSpecialTokens, boolean parseSpecialTokens) {
     requireWellFormed(text);
     NativeTokenizer tokenizer = parseSpecialTokens || !specialTexts.foundIn(text) ? main : plain();
-    AddedEnds added = addSpecialTokens ? ends : null;
-    int[] ids = tokenizer.encode(text, addSpecialTokens && ends == null);
-    if (added == null) {
-      return ids;
-    }
-    int before = added.first().isPresent() ? 1 : 0;
-    int after = added.last().isPresent() ? 1 : 0;
-    if (before + after == 0) {
-      return ids;
-    }
-    int[] all = new int[before + ids.length + after];
-    System.arraycopy(ids, 0, all, before, ids.length);
-    added.first().ifPresent(id -> all[0] = id);
-    added.last().ifPresent(id -> all[all.length - 1] = id);
-    return all;
+    int[] ids = tokenizer.encode(text);
+    return addSpecialTokens ? ends.around(ids) : ids;
   }
 
   private NativeTokenizer plain() {
@@ -300,7 +238,7 @@ public final class Tokenizer implements AutoCloseable {
         if (closed) {
           return main;
         }
-        plain = NativeTokenizer.create(TokenizerJson.withoutSpecialTokens(json));
+        plain = createNative(json, false, null);
       }
       return plain;
     }
@@ -386,11 +324,6 @@ public final class Tokenizer implements AutoCloseable {
   /** Whether a token is special: control, not text. */
   public boolean isSpecial(int id) {
     return id >= 0 && vocabulary.isSpecial(id);
-  }
-
-  /** The library's own decoding, for tests. */
-  String nativeDecode(int[] ids, boolean skipSpecialTokens) {
-    return main.decode(ids, skipSpecialTokens);
   }
 
   @Override

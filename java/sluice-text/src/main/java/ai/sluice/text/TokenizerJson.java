@@ -1,27 +1,68 @@
 package ai.sluice.text;
 
 import ai.sluice.api.CheckpointFormatException;
+import ai.sluice.api.UnsupportedModelException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashSet;
+import java.util.List;
 import java.util.Set;
 import java.util.UUID;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What Java itself needs of a tokenizer.json: the tokens by id and the decoder. One pass; merges
- * and the rest of the pipeline are the native library's business, which also checks the whole
- * syntax.
+ * A tokenizer.json, read and checked.
  *
- * @param vocabulary the tokens by id
- * @param decoder how they become text
+ * <p>The native library aborts the process on some malformed files, so it never sees the file: it
+ * gets a document written here, of parts whose shape was checked. Decoding and the tokens at the
+ * ends of a document are done in Java, and truncation and padding not at all, so these parts of the
+ * file go no further.
  */
-record TokenizerJson(Vocabulary vocabulary, TokenDecoder decoder) {
+final class TokenizerJson {
+  private static final Set<String> MODELS = Set.of("BPE", "Unigram");
+  private static final Set<String> NORMALIZERS =
+      Set.of(
+          "Sequence",
+          "NFC",
+          "NFD",
+          "NFKC",
+          "NFKD",
+          "Replace",
+          "Prepend",
+          "Lowercase",
+          "Strip",
+          "StripAccents",
+          "Nmt");
+  private static final Set<String> PRE_TOKENIZERS =
+      Set.of(
+          "Sequence",
+          "Split",
+          "ByteLevel",
+          "Digits",
+          "Metaspace",
+          "Punctuation",
+          "Whitespace",
+          "WhitespaceSplit",
+          "UnicodeScripts");
+
+  private final byte[] json;
+  private final @Nullable Path file;
+  private final Vocabulary vocabulary;
+  private final TokenDecoder decoder;
+  private final DocumentEnds ends;
+  private final ObjectNode head = Json.MAPPER.createObjectNode();
+  private final ObjectNode model = Json.MAPPER.createObjectNode();
+  private final List<ObjectNode> added = new ArrayList<>();
+  private final Set<Integer> inModel = new java.util.HashSet<>();
+  private byte[] vocabularyJson = {};
+  private byte @Nullable [] mergesJson;
+  private int modelSize;
+  private int lastAdded = -1;
 
   /**
    * Reads a tokenizer.json.
@@ -29,134 +70,267 @@ record TokenizerJson(Vocabulary vocabulary, TokenDecoder decoder) {
    * @param json its bytes
    * @param file named in failures, or null
    * @throws CheckpointFormatException if it is not the JSON of a tokenizer
-   * @throws ai.sluice.api.UnsupportedModelException for a decoder of another kind
+   * @throws UnsupportedModelException for a part of a kind that is not supported, by its name
    */
-  static TokenizerJson parse(byte[] json, @Nullable Path file) {
-    Vocabulary.Builder vocabulary = new Vocabulary.Builder(file);
-    JsonNode decoder = null;
-    JsonNode added = null;
+  TokenizerJson(byte[] json, @Nullable Path file) {
+    this.json = json;
+    this.file = file;
+    Vocabulary.Builder builder = new Vocabulary.Builder(file);
+    JsonNode decoderNode = null;
+    JsonNode addedNode = null;
+    JsonNode postProcessor = null;
     JsonScanner scanner = new JsonScanner(json, file);
     scanner.expect('{');
     for (boolean first = true; scanner.hasNext(first, '}'); first = false) {
       switch (scanner.key()) {
-        case "added_tokens" -> added = tree(json, scanner, file);
-        case "decoder" -> decoder = tree(json, scanner, file);
-        case "model" -> model(scanner, vocabulary, null);
+        case "added_tokens" -> addedNode = tree(scanner);
+        case "decoder" -> decoderNode = tree(scanner);
+        case "post_processor" -> postProcessor = tree(scanner);
+        case "normalizer" -> head.set("normalizer", step("normalizer", tree(scanner), NORMALIZERS));
+        case "pre_tokenizer" ->
+            head.set("pre_tokenizer", step("pre_tokenizer", tree(scanner), PRE_TOKENIZERS));
+        case "model" -> model(scanner, builder);
         default -> scanner.skipValue();
       }
     }
-    expect(vocabulary.size() > 0, file, "no model.vocab");
-    if (added != null) {
-      for (JsonNode token : added) {
-        expect(
-            token.path("id").isInt() && token.path("content").isTextual(),
-            file,
-            "added_tokens: an entry without id and content");
-        vocabulary.addAdded(
-            token.path("id").asInt(),
-            token.path("content").asText(),
-            token.path("special").asBoolean());
-      }
+    scanner.end();
+    require(builder.size() > 0, "no model.vocab");
+    if (addedNode != null) {
+      addedNode.forEach(token -> addToken(token, builder));
     }
-    return new TokenizerJson(vocabulary.build(), TokenDecoder.fromJson(decoder));
+    vocabulary = builder.build();
+    decoder = TokenDecoder.fromJson(decoderNode);
+    ends = DocumentEnds.fromJson(postProcessor, file);
   }
 
-  private static JsonNode tree(byte[] json, JsonScanner scanner, @Nullable Path file) {
+  Vocabulary vocabulary() {
+    return vocabulary;
+  }
+
+  TokenDecoder decoder() {
+    return decoder;
+  }
+
+  /** The tokens that the post-processor puts around a document. */
+  DocumentEnds ends() {
+    return ends;
+  }
+
+  private JsonNode tree(JsonScanner scanner) {
     scanner.peek();
     int start = scanner.position();
     scanner.skipValue();
     try {
       return Json.MAPPER.readTree(json, start, scanner.position() - start);
     } catch (IOException e) {
-      throw new CheckpointFormatException(
-          file, null, "not valid JSON: " + e.getMessage() + " (expected: a tokenizer.json)", e);
+      throw failure("not valid JSON: " + e.getMessage());
     }
   }
 
-  /** Reads {@code model.vocab} into a vocabulary, or only its texts into a set. */
-  private static void model(
-      JsonScanner scanner, Vocabulary.@Nullable Builder vocabulary, @Nullable Set<String> texts) {
+  /** Checks a normalizer or pre-tokenizer: an object with a known type, as are those within it. */
+  private @Nullable JsonNode step(String part, JsonNode node, Set<String> known) {
+    if (node.isNull()) {
+      return null;
+    }
+    String type = node.path("type").asText();
+    require(node.isObject() && node.path("type").isTextual(), part + ": no object with a type");
+    if (!known.contains(type)) {
+      throw new UnsupportedModelException(
+          "tokenizer.json: "
+              + part
+              + ": "
+              + type
+              + " (expected: "
+              + String.join(", ", new java.util.TreeSet<>(known))
+              + ")");
+    }
+    if (type.equals("Sequence")) {
+      JsonNode children = node.path(part.equals("normalizer") ? "normalizers" : "pretokenizers");
+      require(children.isArray(), part + ": a Sequence without its list");
+      children.forEach(child -> step(part, child, known));
+    }
+    return node;
+  }
+
+  private void model(JsonScanner scanner, Vocabulary.Builder builder) {
     scanner.expect('{');
     for (boolean first = true; scanner.hasNext(first, '}'); first = false) {
-      if (!scanner.key().equals("vocab")) {
-        scanner.skipValue();
-      } else if (scanner.skip('[')) {
-        int id = 0;
-        for (boolean head = true; scanner.hasNext(head, ']'); head = false) {
-          scanner.expect('[');
-          take(scanner.string(), id++, vocabulary, texts);
-          while (scanner.skip(',')) {
-            scanner.skipValue();
-          }
-          scanner.expect(']');
-        }
+      String key = scanner.key();
+      scanner.peek();
+      int start = scanner.position();
+      if (key.equals("vocab")) {
+        vocabulary(scanner, builder);
+        vocabularyJson = Arrays.copyOfRange(json, start, scanner.position());
+      } else if (key.equals("merges")) {
+        merges(scanner);
+        mergesJson = Arrays.copyOfRange(json, start, scanner.position());
       } else {
-        scanner.expect('{');
-        for (boolean head = true; scanner.hasNext(head, '}'); head = false) {
-          String token = scanner.key();
-          take(token, scanner.integer(), vocabulary, texts);
-        }
+        model.set(key, tree(scanner));
+      }
+    }
+    // Files of the first years name no type where they hold merges.
+    String type = model.path("type").asText(mergesJson == null ? "" : "BPE");
+    require(!type.isEmpty(), "model without a type");
+    if (!MODELS.contains(type)) {
+      throw new UnsupportedModelException(
+          "tokenizer.json: model: " + type + " (expected: BPE or Unigram)");
+    }
+    checkModel(type);
+  }
+
+  private void vocabulary(JsonScanner scanner, Vocabulary.Builder builder) {
+    if (scanner.skip('[')) {
+      for (boolean first = true; scanner.hasNext(first, ']'); first = false) {
+        scanner.expect('[');
+        builder.add(modelSize++, scanner.string());
+        scanner.expect(',');
+        scanner.number();
+        scanner.expect(']');
+      }
+      return;
+    }
+    scanner.expect('{');
+    for (boolean first = true; scanner.hasNext(first, '}'); first = false) {
+      String token = scanner.key();
+      builder.add(scanner.integer(), token);
+      modelSize++;
+    }
+  }
+
+  private static void merges(JsonScanner scanner) {
+    scanner.expect('[');
+    for (boolean first = true; scanner.hasNext(first, ']'); first = false) {
+      if (scanner.skip('[')) {
+        scanner.skipString();
+        scanner.expect(',');
+        scanner.skipString();
+        scanner.expect(']');
+      } else {
+        scanner.skipString();
       }
     }
   }
 
-  private static void take(
-      String token, int id, Vocabulary.@Nullable Builder vocabulary, @Nullable Set<String> texts) {
-    if (vocabulary != null) {
-      vocabulary.add(id, token);
+  private void checkModel(String type) {
+    boolean isBpe = type.equals("BPE");
+    require(
+        isBpe == (vocabularyJson.length > 0 && vocabularyJson[0] == '{'),
+        "model.vocab of another shape than " + type + " has");
+    require(isBpe == (mergesJson != null), "model.merges " + (isBpe ? "missing" : "unexpected"));
+    ObjectNode checked = Json.MAPPER.createObjectNode().put("type", type);
+    if (isBpe) {
+      for (String key : List.of("dropout", "continuing_subword_prefix", "end_of_word_suffix")) {
+        JsonNode value = model.path(key);
+        boolean isAbsent =
+            value.isMissingNode()
+                || value.isNull()
+                || value.isTextual() && value.asText().isEmpty()
+                || value.isNumber() && value.asDouble() == 0;
+        if (!isAbsent) {
+          throw new UnsupportedModelException(
+              "tokenizer.json: model." + key + ": " + value + " (expected: null)");
+        }
+      }
+      checked.set("unk_token", optional("unk_token", JsonNode::isTextual));
+      for (String key : List.of("fuse_unk", "byte_fallback", "ignore_merges")) {
+        JsonNode value = optional(key, JsonNode::isBoolean);
+        checked.put(key, value != null && value.asBoolean());
+      }
+    } else {
+      checked.set(
+          "unk_id",
+          optional(
+              "unk_id", value -> value.isInt() && value.asInt() >= 0 && value.asInt() < modelSize));
+      JsonNode fallback = optional("byte_fallback", JsonNode::isBoolean);
+      checked.put("byte_fallback", fallback != null && fallback.asBoolean());
     }
-    if (texts != null) {
-      texts.add(token);
-    }
+    model.removeAll();
+    model.setAll(checked);
   }
 
-  private static void expect(boolean condition, @Nullable Path file, String problem) {
-    if (!condition) {
-      throw new CheckpointFormatException(file, null, problem + " (expected: a tokenizer.json)");
+  private @Nullable JsonNode optional(String key, java.util.function.Predicate<JsonNode> isGood) {
+    JsonNode value = model.path(key);
+    if (value.isMissingNode() || value.isNull()) {
+      return null;
     }
+    require(isGood.test(value), "model." + key + ": " + value);
+    return value;
   }
 
   /**
-   * The same tokenizer with no special token matched in text, all ids as they were. A special token
-   * that the model's own vocabulary holds is no longer listed; one beyond it gives up its text for
-   * one that no input contains, since the library numbers those by their order. Only the list of
-   * added tokens is written anew, the rest copied.
-   *
-   * @param json a tokenizer.json that {@link #parse} accepted
+   * Takes one added token. The library numbers those that the model does not know by their order; a
+   * file that numbers them otherwise would get other ids than it says.
    */
-  static String withoutSpecialTokens(byte[] json) {
-    Set<String> texts = new HashSet<>();
-    JsonNode added = null;
-    int start = 0;
-    int end = 0;
-    JsonScanner scanner = new JsonScanner(json, null);
-    scanner.expect('{');
-    for (boolean first = true; scanner.hasNext(first, '}'); first = false) {
-      switch (scanner.key()) {
-        case "added_tokens" -> {
-          scanner.peek();
-          start = scanner.position();
-          added = tree(json, scanner, null);
-          end = scanner.position();
-        }
-        case "model" -> model(scanner, null, texts);
-        default -> scanner.skipValue();
+  private void addToken(JsonNode token, Vocabulary.Builder builder) {
+    require(
+        token.path("id").isInt() && token.path("content").isTextual(),
+        "added_tokens: an entry without id and content");
+    int id = token.path("id").asInt();
+    String content = token.path("content").asText();
+    boolean special = token.path("special").asBoolean();
+    require(!content.isEmpty(), "added_tokens: an empty text");
+    if (builder.has(id, content)) {
+      inModel.add(id);
+    } else {
+      int next = lastAdded >= modelSize ? lastAdded + 1 : modelSize;
+      require(
+          id == next,
+          "added_tokens: \"" + content + "\" has id " + id + " where " + next + " is next");
+    }
+    lastAdded = Math.max(lastAdded, id);
+    builder.addAdded(id, content, special);
+    ObjectNode entry = Json.MAPPER.createObjectNode();
+    entry.put("id", id);
+    entry.put("content", content);
+    for (String key : List.of("single_word", "lstrip", "rstrip", "normalized")) {
+      entry.put(key, token.path(key).asBoolean());
+    }
+    entry.put("special", special);
+    added.add(entry);
+  }
+
+  /**
+   * The document for the native library.
+   *
+   * @param parseSpecialTokens whether special tokens are matched in text. Without, one that the
+   *     model's own vocabulary holds is not listed, and one beyond it gives up its text for one
+   *     that no input contains, so that all ids stay as they are
+   */
+  String nativeJson(boolean parseSpecialTokens) {
+    ArrayNode tokens = Json.MAPPER.createArrayNode();
+    for (ObjectNode token : added) {
+      if (parseSpecialTokens || !token.path("special").asBoolean()) {
+        tokens.add(token);
+      } else if (!inModel.contains(token.path("id").asInt())) {
+        tokens.add(token.deepCopy().put("content", "\u0000" + UUID.randomUUID()));
       }
     }
-    if (added == null) {
-      return text(json);
+    StringBuilder out = new StringBuilder(json.length + 4096);
+    out.append("{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":")
+        .append(tokens);
+    for (String part : List.of("normalizer", "pre_tokenizer")) {
+      out.append(",\"")
+          .append(part)
+          .append("\":")
+          .append(head.path(part).isObject() ? head.path(part).toString() : "null");
     }
-    ArrayNode kept = Json.MAPPER.createArrayNode();
-    for (JsonNode token : added) {
-      if (!token.path("special").asBoolean()) {
-        kept.add(token);
-      } else if (!texts.contains(token.path("content").asText())) {
-        kept.add(((ObjectNode) token.deepCopy()).put("content", "\u0000" + UUID.randomUUID()));
-      }
+    out.append(",\"post_processor\":null,\"decoder\":null,\"model\":");
+    String scalars = model.toString();
+    out.append(scalars, 0, scalars.length() - 1).append(",\"vocab\":").append(text(vocabularyJson));
+    if (mergesJson != null) {
+      out.append(",\"merges\":").append(text(mergesJson));
     }
-    return text(Arrays.copyOf(json, start))
-        + kept
-        + text(Arrays.copyOfRange(json, end, json.length));
+    return out.append("}}").toString();
+  }
+
+  private void require(boolean condition, String problem) {
+    if (!condition) {
+      throw failure(problem);
+    }
+  }
+
+  private CheckpointFormatException failure(String problem) {
+    return new CheckpointFormatException(file, null, problem + " (expected: a tokenizer.json)");
   }
 
   /** The text of UTF-8 bytes. */

@@ -94,6 +94,11 @@ final class Vocabulary {
       special.set(id, isSpecial);
     }
 
+    /** Whether an id stands for a token already. */
+    boolean has(int id, String token) {
+      return id >= 0 && id < size && token.equals(tokens[id]);
+    }
+
     private void put(int id, String token) {
       if (id < 0 || id >= MAX_TOKENS) {
         throw new CheckpointFormatException(

@@ -159,11 +159,21 @@ class TokenizerTest {
         "{\"model\": {\"vocab\": {\"a\": \"x\"}}}",
         "{\"model\": {\"vocab\": 5}}",
         "{\"model\": {\"vocab\": {\"a\\u12\": 0}}}",
-        "{\"decoder\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"Nonsense\", \"vocab\":"
-            + " {\"a\": 0}}}",
+        "{\"decoder\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"BPE\", \"vocab\":"
+            + " [[\"a\", 0]]}}",
+        "{\"decoder\": {\"type\": \"ByteLevel\"}, \"added_tokens\": [{\"id\": 7, \"content\":"
+            + " \"z\"}], \"model\": {\"type\": \"BPE\", \"merges\": [], \"vocab\": {\"a\": 0}}}",
+        "{\"decoder\": {\"type\": \"ByteLevel\"}, \"post_processor\": {\"type\":"
+            + " \"TemplateProcessing\", \"single\": []}, \"model\": {\"type\": \"BPE\","
+            + " \"merges\": [], \"vocab\": {\"a\": 0}}}",
+        "{\"pre_tokenizer\": 5, \"model\": {\"type\": \"BPE\", \"merges\": [], \"vocab\": {\"a\":"
+            + " 0}}}",
+        "{\"model\": {\"type\": \"BPE\", \"merges\": [], \"vocab\": {\"\\ud800\": 0}}}",
         "{\"decoder\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"BPE\", \"merges\": [\"x"
             + " y\"], \"vocab\": {\"a\": 0}}}",
         "{\"added_tokens\": [{\"id\": 0}], \"model\": {\"vocab\": {\"a\": 0}}}",
+        "{\"version\": \u0001}",
+        "{\"model\": {\"merges\": [\u000b], \"vocab\": {\"a\": 0}}}",
         "not json at all",
         "{\"model\": {\"vocab\": {\"a",
       })
@@ -171,6 +181,24 @@ class TokenizerTest {
     assertThrows(
         CheckpointFormatException.class,
         () -> Tokenizer.fromJson(json.getBytes(StandardCharsets.UTF_8)));
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "\"model\": {\"type\": \"WordLevel\", \"vocab\": {\"a\": 0}}",
+        "\"model\": {\"type\": \"BPE\", \"dropout\": 0.5, \"merges\": [], \"vocab\": {\"a\": 0}}",
+        "\"model\": {\"type\": \"BPE\", \"continuing_subword_prefix\": \"##\", \"merges\": [],"
+            + " \"vocab\": {\"a\": 0}}",
+        "\"normalizer\": {\"type\": \"Precompiled\"}, \"model\": {}",
+        "\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Magic\"}]}",
+      })
+  void otherPartsAreNamed(String part) {
+    UnsupportedModelException e =
+        assertThrows(
+            UnsupportedModelException.class,
+            () -> Tokenizer.fromJson(("{" + part + "}").getBytes(StandardCharsets.UTF_8)));
+    assertTrue(e.getMessage().contains("tokenizer.json: "), e.getMessage());
   }
 
   @ParameterizedTest
