@@ -1,97 +1,13 @@
 // Step messages that are wrong in one place: each is refused by name, and nothing changes.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cmath>
-#include <functional>
 #include <limits>
 
 #include "runtime/step_view.h"
-#include "support/driver.h"
+#include "support/step_message_test_base.h"
 
 namespace sluice::test {
 namespace {
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-class StepMessageTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    fixture_ = std::make_unique<Fixture>("llama");
-    fixture_->spec()->ropes[0]->has_num_dynamic_variants = 1;
-    fixture_->spec()->ropes[0]->num_dynamic_variants = 1;
-    OptionValues values;
-    const Outcome created = engine_.create(*fixture_->spec(), *fixture_->options(values));
-    ASSERT_EQ(created.status, SLUICE_STATUS_OK) << created.text;
-    ASSERT_EQ(engine_.load(*fixture_->transfers()).status, SLUICE_STATUS_OK);
-    driver_ = std::make_unique<Driver>(engine_.get(), static_cast<int>(values.block_size));
-  }
-
-  // A step with something in every section. Two sequences, five and three tokens.
-  void write_good_step() {
-    first_ = Sequence{0, 0, {}, 0};
-    second_ = Sequence{1, 0, {}, 0};
-    driver_->begin();
-    driver_->set_next_block(8);
-    driver_->feed(&first_, std::vector<int32_t>{1, 5, 9, 13, 17});
-    driver_->feed(&second_, std::vector<int32_t>{1, 4, 7});
-    driver_->count_update = {{0, 5, 1, 0}, {1, 4, 1, 0}};
-    driver_->logit_bias = {{3, 1.5f}, {4, -kInfinity}};
-    driver_->target = {7, 8, 9};
-    driver_->mask.assign((fixture_->vocab_size() + 31) / 32, 0xffffffffu);
-    sluice_output_row& sample = driver_->add_row(SLUICE_OUTPUT_SAMPLE, 4);
-    sample.flags = SLUICE_OUTPUT_FLAG_COUNT | SLUICE_OUTPUT_FLAG_LOGPROB;
-    sample.temperature = 0.7f;
-    sample.top_p = 0.9f;
-    sample.top_k = 40;
-    sample.repetition_penalty = 1.1f;
-    sample.logit_bias_count = 2;
-    sample.mask_index = 0;
-    sluice_output_row& logprob = driver_->add_row(SLUICE_OUTPUT_LOGPROB, 6);
-    logprob.target_count = 3;
-    logprob.top_n = 5;
-    driver_->add_row(SLUICE_OUTPUT_HIDDEN, 2);
-    const size_t frequencies = fixture_->spec()->ropes[0]->rotary_dim / 2;
-    driver_->rope_inv_freq.assign(frequencies, 0.5);
-    driver_->rope_update = {{0, 1, 0, 0, 1.0}};
-  }
-
-  // Refused, with `text` in the message; then the good step runs as if nothing had been.
-  void expect_refused(const char* what, const std::function<void()>& damage, const char* text,
-                      int32_t status = SLUICE_STATUS_INVALID_ARGUMENT) {
-    SCOPED_TRACE(what);
-    write_good_step();
-    driver_->write();
-    damage();
-    const Outcome submitted = driver_->submit();
-    EXPECT_EQ(submitted.status, status) << submitted.text;
-    EXPECT_NE(submitted.text.find(text), std::string::npos) << submitted.text;
-  }
-
-  // The same by changing the lists before they are written.
-  void expect_list_refused(const char* what, const std::function<void()>& damage, const char* text,
-                           int32_t status = SLUICE_STATUS_INVALID_ARGUMENT) {
-    SCOPED_TRACE(what);
-    write_good_step();
-    damage();
-    driver_->write();
-    const Outcome submitted = driver_->submit();
-    EXPECT_EQ(submitted.status, status) << submitted.text;
-    EXPECT_NE(submitted.text.find(text), std::string::npos) << submitted.text;
-  }
-
-  void expect_good_step_runs() {
-    write_good_step();
-    const Outcome ran = driver_->run();
-    EXPECT_EQ(ran.status, SLUICE_STATUS_OK) << ran.text;
-  }
-
-  std::unique_ptr<Fixture> fixture_;
-  EngineHandle engine_;
-  std::unique_ptr<Driver> driver_;
-  Sequence first_, second_;
-};
 
 TEST_F(StepMessageTest, GoodStepRuns) {
   expect_good_step_runs();
@@ -252,91 +168,6 @@ TEST_F(StepMessageTest, Updates) {
   expect_list_refused(
       "frequency", [&] { driver_->rope_inv_freq[3] = kInfinity; }, "ROPE_INV_FREQ[3]: inf");
   expect_good_step_runs();
-}
-
-TEST_F(StepMessageTest, Rows) {
-  const auto row = [&](int r) -> sluice_output_row& { return driver_->output_row[r]; };
-  const auto refused = [&](const char* text, const std::function<void()>& damage,
-                           int32_t status = SLUICE_STATUS_INVALID_ARGUMENT) {
-    expect_list_refused(text, damage, text, status);
-  };
-  refused("OUTPUT_ROW[0].token_index: 8", [&] { row(0).token_index = 8; });
-  refused("OUTPUT_ROW[0].token_index: -1", [&] { row(0).token_index = -1; });
-  refused("OUTPUT_ROW[0].token_index: 3", [&] { row(0).token_index = 3; });
-  refused("OUTPUT_ROW[3].token_index: 4",
-          [&] { driver_->output_row.push_back(driver_->output_row[0]); });
-  refused("OUTPUT_ROW[1].kind: 4", [&] { row(1).kind = 4; });
-  refused(
-      "OUTPUT_ROW[1].kind", [&] { row(1).kind = SLUICE_OUTPUT_HEAD; }, SLUICE_STATUS_UNSUPPORTED);
-  refused("OUTPUT_ROW[1].head: 1", [&] { row(1).head = 1; });
-  refused("OUTPUT_ROW[0].flags: 4", [&] { row(0).flags = 4; });
-  refused("OUTPUT_ROW[0].draw_position: -1", [&] { row(0).draw_position = -1; });
-  for (float value : {kNan, kInfinity, -1.0f}) {
-    refused("OUTPUT_ROW[0].temperature", [&] { row(0).temperature = value; });
-  }
-  for (float value : {kNan, kInfinity, 0.0f, -1.0f, 1.5f}) {
-    refused("OUTPUT_ROW[0].top_p", [&] { row(0).top_p = value; });
-  }
-  for (float value : {kNan, 1.0f, -0.5f}) {
-    refused("OUTPUT_ROW[0].min_p", [&] { row(0).min_p = value; });
-  }
-  refused("OUTPUT_ROW[0].top_k: -1", [&] { row(0).top_k = -1; });
-  for (float value : {kNan, kInfinity, 0.0f, -1.0f}) {
-    refused("OUTPUT_ROW[0].repetition_penalty", [&] { row(0).repetition_penalty = value; });
-  }
-  refused("OUTPUT_ROW[0].presence_penalty: nan", [&] { row(0).presence_penalty = kNan; });
-  refused("OUTPUT_ROW[0].frequency_penalty: inf", [&] { row(0).frequency_penalty = kInfinity; });
-  refused("OUTPUT_ROW[0].draft_len: 1", [&] { row(0).draft_len = 1; });
-  refused("OUTPUT_ROW[0].logit_bias_begin: 1", [&] { row(0).logit_bias_begin = 1; });
-  refused("OUTPUT_ROW[0].logit_bias_count: -1", [&] { row(0).logit_bias_count = -1; });
-  refused("OUTPUT_ROW[0].logit_bias_count",
-          [&] { row(0).logit_bias_count = std::numeric_limits<int>::max(); });
-  refused("OUTPUT_ROW[1].target_begin: 1", [&] { row(1).target_begin = 1; });
-  refused("OUTPUT_ROW[1].target_count: 4", [&] { row(1).target_count = 4; });
-  refused("OUTPUT_ROW[1].target_begin: 0", [&] {
-    row(0).target_begin = 2;
-    row(0).target_count = 1;
-  });
-  refused("OUTPUT_ROW[1].top_n: 21", [&] { row(1).top_n = 21; });
-  refused("OUTPUT_ROW[1].top_n: -1", [&] { row(1).top_n = -1; });
-  refused("OUTPUT_ROW[0].mask_index: 1", [&] { row(0).mask_index = 1; });
-  refused("OUTPUT_ROW[0].mask_index: -2", [&] { row(0).mask_index = -2; });
-  refused("OUTPUT_ROW[2].reserved: 7", [&] { row(2).reserved[9] = 7; });
-  refused("OUTPUT_ROW[2].target_count: 1", [&] { row(2).target_count = 1; });
-  refused("OUTPUT_ROW[2].top_n: 1", [&] { row(2).top_n = 1; });
-  refused("kind HIDDEN", [&] {
-    for (int i = 0; i < 4; ++i) driver_->output_row.push_back(driver_->output_row[2]);
-  });
-  refused("LOGIT_BIAS[1].token: -1", [&] { driver_->logit_bias[1].token = -1; });
-  refused("LOGIT_BIAS[1].bias: inf", [&] { driver_->logit_bias[1].bias = kInfinity; });
-  refused("LOGIT_BIAS[0].bias: nan", [&] { driver_->logit_bias[0].bias = kNan; });
-  refused("TARGET[2]: 100000", [&] { driver_->target[2] = 100000; });
-  expect_good_step_runs();
-}
-
-// What only SAMPLE rows read is not looked at in others, and each row's fields are all written.
-TEST_F(StepMessageTest, RowsThatChooseNothing) {
-  write_good_step();
-  for (int r : {1, 2}) {
-    driver_->output_row[r].temperature = kNan;
-    driver_->output_row[r].top_p = 0;
-    driver_->output_row[r].repetition_penalty = -1;
-  }
-  driver_->write();
-  auto* fields = const_cast<int32_t*>(driver_->output<int32_t>(0, SLUICE_SECTION_TOKENS));
-  auto* logprobs = const_cast<float*>(driver_->output<float>(0, SLUICE_SECTION_LOGPROB));
-  auto* ranks = const_cast<int32_t*>(driver_->output<int32_t>(0, SLUICE_SECTION_RANK));
-  std::fill_n(fields, 3, 77);
-  std::fill_n(logprobs, 3, 77.0f);
-  std::fill_n(ranks, 3, 77);
-  const Outcome submitted = driver_->submit();
-  ASSERT_EQ(submitted.status, SLUICE_STATUS_OK) << submitted.text;
-  ASSERT_EQ(driver_->wait(0).status, SLUICE_STATUS_OK);
-  for (int r : {1, 2}) {
-    EXPECT_EQ(fields[r], 0);
-    EXPECT_EQ(logprobs[r], 0);
-    EXPECT_EQ(ranks[r], 0);
-  }
 }
 
 // A refused step leaves resident tables as they were, resets and copies included.

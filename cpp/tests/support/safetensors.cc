@@ -4,7 +4,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <regex>
 #include <sstream>
 
 namespace sluice::test {
@@ -15,12 +14,21 @@ namespace {
   std::abort();
 }
 
+// Text between `before`, searched from *at on, and the next `after`; *at moves behind it.
+std::string between(const std::string& text, const std::string& before, const std::string& after,
+                    size_t* at) {
+  const size_t begin = text.find(before, *at);
+  if (begin == std::string::npos) die("no " + before + " in a header");
+  const size_t end = text.find(after, begin + before.size());
+  if (end == std::string::npos) die("no " + after + " in a header");
+  *at = end + after.size();
+  return text.substr(begin + before.size(), end - begin - before.size());
+}
+
 std::vector<uint64_t> numbers(const std::string& list) {
   std::vector<uint64_t> values;
   std::istringstream in(list);
-  for (std::string item; std::getline(in, item, ',');) {
-    if (item.find_first_of("0123456789") != std::string::npos) values.push_back(std::stoull(item));
-  }
+  for (std::string item; std::getline(in, item, ',');) values.push_back(std::stoull(item));
   return values;
 }
 
@@ -35,9 +43,12 @@ std::string read_file(const std::string& path) {
 }
 
 double json_number(const std::string& json, const std::string& key, double fallback) {
-  std::smatch match;
-  const std::regex pattern("\"" + key + "\"\\s*:\\s*([-+0-9.eE]+)");
-  return std::regex_search(json, match, pattern) ? std::stod(match[1]) : fallback;
+  const size_t at = json.find("\"" + key + "\"");
+  if (at == std::string::npos) return fallback;
+  const char* text = json.c_str() + json.find(':', at) + 1;
+  char* end = nullptr;
+  const double value = std::strtod(text, &end);
+  return end == text ? fallback : value;
 }
 
 Safetensors::Safetensors(const std::string& path) : path_(path), data_(read_file(path)) {
@@ -45,17 +56,21 @@ Safetensors::Safetensors(const std::string& path) : path_(path), data_(read_file
   if (data_.size() < 8) die(path + " is too short");
   std::memcpy(&length, data_.data(), 8);
   const std::string header = data_.substr(8, length);
-  const std::regex entry(
-      "\"([^\"]+)\":\\{\"dtype\":\"([A-Z0-9]+)\",\"shape\":\\[([0-9,]*)\\],"
-      "\"data_offsets\":\\[([0-9]+),([0-9]+)\\]\\}");
-  for (std::sregex_iterator match(header.begin(), header.end(), entry), end; match != end;
-       ++match) {
+  // The fixtures' headers are compact: {"name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}
+  size_t at = 0;
+  while (header.find("\"dtype\":", at) != std::string::npos) {
+    std::string name = between(header, "\"", "\":{", &at);
+    if (name == "__metadata__") {
+      between(header, "", "},", &at);
+      name = between(header, "\"", "\":{", &at);
+    }
     FileTensor tensor;
-    tensor.dtype = (*match)[2];
-    tensor.shape = numbers((*match)[3]);
-    tensor.offset = 8 + length + std::stoull((*match)[4]);
-    tensor.bytes = std::stoull((*match)[5]) - std::stoull((*match)[4]);
-    tensors_[(*match)[1]] = tensor;
+    tensor.dtype = between(header, "\"dtype\":\"", "\"", &at);
+    tensor.shape = numbers(between(header, "\"shape\":[", "]", &at));
+    const auto offsets = numbers(between(header, "\"data_offsets\":[", "]", &at));
+    tensor.offset = 8 + length + offsets.at(0);
+    tensor.bytes = offsets.at(1) - offsets.at(0);
+    tensors_[name] = tensor;
   }
   if (tensors_.empty()) die(path + " has no tensors");
 }
