@@ -64,7 +64,7 @@ public final class Template {
       return Statement.capture(body, in, new Scope(scope));
     } catch (StackOverflowError e) {
       throw TemplateRuntimeException.limit("calls nested too deep (expected: fewer)");
-    } catch (ArithmeticException | OutOfMemoryError e) {
+    } catch (ArithmeticException e) {
       throw TemplateRuntimeException.limit("a value too large: " + e.getMessage());
     }
   }

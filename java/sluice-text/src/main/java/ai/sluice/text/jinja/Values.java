@@ -216,7 +216,7 @@ final class Values {
     return toBig(a).compareTo(toBig(b));
   }
 
-  /** Whether {@code a < b} ({@code sign} "<"), and so on. */
+  /** Whether two values stand in the order that a sign such as {@code <=} names. */
   static boolean ordered(Interpreter in, String sign, @Nullable Object a, @Nullable Object b) {
     int order = order(in, sign, a, b, 0);
     return order != 2
