@@ -13,7 +13,8 @@ struct Shape {
   int32_t q_heads, kv_heads, dim;
 };
 
-// `queries` last tokens of one sequence of `context` tokens, as one layer of many: the cache rotates.
+// `queries` last tokens of one sequence of `context` tokens, as one layer of many: the cache
+// rotates.
 void run_attention(benchmark::State& state, Format format, Shape shape, int64_t queries,
                    int64_t context) {
   const Exec& exec = settings().exec;
@@ -25,8 +26,8 @@ void run_attention(benchmark::State& state, Format format, Shape shape, int64_t 
   Buffer q(format_bytes(format, queries * q_stride), "q");
   Buffer out(format_bytes(format, queries * q_stride), "out");
   fill_random(format, q.data(), queries * q_stride, 3);
-  const int64_t bytes = attention_workspace_bytes(exec, queries, 1, context, shape.q_heads,
-                                                  shape.dim, shape.dim);
+  const int64_t bytes =
+      attention_workspace_bytes(exec, queries, 1, context, shape.q_heads, shape.dim, shape.dim);
   Buffer workspace(bytes, "workspace");
   std::vector<int32_t> positions(static_cast<size_t>(queries)), table(static_cast<size_t>(blocks));
   std::iota(positions.begin(), positions.end(), static_cast<int32_t>(context - queries));
@@ -47,9 +48,14 @@ void run_attention(benchmark::State& state, Format format, Shape shape, int64_t 
                     .context_len = &context_len,
                     .block_tables = table.data(),
                     .block_table_stride = blocks,
-                    .kv = {.format = format, .num_blocks = blocks, .block_size = block_size,
-                           .num_kv_heads = shape.kv_heads, .k_dim = shape.dim, .v_dim = shape.dim,
-                           .k_block_stride = block_bytes, .v_block_stride = block_bytes},
+                    .kv = {.format = format,
+                           .num_blocks = blocks,
+                           .block_size = block_size,
+                           .num_kv_heads = shape.kv_heads,
+                           .k_dim = shape.dim,
+                           .v_dim = shape.dim,
+                           .k_block_stride = block_bytes,
+                           .v_block_stride = block_bytes},
                     .softmax_scale = 0.125f,
                     .out = out.data(),
                     .out_format = format,
@@ -78,11 +84,11 @@ void register_attention() {
       struct Case {
         int64_t queries, context;
       };
-      for (const Case& c : {Case{512, 512}, Case{512, 2048}, Case{1, 128}, Case{1, 512},
-                            Case{1, 4096}}) {
-        const std::string name = concat("attention/", format_name(format), "/heads:",
-                                        shape.q_heads, ":", shape.kv_heads, "x", shape.dim,
-                                        "/queries:", c.queries, "/context:", c.context);
+      for (const Case& c :
+           {Case{512, 512}, Case{512, 2048}, Case{1, 128}, Case{1, 512}, Case{1, 4096}}) {
+        const std::string name =
+            concat("attention/", format_name(format), "/heads:", shape.q_heads, ":", shape.kv_heads,
+                   "x", shape.dim, "/queries:", c.queries, "/context:", c.context);
         benchmark::RegisterBenchmark(name.c_str(), run_attention, format, shape, c.queries,
                                      c.context)
             ->UseRealTime();

@@ -41,18 +41,17 @@ void register_gemm() {
     int64_t outputs, inputs;
   };
   // The products of SmolLM2-135M (QKV, O, gate and up, down, head) and one of a larger model.
-  const Shape shapes[] = {{960, 576}, {576, 576}, {3072, 576}, {576, 1536}, {49152, 576},
-                          {4096, 4096}};
+  const Shape shapes[] = {{960, 576},  {576, 576},   {3072, 576},
+                          {576, 1536}, {49152, 576}, {4096, 4096}};
   for (const Format format : {Format::kBf16, Format::kF32}) {
     for (const int64_t rows : {1, 2, 4, 8, 32, 128, 512}) {
       for (const Shape& shape : shapes) {
         if (shape.outputs > 10000 && rows > 8) continue;
         for (const Numerics numerics : {Numerics::kFast, Numerics::kBatchInvariant}) {
           if (rows < 32 && numerics == Numerics::kBatchInvariant) continue;  // the same kernel
-          const std::string name =
-              concat("gemm/", format_name(format), "/",
-                     numerics == Numerics::kFast ? "fast" : "invariant", "/rows:", rows, "/",
-                     shape.outputs, "x", shape.inputs);
+          const std::string name = concat("gemm/", format_name(format), "/",
+                                          numerics == Numerics::kFast ? "fast" : "invariant",
+                                          "/rows:", rows, "/", shape.outputs, "x", shape.inputs);
           benchmark::RegisterBenchmark(name.c_str(), run_gemm, format, numerics, rows,
                                        shape.outputs, shape.inputs)
               ->UseRealTime();

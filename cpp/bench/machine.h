@@ -23,7 +23,7 @@ Settings& settings();
 /// Limits of the machine with settings().exec, measured once by measure_machine().
 struct Machine {
   double read_bandwidth = 0;  ///< bytes a second, all threads reading their own half of 512 MiB
-  double bf16_flops = 0;      ///< of the product's register tile on operands in the first-level cache
+  double bf16_flops = 0;  ///< of the product's register tile on operands in the first-level cache
   double f32_flops = 0;
 };
 const Machine& machine();

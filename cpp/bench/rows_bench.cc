@@ -23,10 +23,17 @@ void run_norm(benchmark::State& state, int64_t rows) {
   Buffer residual(rows * kHidden * 4, "residual"), y(rows * kHidden * 2, "y"), w(kHidden * 4, "w");
   fill_random(Format::kF32, residual.data(), rows * kHidden, 1);
   fill_random(Format::kF32, w.data(), kHidden, 2);
-  NormParams p{.eps = 1e-5, .weight = reinterpret_cast<float*>(w.data()), .num_rows = rows,
-               .cols = kHidden, .x_format = Format::kF32, .x_stride = kHidden, .y = y.data(),
-               .y_format = Format::kBf16, .y_stride = kHidden,
-               .residual = reinterpret_cast<float*>(residual.data()), .residual_stride = kHidden};
+  NormParams p{.eps = 1e-5,
+               .weight = reinterpret_cast<float*>(w.data()),
+               .num_rows = rows,
+               .cols = kHidden,
+               .x_format = Format::kF32,
+               .x_stride = kHidden,
+               .y = y.data(),
+               .y_format = Format::kBf16,
+               .y_stride = kHidden,
+               .residual = reinterpret_cast<float*>(residual.data()),
+               .residual_stride = kHidden};
   for (auto _ : state) {
     p.x = x.next();
     norm(settings().exec, p);
@@ -37,8 +44,13 @@ void run_norm(benchmark::State& state, int64_t rows) {
 void run_rope(benchmark::State& state, int64_t rows) {
   Rotation x(Format::kBf16, rows * 12 * kHeadDim * 2);
   std::vector<float> cos(static_cast<size_t>(rows * 32), 0.6f), sin(cos.size(), 0.8f);
-  RopeParams p{.num_tokens = rows, .num_heads = 12, .head_dim = kHeadDim, .rotary_dim = kHeadDim,
-               .format = Format::kBf16, .x_stride = 12 * kHeadDim, .cos = cos.data(),
+  RopeParams p{.num_tokens = rows,
+               .num_heads = 12,
+               .head_dim = kHeadDim,
+               .rotary_dim = kHeadDim,
+               .format = Format::kBf16,
+               .x_stride = 12 * kHeadDim,
+               .cos = cos.data(),
                .sin = sin.data()};
   for (auto _ : state) {
     p.x = x.next();
@@ -50,9 +62,14 @@ void run_rope(benchmark::State& state, int64_t rows) {
 void run_activation(benchmark::State& state, ActivationKind kind, int64_t rows) {
   Rotation x(Format::kBf16, rows * 2 * kIntermediate * 2);
   Buffer y(rows * kIntermediate * 2, "y");
-  ActivationParams p{.kind = kind, .num_rows = rows, .cols = kIntermediate,
-                     .x_format = Format::kBf16, .x_stride = 2 * kIntermediate, .y = y.data(),
-                     .y_format = Format::kBf16, .y_stride = kIntermediate};
+  ActivationParams p{.kind = kind,
+                     .num_rows = rows,
+                     .cols = kIntermediate,
+                     .x_format = Format::kBf16,
+                     .x_stride = 2 * kIntermediate,
+                     .y = y.data(),
+                     .y_format = Format::kBf16,
+                     .y_stride = kIntermediate};
   for (auto _ : state) {
     p.x = x.next();
     p.up = static_cast<const char*>(p.x) + kIntermediate * 2;
@@ -62,16 +79,25 @@ void run_activation(benchmark::State& state, ActivationKind kind, int64_t rows) 
 }
 
 void run_kv_write(benchmark::State& state, int64_t rows) {
-  KvCacheView c{.format = Format::kBf16, .num_blocks = rows / 16 + 1, .block_size = 16,
-                .num_kv_heads = 3, .k_dim = 64, .v_dim = 64};
+  KvCacheView c{.format = Format::kBf16,
+                .num_blocks = rows / 16 + 1,
+                .block_size = 16,
+                .num_kv_heads = 3,
+                .k_dim = 64,
+                .v_dim = 64};
   c.k_block_stride = c.v_block_stride = kv_block_bytes(c.format, 16, 3, 64);
   Rotation caches(Format::kBf16, 2 * c.num_blocks * c.k_block_stride);
   Buffer kv(rows * 2 * 192 * 2, "kv");
   fill_random(Format::kBf16, kv.data(), rows * 384, 1);
   std::vector<int32_t> slots;
   for (int64_t t = 0; t < rows; ++t) slots.push_back(static_cast<int32_t>(t));
-  KvWriteParams p{.num_tokens = rows, .k = kv.data(), .v = kv.data() + 192 * 2,
-                  .format = Format::kBf16, .k_stride = 384, .v_stride = 384, .slots = slots.data()};
+  KvWriteParams p{.num_tokens = rows,
+                  .k = kv.data(),
+                  .v = kv.data() + 192 * 2,
+                  .format = Format::kBf16,
+                  .k_stride = 384,
+                  .v_stride = 384,
+                  .slots = slots.data()};
   for (auto _ : state) {
     c.k = caches.next();
     c.v = static_cast<char*>(c.k) + c.num_blocks * c.k_block_stride;
@@ -87,9 +113,12 @@ void run_embedding(benchmark::State& state, int64_t rows) {
   Buffer y(rows * kHidden * 4, "y");
   std::vector<int32_t> ids;
   for (int64_t t = 0; t < rows; ++t) ids.push_back(static_cast<int32_t>(t * 7919 % kVocab));
-  EmbeddingParams p{.num_tokens = rows, .ids = ids.data(),
+  EmbeddingParams p{.num_tokens = rows,
+                    .ids = ids.data(),
                     .table = {.format = Format::kBf16, .rows = kVocab, .cols = kHidden},
-                    .y = y.data(), .y_format = Format::kF32, .y_stride = kHidden};
+                    .y = y.data(),
+                    .y_format = Format::kF32,
+                    .y_stride = kHidden};
   for (auto _ : state) {
     p.table.data = tables.next();
     embedding(settings().exec, p);
@@ -111,9 +140,15 @@ void run_sampling(benchmark::State& state, float temperature, float top_p, int32
   float logprob = 0;
   const int64_t bytes = sampling_workspace_bytes(settings().exec, kVocab);
   Buffer workspace(bytes, "workspace");
-  SamplingParams p{.num_rows = 1, .vocab_size = kVocab, .logits_stride = kVocab, .rows = rows,
-                   .accepted_count = &accepted, .tokens = &token, .logprob = &logprob,
-                   .rank = &rank, .finite = &finite};
+  SamplingParams p{.num_rows = 1,
+                   .vocab_size = kVocab,
+                   .logits_stride = kVocab,
+                   .rows = rows,
+                   .accepted_count = &accepted,
+                   .tokens = &token,
+                   .logprob = &logprob,
+                   .rank = &rank,
+                   .finite = &finite};
   for (auto _ : state) {
     p.logits = static_cast<float*>(logits.next());
     ++row.draw_position;

@@ -28,9 +28,9 @@ inline int64_t checked_add(int64_t a, int64_t b) {
 
 /// The value as int32; throws INVALID_ARGUMENT when it does not fit.
 inline int32_t checked_int32(int64_t value) {
-  SLUICE_CHECK_ARG(value >= std::numeric_limits<int32_t>::min() &&
-                       value <= std::numeric_limits<int32_t>::max(),
-                   "value: ", value, " (expected: 32 bits)");
+  SLUICE_CHECK_ARG(
+      value >= std::numeric_limits<int32_t>::min() && value <= std::numeric_limits<int32_t>::max(),
+      "value: ", value, " (expected: 32 bits)");
   return static_cast<int32_t>(value);
 }
 

@@ -15,29 +15,52 @@ const FormatTraits& format_traits(Format format) {
       kQ6_K{"Q6_K", 256, 210}, kMxfp4{"MXFP4", 32, 17}, kMxfp4Split{"MXFP4_SPLIT", 0, 0},
       kInt4Grouped{"INT4_GROUPED", 0, 0};
   switch (format) {
-    case Format::kF32: return kF32;
-    case Format::kF16: return kF16;
-    case Format::kBf16: return kBf16;
-    case Format::kF64: return kF64;
-    case Format::kI32: return kI32;
-    case Format::kI64: return kI64;
-    case Format::kU8: return kU8;
-    case Format::kI8: return kI8;
-    case Format::kF8E4m3: return kF8E4m3;
-    case Format::kF8E5m2: return kF8E5m2;
-    case Format::kF8E8m0: return kF8E8m0;
-    case Format::kQ4_0: return kQ4_0;
-    case Format::kQ4_1: return kQ4_1;
-    case Format::kQ5_0: return kQ5_0;
-    case Format::kQ5_1: return kQ5_1;
-    case Format::kQ8_0: return kQ8_0;
-    case Format::kQ4_K: return kQ4_K;
-    case Format::kQ5_K: return kQ5_K;
-    case Format::kQ6_K: return kQ6_K;
-    case Format::kMxfp4: return kMxfp4;
-    case Format::kMxfp4Split: return kMxfp4Split;
-    case Format::kInt4Grouped: return kInt4Grouped;
-    case Format::kUnknown: break;
+    case Format::kF32:
+      return kF32;
+    case Format::kF16:
+      return kF16;
+    case Format::kBf16:
+      return kBf16;
+    case Format::kF64:
+      return kF64;
+    case Format::kI32:
+      return kI32;
+    case Format::kI64:
+      return kI64;
+    case Format::kU8:
+      return kU8;
+    case Format::kI8:
+      return kI8;
+    case Format::kF8E4m3:
+      return kF8E4m3;
+    case Format::kF8E5m2:
+      return kF8E5m2;
+    case Format::kF8E8m0:
+      return kF8E8m0;
+    case Format::kQ4_0:
+      return kQ4_0;
+    case Format::kQ4_1:
+      return kQ4_1;
+    case Format::kQ5_0:
+      return kQ5_0;
+    case Format::kQ5_1:
+      return kQ5_1;
+    case Format::kQ8_0:
+      return kQ8_0;
+    case Format::kQ4_K:
+      return kQ4_K;
+    case Format::kQ5_K:
+      return kQ5_K;
+    case Format::kQ6_K:
+      return kQ6_K;
+    case Format::kMxfp4:
+      return kMxfp4;
+    case Format::kMxfp4Split:
+      return kMxfp4Split;
+    case Format::kInt4Grouped:
+      return kInt4Grouped;
+    case Format::kUnknown:
+      break;
   }
   SLUICE_FAIL(SLUICE_STATUS_UNSUPPORTED, "format: ", static_cast<int32_t>(format),
               " (expected: a number of sluice.proto's Format)");

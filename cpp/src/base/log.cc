@@ -50,8 +50,8 @@ bool log_take(bool (*take)(const LogRecord& record, void* context), void* contex
   const std::lock_guard lock(q.mutex);
   if (q.records.empty()) return false;
   if (q.dropped > 0) {
-    q.records.front().text = concat(q.dropped, " log records were dropped\n") +
-                             q.records.front().text;
+    q.records.front().text =
+        concat(q.dropped, " log records were dropped\n") + q.records.front().text;
     q.dropped = 0;
   }
   if (take(q.records.front(), context)) q.records.pop_front();

@@ -41,8 +41,8 @@ Buffer::Buffer(int64_t bytes, std::string_view purpose, AllocationCounter* count
   }
   mapping_ = static_cast<std::byte*>(mapping);
   const auto address = reinterpret_cast<uintptr_t>(mapping_);
-  const uintptr_t aligned = (address + static_cast<uintptr_t>(alignment) - 1) &
-                            ~(static_cast<uintptr_t>(alignment) - 1);
+  const uintptr_t aligned =
+      (address + static_cast<uintptr_t>(alignment) - 1) & ~(static_cast<uintptr_t>(alignment) - 1);
   data_ = mapping_ + (aligned - address);
   size_ = bytes;
   // Advice only: a system without huge pages runs all the same.
@@ -72,9 +72,9 @@ Arena::Arena(int64_t bytes, std::string_view purpose, AllocationCounter* counter
     : buffer_(bytes, purpose, counter), purpose_(purpose) {}
 
 void* Arena::allocate(int64_t bytes, int64_t alignment) {
-  SLUICE_CHECK_INTERNAL(bytes >= 0 && alignment > 0 && alignment <= kPageBytes &&
-                            (alignment & (alignment - 1)) == 0,
-                        purpose_, ": allocation of ", bytes, " bytes aligned to ", alignment);
+  SLUICE_CHECK_INTERNAL(
+      bytes >= 0 && alignment > 0 && alignment <= kPageBytes && (alignment & (alignment - 1)) == 0,
+      purpose_, ": allocation of ", bytes, " bytes aligned to ", alignment);
   const int64_t begin = round_up(used_, alignment);
   if (bytes > buffer_.size() - begin) {
     throw Error(SLUICE_STATUS_OUT_OF_HOST_MEMORY,

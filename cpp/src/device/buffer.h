@@ -56,8 +56,8 @@ class Arena {
   Arena(Arena&&) noexcept = default;
   Arena& operator=(Arena&&) noexcept = default;
 
-  /// `bytes` bytes, not zeroed after a reset. Throws OUT_OF_HOST_MEMORY when the arena is too small.
-  /// `alignment` is a power of two up to 4096.
+  /// `bytes` bytes, not zeroed after a reset. Throws OUT_OF_HOST_MEMORY when the arena is too
+  /// small. `alignment` is a power of two up to 4096.
   void* allocate(int64_t bytes, int64_t alignment = kBufferAlignment);
 
   template <typename T>

@@ -51,10 +51,14 @@ void decode_any(Format format, const void* source, int64_t num_values, Out* out)
   format_bytes(format, num_values);  // refuses broken blocks
   const auto* bytes = static_cast<const uint8_t*>(source);
   switch (format) {
-    case Format::kF32: return decode_plain<float>(bytes, num_values, out);
-    case Format::kF16: return decode_plain<F16>(bytes, num_values, out);
-    case Format::kBf16: return decode_plain<Bf16>(bytes, num_values, out);
-    case Format::kF64: return decode_plain<double>(bytes, num_values, out);
+    case Format::kF32:
+      return decode_plain<float>(bytes, num_values, out);
+    case Format::kF16:
+      return decode_plain<F16>(bytes, num_values, out);
+    case Format::kBf16:
+      return decode_plain<Bf16>(bytes, num_values, out);
+    case Format::kF64:
+      return decode_plain<double>(bytes, num_values, out);
     case Format::kQ4_0:
       return decode_blocks<kQ4_0Values, kQ4_0Bytes, decode_q4_0>(bytes, num_values, out);
     case Format::kQ4_1:
@@ -71,7 +75,8 @@ void decode_any(Format format, const void* source, int64_t num_values, Out* out)
       return decode_blocks<kQ5_KValues, kQ5_KBytes, decode_q5_k>(bytes, num_values, out);
     case Format::kQ6_K:
       return decode_blocks<kQ6_KValues, kQ6_KBytes, decode_q6_k>(bytes, num_values, out);
-    default: break;
+    default:
+      break;
   }
   SLUICE_FAIL(SLUICE_STATUS_UNSUPPORTED, "weight format: ", format_name(format),
               " (expected: F32, F16, BF16, F64, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or Q6_K)");
@@ -92,8 +97,10 @@ bool can_decode(Format format) {
     case Format::kQ8_0:
     case Format::kQ4_K:
     case Format::kQ5_K:
-    case Format::kQ6_K: return true;
-    default: return false;
+    case Format::kQ6_K:
+      return true;
+    default:
+      return false;
   }
 }
 

@@ -9,8 +9,8 @@
 
 namespace sluice {
 
-/// Whether decode_values() knows the format: F32, F16, BF16, F64, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K,
-/// Q5_K and Q6_K.
+/// Whether decode_values() knows the format: F32, F16, BF16, F64, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0,
+/// Q4_K, Q5_K and Q6_K.
 bool can_decode(Format format);
 
 /// out[i] = value i of `source`, for num_values values: whole blocks, any alignment, little endian.

@@ -70,7 +70,9 @@ void check_legacy(Format format, int bits, bool has_minimum) {
       write_nibbles(writer, q, 16);
     }
     for (int j = 0; j < 32; ++j) {
-      const int value = bits == 8 ? static_cast<int8_t>(q[j]) : has_minimum ? q[j] : q[j] - levels / 2;
+      const int value = bits == 8     ? static_cast<int8_t>(q[j])
+                        : has_minimum ? q[j]
+                                      : q[j] - levels / 2;
       expected.push_back(double{d[block]} * value + (has_minimum ? double{m[block]} : 0.0));
     }
   }
@@ -153,8 +155,8 @@ TEST(DecodeTest, PlainFormats) {
                                      std::numeric_limits<float>::infinity()}));
   const std::vector<uint16_t> half{0x3c00, 0xbe00, 0x0001, 0x7c00, 0x7bff};
   decode_values(Format::kF16, half.data(), 5, out.data());
-  EXPECT_EQ(out, (std::vector<float>{1.0f, -1.5f, 0x1p-24f,
-                                     std::numeric_limits<float>::infinity(), 65504.0f}));
+  EXPECT_EQ(out, (std::vector<float>{1.0f, -1.5f, 0x1p-24f, std::numeric_limits<float>::infinity(),
+                                     65504.0f}));
   const std::vector<uint16_t> brain{0x3f80, 0xbfc0, 0x7fa1, 0x0001, 0x7f80};
   std::vector<Bf16> narrow(5);
   decode_values(Format::kBf16, brain.data(), 5, narrow.data());

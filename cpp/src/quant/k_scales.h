@@ -18,8 +18,8 @@ struct KScale {
 /// Scale and minimum of sub-block j in [0, 8).
 inline KScale load_k_scale(const uint8_t* packed, int j) {
   if (j < 4) return {packed[j] & 63, packed[j + 4] & 63};
-  return {(packed[j + 4] & 15) | (packed[j - 4] >> 6) << 4,
-          (packed[j + 4] >> 4) | (packed[j] >> 6) << 4};
+  return {(packed[j + 4] & 15) | (packed[j - 4] >> 6) << 4, (packed[j + 4] >> 4) | (packed[j] >> 6)
+                                                                                       << 4};
 }
 
 }  // namespace sluice

@@ -1,7 +1,7 @@
 /// @file
-/// Q4_K: 256 values in 144 bytes, eight sub-blocks of 32. [0, 2) d, [2, 4) dmin (f16); [4, 16) scales
-/// and minimums (k_scales.h); [16, 144) nibbles: 32 bytes hold sub-block 2c in the low nibbles and
-/// 2c + 1 in the high ones. x = d * scale * q - dmin * minimum.
+/// Q4_K: 256 values in 144 bytes, eight sub-blocks of 32. [0, 2) d, [2, 4) dmin (f16); [4, 16)
+/// scales and minimums (k_scales.h); [16, 144) nibbles: 32 bytes hold sub-block 2c in the low
+/// nibbles and 2c + 1 in the high ones. x = d * scale * q - dmin * minimum.
 #ifndef SLUICE_QUANT_Q4_K_H_
 #define SLUICE_QUANT_Q4_K_H_
 

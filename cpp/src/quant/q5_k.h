@@ -1,7 +1,7 @@
 /// @file
-/// Q5_K: 256 values in 176 bytes, eight sub-blocks of 32. [0, 2) d, [2, 4) dmin (f16); [4, 16) scales
-/// and minimums (k_scales.h); [16, 48) fifth bits: bit s of byte l belongs to value l of sub-block s;
-/// [48, 176) nibbles as in Q4_K. x = d * scale * q - dmin * minimum.
+/// Q5_K: 256 values in 176 bytes, eight sub-blocks of 32. [0, 2) d, [2, 4) dmin (f16); [4, 16)
+/// scales and minimums (k_scales.h); [16, 48) fifth bits: bit s of byte l belongs to value l of
+/// sub-block s; [48, 176) nibbles as in Q4_K. x = d * scale * q - dmin * minimum.
 #ifndef SLUICE_QUANT_Q5_K_H_
 #define SLUICE_QUANT_Q5_K_H_
 

@@ -1,8 +1,8 @@
 /// @file
-/// Q6_K: 256 values in 210 bytes, sixteen sub-blocks of 16. [0, 128) low nibbles; [128, 192) upper two
-/// bits; [192, 208) signed scales; [208, 210) d (f16). Each half of 128 values takes 64 bytes of
-/// nibbles and 32 of upper bits: quarter r of the half (32 values) has its nibbles in bytes
-/// 32 * (r % 2) + l, the low ones for r < 2, the high ones else, and its upper bits in bits 2r, 2r + 1
+/// Q6_K: 256 values in 210 bytes, sixteen sub-blocks of 16. [0, 128) low nibbles; [128, 192) upper
+/// two bits; [192, 208) signed scales; [208, 210) d (f16). Each half of 128 values takes 64 bytes
+/// of nibbles and 32 of upper bits: quarter r of the half (32 values) has its nibbles in bytes 32 *
+/// (r % 2) + l, the low ones for r < 2, the high ones else, and its upper bits in bits 2r, 2r + 1
 /// of byte l. x = d * scale * (q - 32).
 #ifndef SLUICE_QUANT_Q6_K_H_
 #define SLUICE_QUANT_Q6_K_H_

@@ -16,28 +16,28 @@ namespace sluice {
 /// Numbers equal those of `Activation` in sluice.proto.
 enum class ActivationKind : int32_t {
   kSilu = 1,
-  kGelu = 2,         ///< exact, by erf
+  kGelu = 2,  ///< exact, by erf
   kGeluTanh = 3,
   kRelu = 4,
   kReluSquared = 5,
-  kQuickGelu = 6,    ///< x * sigmoid(1.702 x)
+  kQuickGelu = 6,      ///< x * sigmoid(1.702 x)
   kClampedSwiglu = 7,  ///< gated only
   kSigmoid = 8,
 };
 
 struct ActivationParams {
   ActivationKind kind = ActivationKind::kSilu;
-  float alpha = 1.0f;   ///< CLAMPED_SWIGLU only
-  float beta = 0.0f;    ///< CLAMPED_SWIGLU only
-  float limit = 0.0f;   ///< CLAMPED_SWIGLU only, > 0
+  float alpha = 1.0f;  ///< CLAMPED_SWIGLU only
+  float beta = 0.0f;   ///< CLAMPED_SWIGLU only
+  float limit = 0.0f;  ///< CLAMPED_SWIGLU only, > 0
 
   int64_t num_rows = 0;
-  int64_t cols = 0;     ///< columns of y
+  int64_t cols = 0;          ///< columns of y
   const void* x = nullptr;   ///< [num_rows, cols]: gate when gated, else the input
   const void* up = nullptr;  ///< [num_rows, cols]; null: not gated. In a fused row: x + cols
   Format x_format = Format::kUnknown;  ///< of x and up: F32 or BF16
-  int64_t x_stride = 0;      ///< elements between rows, of x and up
-  void* y = nullptr;         ///< [num_rows, cols]; may be x when formats and strides agree
+  int64_t x_stride = 0;                ///< elements between rows, of x and up
+  void* y = nullptr;  ///< [num_rows, cols]; may be x when formats and strides agree
   Format y_format = Format::kUnknown;  ///< F32 or BF16
   int64_t y_stride = 0;
 };

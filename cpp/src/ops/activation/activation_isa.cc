@@ -6,7 +6,8 @@ namespace {
 
 SLUICE_INLINE Vec apply(ActivationKind kind, Vec x) {
   switch (kind) {
-    case ActivationKind::kSilu: return mul(x, sigmoid(x));
+    case ActivationKind::kSilu:
+      return mul(x, sigmoid(x));
     case ActivationKind::kGelu:
       return mul(mul(splat(0.5f), x), add(splat(1.0f), erf(mul(x, splat(0.70710678118654752f)))));
     case ActivationKind::kGeluTanh: {
@@ -14,20 +15,24 @@ SLUICE_INLINE Vec apply(ActivationKind kind, Vec x) {
       const Vec inner = mul(splat(0.79788456080286536f), fma(splat(0.044715f), cube, x));
       return mul(mul(splat(0.5f), x), add(splat(1.0f), tanh(inner)));
     }
-    case ActivationKind::kRelu: return max(zero(), x);
+    case ActivationKind::kRelu:
+      return max(zero(), x);
     case ActivationKind::kReluSquared: {
       const Vec positive = max(zero(), x);
       return mul(positive, positive);
     }
-    case ActivationKind::kQuickGelu: return mul(x, sigmoid(mul(splat(1.702f), x)));
-    case ActivationKind::kClampedSwiglu: break;  // gated only, see below
-    case ActivationKind::kSigmoid: return sigmoid(x);
+    case ActivationKind::kQuickGelu:
+      return mul(x, sigmoid(mul(splat(1.702f), x)));
+    case ActivationKind::kClampedSwiglu:
+      break;  // gated only, see below
+    case ActivationKind::kSigmoid:
+      return sigmoid(x);
   }
   return x;
 }
 
-// The formats are asked per 16 columns, not by templates: an exponential costs far more than a branch
-// that always goes the same way.
+// The formats are asked per 16 columns, not by templates: an exponential costs far more than a
+// branch that always goes the same way.
 SLUICE_INLINE Vec read(bool bf16, const void* row, int64_t c, int n) {
   if (n == kLanes) return bf16 ? load_row<true>(row, c) : load_row<false>(row, c);
   return bf16 ? load_row_n<true>(row, c, n) : load_row_n<false>(row, c, n);

@@ -14,14 +14,20 @@ double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 double reference(const ActivationParams& p, double x, double up) {
   switch (p.kind) {
-    case ActivationKind::kSilu: return x * sigmoid(x) * up;
-    case ActivationKind::kGelu: return x / 2 * (1 + std::erf(x / std::sqrt(2.0))) * up;
+    case ActivationKind::kSilu:
+      return x * sigmoid(x) * up;
+    case ActivationKind::kGelu:
+      return x / 2 * (1 + std::erf(x / std::sqrt(2.0))) * up;
     case ActivationKind::kGeluTanh:
       return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))) * up;
-    case ActivationKind::kRelu: return std::max(0.0, x) * up;
-    case ActivationKind::kReluSquared: return std::max(0.0, x) * std::max(0.0, x) * up;
-    case ActivationKind::kQuickGelu: return x * sigmoid(1.702 * x) * up;
-    case ActivationKind::kSigmoid: return sigmoid(x) * up;
+    case ActivationKind::kRelu:
+      return std::max(0.0, x) * up;
+    case ActivationKind::kReluSquared:
+      return std::max(0.0, x) * std::max(0.0, x) * up;
+    case ActivationKind::kQuickGelu:
+      return x * sigmoid(1.702 * x) * up;
+    case ActivationKind::kSigmoid:
+      return sigmoid(x) * up;
     case ActivationKind::kClampedSwiglu: {
       const double limit = p.limit, gate = std::min(x, limit);
       return gate * sigmoid(p.alpha * gate) * (std::clamp(up, -limit, limit) + double{p.beta});
@@ -84,17 +90,29 @@ TEST(ActivationTest, ExtremesStayFinite) {
                                       ActivationKind::kGeluTanh, ActivationKind::kQuickGelu}) {
       const float x[4] = {-1e30f, -200.0f, 200.0f, 1e9f};
       float y[4];
-      activation({isa, 1}, {.kind = kind, .num_rows = 1, .cols = 4, .x = x,
-                            .x_format = Format::kF32, .x_stride = 4, .y = y,
-                            .y_format = Format::kF32, .y_stride = 4});
+      activation({isa, 1}, {.kind = kind,
+                            .num_rows = 1,
+                            .cols = 4,
+                            .x = x,
+                            .x_format = Format::kF32,
+                            .x_stride = 4,
+                            .y = y,
+                            .y_format = Format::kF32,
+                            .y_stride = 4});
       EXPECT_EQ(std::abs(y[0]), 0.0f) << static_cast<int>(kind);
       EXPECT_EQ(std::abs(y[1]), 0.0f);
       EXPECT_FLOAT_EQ(y[2], 200.0f);
       EXPECT_FLOAT_EQ(y[3], 1e9f);
       const float nan[1] = {std::numeric_limits<float>::quiet_NaN()};
-      activation({isa, 1}, {.kind = kind, .num_rows = 1, .cols = 1, .x = nan,
-                            .x_format = Format::kF32, .x_stride = 1, .y = y,
-                            .y_format = Format::kF32, .y_stride = 1});
+      activation({isa, 1}, {.kind = kind,
+                            .num_rows = 1,
+                            .cols = 1,
+                            .x = nan,
+                            .x_format = Format::kF32,
+                            .x_stride = 1,
+                            .y = y,
+                            .y_format = Format::kF32,
+                            .y_stride = 1});
       EXPECT_TRUE(std::isnan(y[0])) << static_cast<int>(kind) << " " << isa_name(isa);
     }
   }
@@ -102,8 +120,14 @@ TEST(ActivationTest, ExtremesStayFinite) {
 
 TEST(ActivationTest, RefusesByName) {
   float value[4] = {};
-  ActivationParams p{.num_rows = 1, .cols = 2, .x = value, .x_format = Format::kF32, .x_stride = 2,
-                     .y = value, .y_format = Format::kF32, .y_stride = 2};
+  ActivationParams p{.num_rows = 1,
+                     .cols = 2,
+                     .x = value,
+                     .x_format = Format::kF32,
+                     .x_stride = 2,
+                     .y = value,
+                     .y_format = Format::kF32,
+                     .y_stride = 2};
   p.kind = static_cast<ActivationKind>(9);
   EXPECT_THROW(activation({}, p), Error);
   p.kind = ActivationKind::kClampedSwiglu;

@@ -13,7 +13,7 @@ namespace sluice {
 namespace {
 
 // A share of the work that is worth a thread, in multiply-adds (about 5 us).
-constexpr int64_t kGrain = int64_t{256} << 10;
+constexpr int64_t kGrain = int64_t{64} << 10;
 // Tasks per thread below which the keys of a tile are split over threads too.
 constexpr int64_t kTasksPerThread = 4;
 // Workspace for the states of split keys; with more spans than fit, keys are not split.
@@ -33,10 +33,10 @@ void check_params(const AttentionParams& p) {
   check_compute_format("attention q_format", p.q_format);
   check_compute_format("attention out_format", p.out_format);
   check_at_least("attention num_tokens", p.num_tokens, 0);
-  SLUICE_CHECK_ARG(p.num_q_heads > 0 && p.num_q_heads % p.kv.num_kv_heads == 0, "num_q_heads: ",
-                   p.num_q_heads, " (expected: a multiple of ", p.kv.num_kv_heads, ")");
-  check_stride("attention q_stride", p.q_stride, int64_t{p.num_q_heads} * p.kv.k_dim,
-               p.num_tokens);
+  SLUICE_CHECK_ARG(p.num_q_heads > 0 && p.num_q_heads % p.kv.num_kv_heads == 0,
+                   "num_q_heads: ", p.num_q_heads, " (expected: a multiple of ", p.kv.num_kv_heads,
+                   ")");
+  check_stride("attention q_stride", p.q_stride, int64_t{p.num_q_heads} * p.kv.k_dim, p.num_tokens);
   check_stride("attention out_stride", p.out_stride, int64_t{p.num_q_heads} * p.kv.v_dim,
                p.num_tokens);
   check_memory("attention q", p.q, p.num_tokens);
@@ -96,8 +96,7 @@ Tiles make_tiles(const AttentionParams& p, AttentionTile* memory) {
       // Token by token, as far as the rows' keys hang together and the tile has room.
       while (row < rows && row - tile.row_begin < kQueryRows) {
         const int64_t token = row / group;
-        const int64_t position =
-            p.positions[(p.query_start[s] + token) * p.position_stride];
+        const int64_t position = p.positions[(p.query_start[s] + token) * p.position_stride];
         const KeyRange keys = visible_keys(p, position, p.context_len[s]);
         const bool empty = keys.begin >= keys.end;
         const bool tile_empty = tile.key_begin >= tile.key_end;
@@ -142,14 +141,14 @@ void attention(const Exec& exec, const AttentionParams& p, void* workspace,
   if (p.num_tokens == 0) return;
   const int64_t k_dim16 = round_up(p.kv.k_dim, 16), v_dim16 = round_up(p.kv.v_dim, 16);
   const int64_t kv_heads = p.kv.num_kv_heads;
-  const int64_t tile_bytes = round_up(
-      max_tiles(p.num_tokens, p.num_q_heads / kv_heads) *
-          static_cast<int64_t>(sizeof(AttentionTile)),
-      64);
+  const int64_t tile_bytes = round_up(max_tiles(p.num_tokens, p.num_q_heads / kv_heads) *
+                                          static_cast<int64_t>(sizeof(AttentionTile)),
+                                      64);
   const int64_t scratch_bytes = attention_scratch_bytes(k_dim16, v_dim16);
   const int64_t fixed = tile_bytes + exec.num_threads * scratch_bytes;
-  SLUICE_CHECK_ARG(workspace != nullptr && workspace_bytes >= fixed, "attention workspace: ",
-                   workspace_bytes, " bytes (expected: at least ", fixed, ")");
+  SLUICE_CHECK_ARG(workspace != nullptr && workspace_bytes >= fixed,
+                   "attention workspace: ", workspace_bytes, " bytes (expected: at least ", fixed,
+                   ")");
   auto* memory = static_cast<char*>(workspace);
   const Tiles tiles = make_tiles(p, reinterpret_cast<AttentionTile*>(memory));
   char* scratch = memory + tile_bytes;
@@ -160,7 +159,8 @@ void attention(const Exec& exec, const AttentionParams& p, void* workspace,
       tiles.multiply_adds * kv_heads / kGrain > 1 ? static_cast<int>(exec.num_threads) : 1;
   const int64_t tasks = tiles.count * kv_heads;
   const int64_t state_floats = attention_state_floats(v_dim16);
-  const bool split = threads > 1 && tasks < kTasksPerThread * threads && tiles.spans > tiles.count &&
+  const bool split = threads > 1 && tasks < kTasksPerThread * threads &&
+                     tiles.spans > tiles.count &&
                      tiles.spans * kv_heads * state_floats * 4 <= workspace_bytes - fixed;
 
   if (!split) {
@@ -173,7 +173,8 @@ void attention(const Exec& exec, const AttentionParams& p, void* workspace,
       for (int64_t i = 0; i < tasks; ++i) run(i, 0);
       return;
     }
-    // Whoever is free takes the next task, the longest (last) ones first; the tasks are independent.
+    // Whoever is free takes the next task, the longest (last) ones first; the tasks are
+    // independent.
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
     for (int64_t i = tasks - 1; i >= 0; --i) run(i, omp_get_thread_num());
     return;

@@ -22,36 +22,39 @@
 namespace sluice {
 
 struct AttentionParams {
-  // Queries, after RoPE and norms; the keys and values of the step's tokens are in the cache already.
+  // Queries, after RoPE and norms; the keys and values of the step's tokens are in the cache
+  // already.
   int64_t num_tokens = 0;
-  int32_t num_q_heads = 0;        ///< a multiple of kv.num_kv_heads
-  const void* q = nullptr;        ///< [num_tokens, num_q_heads, kv.k_dim], heads dense in a token
+  int32_t num_q_heads = 0;  ///< a multiple of kv.num_kv_heads
+  const void* q = nullptr;  ///< [num_tokens, num_q_heads, kv.k_dim], heads dense in a token
   Format q_format = Format::kUnknown;  ///< F32 or BF16; rounded to BF16 when the cache is BF16
-  int64_t q_stride = 0;           ///< elements between tokens
+  int64_t q_stride = 0;                ///< elements between tokens
   const int32_t* positions = nullptr;  ///< [num_tokens], rising inside a sequence
-  int64_t position_stride = 1;    ///< elements between tokens' positions (position_dims)
+  int64_t position_stride = 1;         ///< elements between tokens' positions (position_dims)
 
   // Sequences: disjoint, in order, covering all tokens.
   int32_t num_sequences = 0;
-  const int32_t* query_start = nullptr;  ///< [num_sequences + 1]
-  const int32_t* context_len = nullptr;  ///< [num_sequences]; positions below it hold keys
-  const int32_t* block_tables = nullptr; ///< row r: block of positions [i * block_size, ...) at i
-  int64_t block_table_stride = 0;        ///< elements between rows
-  const int32_t* table_rows = nullptr;   ///< [num_sequences] row of each (seq_slot); null: row s
+  const int32_t* query_start = nullptr;   ///< [num_sequences + 1]
+  const int32_t* context_len = nullptr;   ///< [num_sequences]; positions below it hold keys
+  const int32_t* block_tables = nullptr;  ///< row r: block of positions [i * block_size, ...) at i
+  int64_t block_table_stride = 0;         ///< elements between rows
+  const int32_t* table_rows = nullptr;    ///< [num_sequences] row of each (seq_slot); null: row s
 
   KvCacheView kv{};
 
   float softmax_scale = 1.0f;
-  float soft_cap = 0.0f;          ///< 0: off
-  int32_t window = 0;             ///< 0: off
-  int32_t chunk = 0;              ///< 0: off
+  float soft_cap = 0.0f;  ///< 0: off
+  int32_t window = 0;     ///< 0: off
+  int32_t chunk = 0;      ///< 0: off
   bool causal = true;
-  const float* sinks = nullptr;   ///< [num_q_heads] logits that join the softmax without a value; or null
+  const float* sinks =
+      nullptr;  ///< [num_q_heads] logits that join the softmax without a value; or null
 
-  void* out = nullptr;            ///< [num_tokens, num_q_heads, kv.v_dim], heads dense in a token
+  void* out = nullptr;  ///< [num_tokens, num_q_heads, kv.v_dim], heads dense in a token
   Format out_format = Format::kUnknown;  ///< F32 or BF16
-  int64_t out_stride = 0;         ///< elements between tokens
-  float* lse = nullptr;           ///< [num_tokens, num_q_heads] natural log of the sum of exponents, sinks included; or null
+  int64_t out_stride = 0;                ///< elements between tokens
+  float* lse = nullptr;  ///< [num_tokens, num_q_heads] natural log of the sum of exponents, sinks
+                         ///< included; or null
 };
 
 /// Bytes of workspace for any call with these bounds.

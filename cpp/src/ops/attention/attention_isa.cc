@@ -1,10 +1,11 @@
-// Tiles of 48 rows by 64 keys: scores = Q K^T into the first-level cache, one softmax update per row,
-// then P V; both products are register tiles whose operands are 64-byte lines of the cache's layout
-// (kv_cache.h) and 4-byte broadcasts, as in the matrix product. With bf16 caches queries and
+// Tiles of 48 rows by 64 keys: scores = Q K^T into the first-level cache, one softmax update per
+// row, then P V; both products are register tiles whose operands are 64-byte lines of the cache's
+// layout (kv_cache.h) and 4-byte broadcasts, as in the matrix product. With bf16 caches queries and
 // probabilities are rounded to bf16, sums are float32.
 //
-// A row's arithmetic is fixed by its own keys: a tile or span in which a row sees nothing leaves its
-// maximum, sum and values as they are (factors 1 and 0), so the rows it is grouped with do not matter.
+// A row's arithmetic is fixed by its own keys: a tile or span in which a row sees nothing leaves
+// its maximum, sum and values as they are (factors 1 and 0), so the rows it is grouped with do not
+// matter.
 #include "ops/attention/attention_work.h"
 #include "ops/simd/dot_step.h"
 
@@ -49,7 +50,8 @@ SLUICE_INLINE void score_tile(const Work& w, int64_t row, const char* const* k, 
   }
 }
 
-// The end of the keys that the rows [row, row + rows) see, counted from `first_key`, at most a tile.
+// The end of the keys that the rows [row, row + rows) see, counted from `first_key`, at most a
+// tile.
 SLUICE_INLINE int64_t end_of_rows(const Work& w, int64_t row, int64_t rows, int64_t first_key) {
   // Positions rise, so the last row sees farthest.
   const int64_t end = row_keys(w, row + rows - 1).end - first_key;
@@ -60,7 +62,8 @@ template <bool kBf16>
 void scores(const Work& w, const char* const* k, int64_t first_key) {
   for (int64_t row = 0; row < w.rows;) {
     const int64_t rows = next_tile_rows(w.rows - row);
-    // Groups that the mask hides from all of these rows are left as they are: update_row drops them.
+    // Groups that the mask hides from all of these rows are left as they are: update_row drops
+    // them.
     const int64_t end = end_of_rows(w, row, rows, first_key);
     for (int g = 0; g * kLanes < end; g += kTileVecs) {
       float* out = w.scores + row * kKeyTile + g * kLanes;
@@ -186,7 +189,8 @@ void update_rows(const Work& w, int64_t first_key) {
   for (int64_t r = 0; r < w.rows; ++r) update_row<kBf16>(w, r, first_key);
 }
 
-// A group of 16 keys in two blocks of 8: side by side in the copy; a block that no row sees is zero.
+// A group of 16 keys in two blocks of 8: side by side in the copy; a block that no row sees is
+// zero.
 void join_halves(const Work& w, int64_t key, char* out) {
   const KvCacheView& kv = w.p->kv;
   const int64_t steps = kv.format == Format::kBf16 ? w.k_dim16 / 2 : w.k_dim16;
@@ -225,8 +229,8 @@ void find_keys(const Work& w, int64_t first_key, const char** k) {
   }
 }
 
-// Where the values of steps [begin, end) of a tile lie. In a pair of which one key is not seen by any
-// row, that key's values may be anything: a copy has zeros there, since 0 * NaN is NaN.
+// Where the values of steps [begin, end) of a tile lie. In a pair of which one key is not seen by
+// any row, that key's values may be anything: a copy has zeros there, since 0 * NaN is NaN.
 template <bool kBf16>
 void find_values(const Work& w, int64_t first_key, int64_t begin, int64_t end,
                  const char** v_rows) {

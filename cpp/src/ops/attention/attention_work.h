@@ -30,20 +30,20 @@ struct Work {
   const AttentionParams* p;
   const AttentionTile* tile;
   int64_t rows;
-  int64_t group;       // query heads per kv head
+  int64_t group;  // query heads per kv head
   int64_t context_len;
   int64_t k_dim16, v_dim16;
   const int32_t* table;
   const char* k_head;  // of block 0
   const char* v_head;
-  char* q;             // [rows][k_dim16]
-  float* scores;       // [rows][64]
-  char* probs;         // [rows][64]
+  char* q;        // [rows][k_dim16]
+  float* scores;  // [rows][64]
+  char* probs;    // [rows][64]
   State whole, span;
   float* whole_floats;
-  char* k_copy;        // [4][k_dim16 * 16] values
-  char* v_copy;        // two pairs of values rows
-  float* correction;   // [rows]
+  char* k_copy;       // [4][k_dim16 * 16] values
+  char* v_copy;       // two pairs of values rows
+  float* correction;  // [rows]
 };
 
 SLUICE_INLINE int64_t row_token(const Work& w, int64_t row) {
@@ -78,7 +78,7 @@ SLUICE_INLINE float safe_max(float m) { return m == kMinusInfinity ? 0.0f : m; }
 SLUICE_INLINE int64_t up16(int64_t n) { return (n + 15) / 16 * 16; }
 
 SLUICE_INLINE Work make_work(const AttentionParams& p, const AttentionTile& tile, int32_t kv_head,
-               void* scratch) {
+                             void* scratch) {
   Work w;
   w.p = &p;
   w.tile = &tile;

@@ -39,8 +39,8 @@ void embedding(const Exec& exec, const EmbeddingParams& p) {
   check_memory("embedding y", p.y, p.num_tokens);
   check_memory("embedding table", p.table.data, p.table.rows);
   for (int64_t t = 0; t < p.num_tokens; ++t) {
-    SLUICE_CHECK_ARG(p.ids[t] < p.table.rows, "token id ", t, ": ", p.ids[t],
-                     " (expected: below ", p.table.rows, ")");
+    SLUICE_CHECK_ARG(p.ids[t] < p.table.rows, "token id ", t, ": ", p.ids[t], " (expected: below ",
+                     p.table.rows, ")");
   }
   parallel_ranges(exec, p.num_tokens, grain_for_bytes(p.table.cols * 16),
                   [&](int64_t begin, int64_t end) {

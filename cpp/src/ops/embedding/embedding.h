@@ -15,10 +15,11 @@ namespace sluice {
 /// embedding share one copy of the matrix.
 struct EmbeddingParams {
   int64_t num_tokens = 0;
-  const int32_t* ids = nullptr;  ///< [num_tokens], in [0, table.rows); a negative id leaves its row of y alone
-  WeightView table{};            ///< [vocab_size, hidden_size], F32 or BF16
+  const int32_t* ids =
+      nullptr;  ///< [num_tokens], in [0, table.rows); a negative id leaves its row of y alone
+  WeightView table{};  ///< [vocab_size, hidden_size], F32 or BF16
   float multiplier = 1.0f;
-  void* y = nullptr;             ///< [num_tokens, table.cols]
+  void* y = nullptr;                   ///< [num_tokens, table.cols]
   Format y_format = Format::kUnknown;  ///< F32 or BF16
   int64_t y_stride = 0;
 };
@@ -32,10 +33,10 @@ struct GatherRowsParams {
   int64_t cols = 0;
   const int32_t* index = nullptr;  ///< [num_rows], in [0, num_source_rows)
   int64_t num_source_rows = 0;
-  const void* x = nullptr;         ///< [num_source_rows, cols]
+  const void* x = nullptr;             ///< [num_source_rows, cols]
   Format x_format = Format::kUnknown;  ///< F32 or BF16
   int64_t x_stride = 0;
-  void* y = nullptr;               ///< [num_rows, cols]
+  void* y = nullptr;  ///< [num_rows, cols]
   Format y_format = Format::kUnknown;
   int64_t y_stride = 0;
 };

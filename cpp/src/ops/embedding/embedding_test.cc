@@ -15,16 +15,24 @@ TEST(EmbeddingTest, GathersRowsOfEveryLayout) {
       for (const Format out : {Format::kF32, Format::kBf16}) {
         const Values dense = Values::random(format, vocab * cols, 3);
         Buffer buffer(packed_bytes(format, layout, vocab, cols), "table");
-        const WeightView table{.format = format, .layout = layout, .data = buffer.data(),
-                               .rows = vocab, .cols = cols};
-        pack_rows({.weight = table, .source = dense.data(), .source_format = format,
-                   .row_stride = cols, .num_rows = vocab, .num_cols = cols});
+        const WeightView table{
+            .format = format, .layout = layout, .data = buffer.data(), .rows = vocab, .cols = cols};
+        pack_rows({.weight = table,
+                   .source = dense.data(),
+                   .source_format = format,
+                   .row_stride = cols,
+                   .num_rows = vocab,
+                   .num_cols = cols});
         std::vector<int32_t> ids{0, 129, 64, 63, -1, 64};
         for (int i = 0; i < 60; ++i) ids.push_back(i * 37 % 130);
         Values y(out, static_cast<int64_t>(ids.size()) * (cols + 2));
         embedding({detect_isa(), 2}, {.num_tokens = static_cast<int64_t>(ids.size()),
-                                      .ids = ids.data(), .table = table, .multiplier = 3.0f,
-                                      .y = y.data(), .y_format = out, .y_stride = cols + 2});
+                                      .ids = ids.data(),
+                                      .table = table,
+                                      .multiplier = 3.0f,
+                                      .y = y.data(),
+                                      .y_format = out,
+                                      .y_stride = cols + 2});
         for (size_t t = 0; t < ids.size(); ++t) {
           for (int64_t c = 0; c < cols + 2; ++c) {
             const float actual = y.get(static_cast<int64_t>(t) * (cols + 2) + c);
@@ -37,8 +45,12 @@ TEST(EmbeddingTest, GathersRowsOfEveryLayout) {
           }
         }
         ids[2] = 130;
-        EXPECT_THROW(embedding({}, {.num_tokens = 6, .ids = ids.data(), .table = table,
-                                    .y = y.data(), .y_format = out, .y_stride = cols}),
+        EXPECT_THROW(embedding({}, {.num_tokens = 6,
+                                    .ids = ids.data(),
+                                    .table = table,
+                                    .y = y.data(),
+                                    .y_format = out,
+                                    .y_stride = cols}),
                      Error);
       }
     }
@@ -51,9 +63,16 @@ TEST(EmbeddingTest, GatherRowsConverts) {
       const Values x = Values::random(in, 10 * 33, 1);
       const std::vector<int32_t> index{9, 0, 4, 4};
       Values y(out, 4 * 40);
-      GatherRowsParams p{.num_rows = 4, .cols = 33, .index = index.data(), .num_source_rows = 10,
-                         .x = x.data(), .x_format = in, .x_stride = 33, .y = y.data(),
-                         .y_format = out, .y_stride = 40};
+      GatherRowsParams p{.num_rows = 4,
+                         .cols = 33,
+                         .index = index.data(),
+                         .num_source_rows = 10,
+                         .x = x.data(),
+                         .x_format = in,
+                         .x_stride = 33,
+                         .y = y.data(),
+                         .y_format = out,
+                         .y_stride = 40};
       gather_rows({detect_isa(), 2}, p);
       for (int64_t r = 0; r < 4; ++r) {
         for (int64_t c = 0; c < 33; ++c) {

@@ -17,12 +17,12 @@ namespace sluice {
 namespace {
 
 // From this many rows on oneDNN is taken, for whole multiples of it; the rest are ours, which is as
-// fast. Row counts then take few values, so few products are compiled (0.7 ms each), and no row needs
-// padding.
+// fast. Row counts then take few values, so few products are compiled (0.7 ms each), and no row
+// needs padding.
 constexpr int64_t kOneDnnRows = 32;
 
-// What oneDNN's blocked products want for nearly every shape (measured: 66 KiB a thread). The few that
-// want more, up to 1.6 MiB, go through our kernel.
+// What oneDNN's blocked products want for nearly every shape (measured: 66 KiB a thread). The few
+// that want more, up to 1.6 MiB, go through our kernel.
 constexpr int64_t kScratchBytesPerThread = int64_t{256} << 10;
 
 struct CachedProduct {
@@ -34,8 +34,9 @@ void check_params(const GemmParams& p) {
   check_compute_format("gemm weight format", p.w.format);
   SLUICE_CHECK(p.w.layout == WeightLayout::kPanel64, SLUICE_STATUS_UNSUPPORTED,
                "gemm weight layout: ", static_cast<int32_t>(p.w.layout), " (expected: kPanel64)");
-  SLUICE_CHECK(p.x_format == p.w.format, SLUICE_STATUS_UNSUPPORTED, "gemm x_format: ",
-               format_name(p.x_format), " (expected: the weight's, ", format_name(p.w.format), ")");
+  SLUICE_CHECK(p.x_format == p.w.format, SLUICE_STATUS_UNSUPPORTED,
+               "gemm x_format: ", format_name(p.x_format), " (expected: the weight's, ",
+               format_name(p.w.format), ")");
   check_compute_format("gemm y_format", p.y_format);
   SLUICE_CHECK(p.y_format == Format::kF32 || (p.w.format == Format::kBf16 && !p.accumulate),
                SLUICE_STATUS_UNSUPPORTED, "gemm y_format: ", format_name(p.y_format),
@@ -100,12 +101,11 @@ struct Gemm::State {
 };
 
 Gemm::Gemm(const GemmOptions& options) : state_(std::make_unique<State>(options)) {
-  SLUICE_CHECK_ARG(options.max_cached_products > 0, "max_cached_products: ",
-                   options.max_cached_products, " (expected: above 0)");
-  SLUICE_CHECK_ARG(options.numerics == Numerics::kFast ||
-                       options.numerics == Numerics::kBatchInvariant,
-                   "numerics: ", static_cast<int32_t>(options.numerics),
-                   " (expected: FAST or BATCH_INVARIANT)");
+  SLUICE_CHECK_ARG(options.max_cached_products > 0,
+                   "max_cached_products: ", options.max_cached_products, " (expected: above 0)");
+  SLUICE_CHECK_ARG(
+      options.numerics == Numerics::kFast || options.numerics == Numerics::kBatchInvariant,
+      "numerics: ", static_cast<int32_t>(options.numerics), " (expected: FAST or BATCH_INVARIANT)");
 }
 
 Gemm::~Gemm() = default;
@@ -133,8 +133,8 @@ void Gemm::run(const Exec& exec, const GemmParams& params, void* workspace,
       state_->onednn.run(*product, many, workspace);
       state_->stats.rows_onednn += rows;
       rest.num_rows -= rows;
-      rest.x = static_cast<const char*>(params.x) + format_bytes(params.x_format,
-                                                                  rows * params.x_stride);
+      rest.x = static_cast<const char*>(params.x) +
+               format_bytes(params.x_format, rows * params.x_stride);
       rest.y = static_cast<char*>(params.y) + format_bytes(params.y_format, rows * params.y_stride);
     }
   }
@@ -149,10 +149,14 @@ void Gemm::run(const Exec& exec, const GemmParams& params, void* workspace,
 const char* Gemm::variant(const Exec& exec, const GemmParams& p) const {
   if (state_->onednn_rows(p) > 0) return "onednn";
   switch (exec.isa) {
-    case Isa::kPortable: return "panel_portable";
-    case Isa::kAvx2: return "panel_avx2";
-    case Isa::kAvx512: return "panel_avx512";
-    case Isa::kAvx512Bf16: return "panel_avx512_bf16";
+    case Isa::kPortable:
+      return "panel_portable";
+    case Isa::kAvx2:
+      return "panel_avx2";
+    case Isa::kAvx512:
+      return "panel_avx512";
+    case Isa::kAvx512Bf16:
+      return "panel_avx512_bf16";
   }
   return "panel_portable";
 }

@@ -1,11 +1,12 @@
 /// @file
 /// Dense matrix product with a weight: y = alpha * (x W^T + bias) (+ y).
 ///
-/// Accumulates in float32. FAST: 32 rows and more go through oneDNN; fewer (decode) through a kernel
-/// of ours that reads the same packed weights as one stream per panel, since such a product is bound
-/// by the memory's bandwidth and oneDNN's one-row path reaches 78 % of it. BATCH_INVARIANT: every row
-/// goes through our kernel, whose sums do not depend on the number of rows; on 2 Zen 4 cores it is as
-/// fast as oneDNN for many rows too (200 GFLOP/s a core at bf16, 100 at float32).
+/// Accumulates in float32. FAST: 32 rows and more go through oneDNN; fewer (decode) through a
+/// kernel of ours that reads the same packed weights as one stream per panel, since such a product
+/// is bound by the memory's bandwidth and oneDNN's one-row path reaches 78 % of it.
+/// BATCH_INVARIANT: every row goes through our kernel, whose sums do not depend on the number of
+/// rows; on 2 Zen 4 cores it is as fast as oneDNN for many rows too (200 GFLOP/s a core at bf16,
+/// 100 at float32).
 #ifndef SLUICE_OPS_GEMM_GEMM_H_
 #define SLUICE_OPS_GEMM_GEMM_H_
 
@@ -26,21 +27,21 @@ enum class Numerics : int32_t {
 };
 
 struct GemmParams {
-  int64_t num_rows = 0;       ///< M; 0 does nothing
-  const void* x = nullptr;    ///< [num_rows, w.cols]; format of x equals w.format
+  int64_t num_rows = 0;     ///< M; 0 does nothing
+  const void* x = nullptr;  ///< [num_rows, w.cols]; format of x equals w.format
   Format x_format = Format::kUnknown;
-  int64_t x_stride = 0;       ///< elements between rows, >= w.cols
-  WeightView w{};             ///< [w.rows, w.cols], layout kPanel64
-  const float* bias = nullptr;  ///< [w.rows] or null
-  float alpha = 1.0f;         ///< multiplies product and bias (a residual multiplier)
-  bool accumulate = false;    ///< adds to y instead of overwriting it; y_format F32 only
-  void* y = nullptr;          ///< [num_rows, w.rows]; must not overlap x
+  int64_t x_stride = 0;            ///< elements between rows, >= w.cols
+  WeightView w{};                  ///< [w.rows, w.cols], layout kPanel64
+  const float* bias = nullptr;     ///< [w.rows] or null
+  float alpha = 1.0f;              ///< multiplies product and bias (a residual multiplier)
+  bool accumulate = false;         ///< adds to y instead of overwriting it; y_format F32 only
+  void* y = nullptr;               ///< [num_rows, w.rows]; must not overlap x
   Format y_format = Format::kF32;  ///< F32, or BF16 when x is BF16
-  int64_t y_stride = 0;       ///< elements between rows, >= w.rows
+  int64_t y_stride = 0;            ///< elements between rows, >= w.rows
 };
 
 struct GemmOptions {
-  std::string onednn_path;    ///< file to open; empty: "libdnnl.so.3" on the system's search path
+  std::string onednn_path;  ///< file to open; empty: "libdnnl.so.3" on the system's search path
   Numerics numerics = Numerics::kFast;
   int32_t max_cached_products = 512;  ///< compiled oneDNN products kept, least recently used leave
 };
@@ -56,8 +57,8 @@ struct GemmStats {
 /// thread calls at a time; it uses Exec::num_threads threads inside.
 class Gemm {
  public:
-  /// Opens oneDNN. Throws LIBRARY_MISSING, naming the file, the loader's reason and the remedy, when
-  /// it cannot be opened, lacks a function, or is older than 3.0.
+  /// Opens oneDNN. Throws LIBRARY_MISSING, naming the file, the loader's reason and the remedy,
+  /// when it cannot be opened, lacks a function, or is older than 3.0.
   explicit Gemm(const GemmOptions& options);
   ~Gemm();
   Gemm(Gemm&&) noexcept;
@@ -67,9 +68,10 @@ class Gemm {
   /// outputs and max_cols inputs.
   int64_t workspace_bytes(int64_t max_rows, int64_t max_weight_rows, int64_t max_cols) const;
 
-  /// Computes the product. `workspace` is 64-byte aligned, at least workspace_bytes() long, and free
-  /// again on return; with less, rows that oneDNN would have taken go through our kernel. Throws INVALID_ARGUMENT for sizes or strides out of range, UNSUPPORTED for
-  /// formats or layouts without a kernel.
+  /// Computes the product. `workspace` is 64-byte aligned, at least workspace_bytes() long, and
+  /// free again on return; with less, rows that oneDNN would have taken go through our kernel.
+  /// Throws INVALID_ARGUMENT for sizes or strides out of range, UNSUPPORTED for formats or layouts
+  /// without a kernel.
   void run(const Exec& exec, const GemmParams& params, void* workspace, int64_t workspace_bytes);
 
   /// Which kernel `num_rows` rows would take: "onednn", "panel_avx512_bf16", ... Constant text.

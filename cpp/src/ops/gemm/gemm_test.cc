@@ -87,8 +87,8 @@ class GemmTest : public ::testing::Test {
 
   static void check(const Case& c, const Weight& w, const Values& x, const Values& y) {
     const int64_t x_stride = c.inputs + 3, y_stride = c.outputs + 5;
-    const double tolerance = 2 * testing::epsilon(y.format()) +
-                             static_cast<double>(c.inputs) * 0x1p-23;
+    const double tolerance =
+        2 * testing::epsilon(y.format()) + static_cast<double>(c.inputs) * 0x1p-23;
     for (int64_t r = 0; r < c.rows; ++r) {
       for (int64_t n = 0; n < c.outputs; ++n) {
         double sum = c.bias ? 0.01f * static_cast<float>(n % 13) - 0.05f : 0.0;
@@ -106,9 +106,18 @@ class GemmTest : public ::testing::Test {
 };
 
 const Case kCases[] = {
-    {1, 1, 1},         {1, 64, 32},       {2, 65, 33, true},           {3, 100, 70},
-    {4, 17, 1, true},  {5, 130, 95},      {6, 64, 64, false, true},    {7, 200, 31, true, true, 0.5f},
-    {13, 48, 129},     {32, 96, 40, true}, {37, 80, 65, true, true, 2.0f}, {70, 129, 97, false, false, 3.0f},
+    {1, 1, 1},
+    {1, 64, 32},
+    {2, 65, 33, true},
+    {3, 100, 70},
+    {4, 17, 1, true},
+    {5, 130, 95},
+    {6, 64, 64, false, true},
+    {7, 200, 31, true, true, 0.5f},
+    {13, 48, 129},
+    {32, 96, 40, true},
+    {37, 80, 65, true, true, 2.0f},
+    {70, 129, 97, false, false, 3.0f},
 };
 
 TEST_F(GemmTest, AgreesWithDoubleOnEveryInstructionSet) {
@@ -131,8 +140,8 @@ TEST_F(GemmTest, AgreesWithDoubleOnEveryInstructionSet) {
   }
 }
 
-// The promise of BATCH_INVARIANT: a row has the same bits alone, among few rows and among many, with
-// any number of threads.
+// The promise of BATCH_INVARIANT: a row has the same bits alone, among few rows and among many,
+// with any number of threads.
 TEST_F(GemmTest, RowHasTheSameBitsInEveryBatch) {
   Gemm gemm = make(Numerics::kBatchInvariant);
   for (const Case& shape : {Case{97, 200, 576, true}, Case{97, 64, 1536, false, true},
@@ -203,28 +212,44 @@ TEST_F(GemmTest, PacksPartsFromAnyStrideAndReadsThemBack) {
       const int64_t rows = 100, cols = 37;
       Buffer buffer(packed_bytes(format, layout, rows, cols), "weight");
       std::memset(buffer.data(), 0xff, static_cast<size_t>(buffer.size()));
-      const WeightView w{.format = format, .layout = layout, .data = buffer.data(), .rows = rows,
-                         .cols = cols};
+      const WeightView w{
+          .format = format, .layout = layout, .data = buffer.data(), .rows = rows, .cols = cols};
       clear_weight(w);
       const Values dense = Values::random(format, rows * cols, 9);
       Values turned(format, rows * cols);
       for (int64_t r = 0; r < rows; ++r) {
         for (int64_t c = 0; c < cols; ++c) turned.set(c * rows + r, dense.get(r * cols + c));
       }
-      PackParams pack{.weight = w, .source = dense.data(), .source_format = format,
-                      .row_stride = cols, .row_begin = 0, .num_rows = 70, .num_cols = cols};
+      PackParams pack{.weight = w,
+                      .source = dense.data(),
+                      .source_format = format,
+                      .row_stride = cols,
+                      .row_begin = 0,
+                      .num_rows = 70,
+                      .num_cols = cols};
       pack_rows(pack);
       // The last rows in two column ranges, from a transposed source.
       for (const auto& [begin, count] : {std::pair<int64_t, int64_t>{0, 5}, {5, 32}}) {
-        pack_rows({.weight = w, .source = turned.at(begin * rows + 70), .source_format = format,
-                   .row_stride = 1, .col_stride = rows, .row_begin = 70, .num_rows = 30,
-                   .col_begin = begin, .num_cols = count});
+        pack_rows({.weight = w,
+                   .source = turned.at(begin * rows + 70),
+                   .source_format = format,
+                   .row_stride = 1,
+                   .col_stride = rows,
+                   .row_begin = 70,
+                   .num_rows = 30,
+                   .col_begin = begin,
+                   .num_cols = count});
       }
       std::vector<float> out(static_cast<size_t>(rows * cols));
       unpack_rows(w, 0, rows, out.data(), cols);
-      for (int64_t i = 0; i < rows * cols; ++i) ASSERT_EQ(out[static_cast<size_t>(i)], dense.get(i));
-      EXPECT_THROW(pack_rows({.weight = w, .source = dense.data(), .source_format = format,
-                              .row_begin = 90, .num_rows = 11, .num_cols = 1}),
+      for (int64_t i = 0; i < rows * cols; ++i)
+        ASSERT_EQ(out[static_cast<size_t>(i)], dense.get(i));
+      EXPECT_THROW(pack_rows({.weight = w,
+                              .source = dense.data(),
+                              .source_format = format,
+                              .row_begin = 90,
+                              .num_rows = 11,
+                              .num_cols = 1}),
                    Error);
     }
   }
@@ -248,8 +273,13 @@ TEST_F(GemmTest, RefusesByName) {
   Gemm gemm = make(Numerics::kFast);
   const Weight w(Format::kBf16, 8, 8, 1);
   float values[64] = {};
-  GemmParams p{.num_rows = 2, .x = values, .x_format = Format::kF32, .x_stride = 8, .w = w.view,
-               .y = values, .y_stride = 8};
+  GemmParams p{.num_rows = 2,
+               .x = values,
+               .x_format = Format::kF32,
+               .x_stride = 8,
+               .w = w.view,
+               .y = values,
+               .y_stride = 8};
   EXPECT_THROW(gemm.run({}, p, nullptr, 0), Error);
   p.x_format = Format::kBf16;
   p.x_stride = 7;

@@ -1,8 +1,8 @@
 #include "ops/gemm/onednn.h"
 
 #include <dlfcn.h>
-#include <oneapi/dnnl/dnnl.h>
 #include <omp.h>
+#include <oneapi/dnnl/dnnl.h>
 
 #include <cstring>
 #include <string_view>
@@ -13,16 +13,18 @@ namespace sluice {
 namespace {
 
 // The functions of oneDNN that are used, by their own names without the prefix.
-#define SLUICE_ONEDNN_FUNCTIONS(use)                                                       \
-  use(version) use(engine_create) use(engine_destroy) use(stream_create) use(stream_destroy) \
-  use(stream_wait) use(memory_desc_create_with_tag) use(memory_desc_create_with_strides)   \
-  use(memory_desc_destroy) use(memory_desc_get_size) use(primitive_attr_create)            \
-  use(primitive_attr_destroy) use(primitive_attr_set_scratchpad_mode)                      \
-  use(primitive_attr_set_post_ops) use(post_ops_create) use(post_ops_destroy)              \
-  use(post_ops_append_sum) use(post_ops_append_eltwise) use(matmul_primitive_desc_create)  \
-  use(primitive_desc_destroy) use(primitive_desc_query) use(primitive_desc_query_md)       \
-  use(primitive_create) use(primitive_destroy) use(primitive_execute) use(memory_create)   \
-  use(memory_destroy) use(memory_set_data_handle)
+#define SLUICE_ONEDNN_FUNCTIONS(use)                                                          \
+  use(version) use(engine_create) use(engine_destroy) use(stream_create) use(stream_destroy)  \
+      use(stream_wait) use(memory_desc_create_with_tag) use(memory_desc_create_with_strides)  \
+          use(memory_desc_destroy) use(memory_desc_get_size) use(primitive_attr_create)       \
+              use(primitive_attr_destroy) use(primitive_attr_set_scratchpad_mode)             \
+                  use(primitive_attr_set_post_ops) use(post_ops_create) use(post_ops_destroy) \
+                      use(post_ops_append_sum) use(post_ops_append_eltwise)                   \
+                          use(matmul_primitive_desc_create) use(primitive_desc_destroy)       \
+                              use(primitive_desc_query) use(primitive_desc_query_md)          \
+                                  use(primitive_create) use(primitive_destroy)                \
+                                      use(primitive_execute) use(memory_create)               \
+                                          use(memory_destroy) use(memory_set_data_handle)
 
 struct Functions {
 #define SLUICE_ONEDNN_MEMBER(name) decltype(&dnnl_##name) name = nullptr;
@@ -41,15 +43,13 @@ constexpr const char* kRemedy =
 
 void check_status(dnnl_status_t status, const char* call, const ProductKey& key) {
   if (status == dnnl_success) return;
-  SLUICE_FAIL(status == dnnl_out_of_memory ? SLUICE_STATUS_OUT_OF_HOST_MEMORY
-                                           : SLUICE_STATUS_INTERNAL,
-              "oneDNN ", call, ": status ", static_cast<int>(status), " for ", key.num_rows, " x ",
-              key.weight_rows, " x ", key.weight_cols, " in ", format_name(key.format));
+  SLUICE_FAIL(
+      status == dnnl_out_of_memory ? SLUICE_STATUS_OUT_OF_HOST_MEMORY : SLUICE_STATUS_INTERNAL,
+      "oneDNN ", call, ": status ", static_cast<int>(status), " for ", key.num_rows, " x ",
+      key.weight_rows, " x ", key.weight_cols, " in ", format_name(key.format));
 }
 
-dnnl_data_type_t data_type(Format format) {
-  return format == Format::kBf16 ? dnnl_bf16 : dnnl_f32;
-}
+dnnl_data_type_t data_type(Format format) { return format == Format::kBf16 ? dnnl_bf16 : dnnl_f32; }
 
 }  // namespace
 
@@ -113,16 +113,16 @@ OneDnn::OneDnn(const std::string& path) : state_(std::make_unique<State>()) {
     const char* reason = dlerror();
     fail_missing(state_->path, reason == nullptr ? "cannot be opened" : reason);
   }
-#define SLUICE_ONEDNN_LOAD(name)                                                           \
-  state_->f.name =                                                                         \
-      reinterpret_cast<decltype(state_->f.name)>(dlsym(state_->library, "dnnl_" #name));   \
+#define SLUICE_ONEDNN_LOAD(name)                                                         \
+  state_->f.name =                                                                       \
+      reinterpret_cast<decltype(state_->f.name)>(dlsym(state_->library, "dnnl_" #name)); \
   if (state_->f.name == nullptr) fail_missing(state_->path, "lacks dnnl_" #name);
   SLUICE_ONEDNN_FUNCTIONS(SLUICE_ONEDNN_LOAD)
 #undef SLUICE_ONEDNN_LOAD
   const dnnl_version_t* version = state_->f.version();
   state_->version = concat(version->major, ".", version->minor, ".", version->patch);
-  if (version->major != 3) fail_missing(state_->path, concat("version ", state_->version,
-                                                             " (expected: 3)"));
+  if (version->major != 3)
+    fail_missing(state_->path, concat("version ", state_->version, " (expected: 3)"));
   if (state_->f.engine_create(&state_->engine, dnnl_cpu, 0) != dnnl_success ||
       state_->f.stream_create(&state_->stream, state_->engine, dnnl_stream_default_flags) !=
           dnnl_success) {

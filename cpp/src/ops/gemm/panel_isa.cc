@@ -39,8 +39,8 @@ __attribute__((noinline)) void tile(const GemmParams& p, int64_t row, int64_t co
   using S = DotStep<kBf16>;
   const int64_t steps = p.w.cols / S::kValues;
   const int64_t padded = (p.w.cols + 16 * S::kValues - 1) / (16 * S::kValues) * 16;
-  const char* w = static_cast<const char*>(p.w.data) +
-                  ((col / kPanel) * padded * kPanel + col % kPanel) * 4;
+  const char* w =
+      static_cast<const char*>(p.w.data) + ((col / kPanel) * padded * kPanel + col % kPanel) * 4;
   const char* x[kRows];
   Vec sum[kRows][kVecs];
   for (int r = 0; r < kRows; ++r) {
@@ -95,10 +95,18 @@ void one_row(const GemmParams& p, int64_t unit_begin, int64_t unit_end) {
     const int64_t count = in_panel < unit_end - unit ? in_panel : unit_end - unit;
     const int64_t col = unit * kUnitRows;
     switch (count) {
-      case 1: tile<kBf16, kBf16Out, 1, 1>(p, 0, col); break;
-      case 2: tile<kBf16, kBf16Out, 1, 2>(p, 0, col); break;
-      case 3: tile<kBf16, kBf16Out, 1, 3>(p, 0, col); break;
-      default: tile<kBf16, kBf16Out, 1, 4>(p, 0, col); break;
+      case 1:
+        tile<kBf16, kBf16Out, 1, 1>(p, 0, col);
+        break;
+      case 2:
+        tile<kBf16, kBf16Out, 1, 2>(p, 0, col);
+        break;
+      case 3:
+        tile<kBf16, kBf16Out, 1, 3>(p, 0, col);
+        break;
+      default:
+        tile<kBf16, kBf16Out, 1, 4>(p, 0, col);
+        break;
     }
     unit += count;
   }

@@ -10,8 +10,8 @@ namespace {
 
 // Elements between the panels of 64 rows, and the place of column k of the panel's first row.
 struct PanelShape {
-  int64_t panel;   // elements per panel
-  int64_t pair;    // columns side by side: 2 for BF16, 1 for F32
+  int64_t panel;  // elements per panel
+  int64_t pair;   // columns side by side: 2 for BF16, 1 for F32
 };
 
 PanelShape panel_shape(const WeightView& w) {
@@ -102,8 +102,8 @@ void unpack_row_columns(const WeightView& w, int64_t row, int64_t col_begin, int
   const PanelShape shape = panel_shape(w);
   const bool panels = w.layout == WeightLayout::kPanel64;
   const int64_t step = panels ? kPanelRows * shape.pair : shape.pair;
-  const int64_t base = panels ? (row / kPanelRows) * shape.panel + (row % kPanelRows) * shape.pair
-                              : row * w.cols;
+  const int64_t base =
+      panels ? (row / kPanelRows) * shape.panel + (row % kPanelRows) * shape.pair : row * w.cols;
   if (w.format == Format::kF32) {
     const float* from = static_cast<const float*>(w.data) + base;
     for (int64_t c = 0; c < num_cols; ++c) out[c] = from[(col_begin + c) * step];

@@ -13,10 +13,13 @@ namespace sluice {
 enum class WeightLayout : int32_t {
   /// Row after row, dense.
   kRowMajor = 0,
-  /// Panels of kPanelRows rows: rows 64p .. 64p+63 form panel p. F32: a panel is [cols16][64], column
-  /// after column, cols16 = cols rounded up to 16. BF16: [cols32 / 2][64][2], pairs of columns, cols32
+  /// Panels of kPanelRows rows: rows 64p .. 64p+63 form panel p. F32: a panel is [cols16][64],
+  /// column
+  /// after column, cols16 = cols rounded up to 16. BF16: [cols32 / 2][64][2], pairs of columns,
+  /// cols32
   /// = cols rounded up to 32. Missing rows and columns are zero. oneDNN calls the two layouts
-  /// BA16a64b and BA16a64b2a, so one copy of the weights serves oneDNN and the one-row kernel, and a
+  /// BA16a64b and BA16a64b2a, so one copy of the weights serves oneDNN and the one-row kernel, and
+  /// a
   /// product reads each panel as one stream.
   kPanel64 = 1,
 };
@@ -27,15 +30,15 @@ inline constexpr int64_t kPanelRows = 64;
 struct WeightView {
   Format format = Format::kUnknown;  ///< F32 or BF16 (quantized formats: not built yet)
   WeightLayout layout = WeightLayout::kPanel64;
-  void* data = nullptr;              ///< 64-byte aligned; packed_bytes() long
-  const void* scales = nullptr;      ///< quantized formats only
-  const void* zero_points = nullptr; ///< quantized formats only
-  int64_t rows = 0;                  ///< N, outputs
-  int64_t cols = 0;                  ///< K, inputs
+  void* data = nullptr;               ///< 64-byte aligned; packed_bytes() long
+  const void* scales = nullptr;       ///< quantized formats only
+  const void* zero_points = nullptr;  ///< quantized formats only
+  int64_t rows = 0;                   ///< N, outputs
+  int64_t cols = 0;                   ///< K, inputs
 };
 
-/// Bytes of a matrix in its layout, padding included. Throws UNSUPPORTED for a format other than F32
-/// and BF16.
+/// Bytes of a matrix in its layout, padding included. Throws UNSUPPORTED for a format other than
+/// F32 and BF16.
 int64_t packed_bytes(Format format, WeightLayout layout, int64_t rows, int64_t cols);
 
 /// Zeroes the whole matrix: what the padding needs, once, before the first pack_rows. Memory fresh

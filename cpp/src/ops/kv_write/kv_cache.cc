@@ -6,10 +6,10 @@
 namespace sluice {
 
 int64_t kv_block_bytes(Format format, int32_t block_size, int32_t num_kv_heads, int32_t dim) {
-  SLUICE_CHECK(is_compute_format(format), SLUICE_STATUS_UNSUPPORTED, "kv_format: ",
-               format_name(format), " (expected: F32 or BF16)");
-  return format_bytes(format, checked_mul(checked_mul(block_size, num_kv_heads),
-                                          round_up(dim, 16)));
+  SLUICE_CHECK(is_compute_format(format), SLUICE_STATUS_UNSUPPORTED,
+               "kv_format: ", format_name(format), " (expected: F32 or BF16)");
+  return format_bytes(format,
+                      checked_mul(checked_mul(block_size, num_kv_heads), round_up(dim, 16)));
 }
 
 void check_kv_cache(const KvCacheView& cache) {
@@ -27,13 +27,13 @@ void check_kv_cache(const KvCacheView& cache) {
   const int64_t v_bytes =
       kv_block_bytes(cache.format, cache.block_size, cache.num_kv_heads, cache.v_dim);
   SLUICE_CHECK_ARG(cache.k_block_stride >= k_bytes && cache.k_block_stride % 64 == 0,
-                   "k_block_stride: ", cache.k_block_stride, " (expected: a multiple of 64, at least ",
-                   k_bytes, ")");
+                   "k_block_stride: ", cache.k_block_stride,
+                   " (expected: a multiple of 64, at least ", k_bytes, ")");
   SLUICE_CHECK_ARG(cache.v_block_stride >= v_bytes && cache.v_block_stride % 64 == 0,
-                   "v_block_stride: ", cache.v_block_stride, " (expected: a multiple of 64, at least ",
-                   v_bytes, ")");
-  SLUICE_CHECK_ARG(cache.num_blocks >= 0 && (cache.num_blocks == 0 ||
-                                             (cache.k != nullptr && cache.v != nullptr)),
+                   "v_block_stride: ", cache.v_block_stride,
+                   " (expected: a multiple of 64, at least ", v_bytes, ")");
+  SLUICE_CHECK_ARG(cache.num_blocks >= 0 &&
+                       (cache.num_blocks == 0 || (cache.k != nullptr && cache.v != nullptr)),
                    "num_blocks: ", cache.num_blocks, " (expected: 0 or more, with memory)");
 }
 

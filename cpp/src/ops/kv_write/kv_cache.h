@@ -22,14 +22,14 @@ namespace sluice {
 /// So a dot product of one query with 16 keys, and a weighted sum of values, both run over whole
 /// vectors without horizontal sums, and pairs feed the bf16 dot-product instruction.
 struct KvCacheView {
-  void* k = nullptr;  ///< 64-byte aligned
-  void* v = nullptr;  ///< 64-byte aligned
+  void* k = nullptr;                 ///< 64-byte aligned
+  void* v = nullptr;                 ///< 64-byte aligned
   Format format = Format::kUnknown;  ///< F32 or BF16
   int64_t num_blocks = 0;
-  int32_t block_size = 0;    ///< a power of two, 8 to 256
+  int32_t block_size = 0;  ///< a power of two, 8 to 256
   int32_t num_kv_heads = 0;
-  int32_t k_dim = 0;         ///< 1 to 256
-  int32_t v_dim = 0;         ///< 1 to 256
+  int32_t k_dim = 0;           ///< 1 to 256
+  int32_t v_dim = 0;           ///< 1 to 256
   int64_t k_block_stride = 0;  ///< bytes between blocks, a multiple of 64
   int64_t v_block_stride = 0;  ///< bytes between blocks, a multiple of 64
 };

@@ -52,10 +52,10 @@ void write_tokens(const KvWriteParams& p, int64_t begin, int64_t end) {
     if (slot < 0) continue;
     const int64_t block = slot / cache.block_size;
     const int64_t offset = slot % cache.block_size;
-    auto* k_block = reinterpret_cast<Cached*>(static_cast<char*>(cache.k) +
-                                              block * cache.k_block_stride);
-    auto* v_block = reinterpret_cast<Cached*>(static_cast<char*>(cache.v) +
-                                              block * cache.v_block_stride);
+    auto* k_block =
+        reinterpret_cast<Cached*>(static_cast<char*>(cache.k) + block * cache.k_block_stride);
+    auto* v_block =
+        reinterpret_cast<Cached*>(static_cast<char*>(cache.v) + block * cache.v_block_stride);
     for (int64_t h = 0; h < cache.num_kv_heads; ++h) {
       write_head(cache, static_cast<const In*>(p.k) + t * p.k_stride + h * cache.k_dim,
                  static_cast<const In*>(p.v) + t * p.v_stride + h * cache.v_dim,
@@ -65,8 +65,8 @@ void write_tokens(const KvWriteParams& p, int64_t begin, int64_t end) {
 }
 
 void check_block(const char* field, const KvCacheView& cache, int32_t block) {
-  SLUICE_CHECK_ARG(block >= 0 && block < cache.num_blocks, field, ": ", block,
-                   " (expected: 0 to ", cache.num_blocks - 1, ")");
+  SLUICE_CHECK_ARG(block >= 0 && block < cache.num_blocks, field, ": ", block, " (expected: 0 to ",
+                   cache.num_blocks - 1, ")");
 }
 
 }  // namespace
@@ -92,10 +92,10 @@ void kv_write(const Exec& exec, const KvWriteParams& p) {
   const bool cached = p.cache.format == Format::kBf16;
   const auto kernel = in ? (cached ? write_tokens<Bf16, Bf16> : write_tokens<Bf16, float>)
                          : (cached ? write_tokens<float, Bf16> : write_tokens<float, float>);
-  parallel_ranges(exec, p.num_tokens,
-                  grain_for_bytes(int64_t{p.cache.num_kv_heads} *
-                                  (p.cache.k_dim + p.cache.v_dim) * 16),
-                  [&](int64_t begin, int64_t end) { kernel(p, begin, end); });
+  parallel_ranges(
+      exec, p.num_tokens,
+      grain_for_bytes(int64_t{p.cache.num_kv_heads} * (p.cache.k_dim + p.cache.v_dim) * 16),
+      [&](int64_t begin, int64_t end) { kernel(p, begin, end); });
 }
 
 void kv_copy_block(const KvCacheView& cache, int32_t source, int32_t target) {
@@ -105,8 +105,8 @@ void kv_copy_block(const KvCacheView& cache, int32_t source, int32_t target) {
   const auto copy = [&](void* base, int64_t stride, int32_t dim) {
     auto* bytes = static_cast<char*>(base);
     std::memmove(bytes + target * stride, bytes + source * stride,
-                 static_cast<size_t>(kv_block_bytes(cache.format, cache.block_size,
-                                                    cache.num_kv_heads, dim)));
+                 static_cast<size_t>(
+                     kv_block_bytes(cache.format, cache.block_size, cache.num_kv_heads, dim)));
   };
   copy(cache.k, cache.k_block_stride, cache.k_dim);
   copy(cache.v, cache.v_block_stride, cache.v_dim);
@@ -117,8 +117,8 @@ void kv_zero_block(const KvCacheView& cache, int32_t block) {
   check_block("block", cache, block);
   const auto zero = [&](void* base, int64_t stride, int32_t dim) {
     std::memset(static_cast<char*>(base) + block * stride, 0,
-                static_cast<size_t>(kv_block_bytes(cache.format, cache.block_size,
-                                                   cache.num_kv_heads, dim)));
+                static_cast<size_t>(
+                    kv_block_bytes(cache.format, cache.block_size, cache.num_kv_heads, dim)));
   };
   zero(cache.k, cache.k_block_stride, cache.k_dim);
   zero(cache.v, cache.v_block_stride, cache.v_dim);

@@ -13,13 +13,13 @@ namespace sluice {
 /// Formats are converted to the cache's (round to nearest even). Bound by latency, not bandwidth.
 struct KvWriteParams {
   int64_t num_tokens = 0;
-  const void* k = nullptr;   ///< [num_tokens, num_kv_heads, k_dim], heads dense inside a token
-  const void* v = nullptr;   ///< [num_tokens, num_kv_heads, v_dim], heads dense inside a token
+  const void* k = nullptr;  ///< [num_tokens, num_kv_heads, k_dim], heads dense inside a token
+  const void* v = nullptr;  ///< [num_tokens, num_kv_heads, v_dim], heads dense inside a token
   Format format = Format::kUnknown;  ///< of k and v: F32 or BF16
-  int64_t k_stride = 0;      ///< elements between tokens (a fused QKV row, or dense)
+  int64_t k_stride = 0;              ///< elements between tokens (a fused QKV row, or dense)
   int64_t v_stride = 0;
   const int32_t* slots = nullptr;  ///< [num_tokens]: block * block_size + offset; -1: not kept
-  int64_t slot_stride = 1;   ///< elements between tokens' slots (num kv groups of the step)
+  int64_t slot_stride = 1;         ///< elements between tokens' slots (num kv groups of the step)
   KvCacheView cache{};
 };
 

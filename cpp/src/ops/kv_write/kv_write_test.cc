@@ -28,8 +28,12 @@ TEST(KvWriteTest, WritesTheDocumentedLayoutAndNothingElse) {
   for (const int32_t block_size : {8, 16, 64}) {
     for (const Format in : {Format::kF32, Format::kBf16}) {
       for (const Format format : {Format::kF32, Format::kBf16}) {
-        KvCacheView c{.format = format, .num_blocks = 3, .block_size = block_size,
-                      .num_kv_heads = 2, .k_dim = 17, .v_dim = 40};
+        KvCacheView c{.format = format,
+                      .num_blocks = 3,
+                      .block_size = block_size,
+                      .num_kv_heads = 2,
+                      .k_dim = 17,
+                      .v_dim = 40};
         c.k_block_stride = kv_block_bytes(format, block_size, 2, 17) + 64;
         c.v_block_stride = kv_block_bytes(format, block_size, 2, 40);
         const int64_t bytes = format == Format::kBf16 ? 2 : 4;
@@ -40,10 +44,16 @@ TEST(KvWriteTest, WritesTheDocumentedLayoutAndNothingElse) {
         const Values k = Values::random(in, 4 * 40, 1), v = Values::random(in, 4 * 90, 2);
         // Two kv groups' slots side by side; the third token is not kept.
         const std::vector<int32_t> slots{block_size * 2 + 3, 7777777, 1, 7777777, -1, 7777777,
-                                         block_size - 1, 7777777};
-        kv_write({detect_isa(), 2}, {.num_tokens = 4, .k = k.data(), .v = v.data(), .format = in,
-                                     .k_stride = 40, .v_stride = 90, .slots = slots.data(),
-                                     .slot_stride = 2, .cache = c});
+                                         block_size - 1,     7777777};
+        kv_write({detect_isa(), 2}, {.num_tokens = 4,
+                                     .k = k.data(),
+                                     .v = v.data(),
+                                     .format = in,
+                                     .k_stride = 40,
+                                     .v_stride = 90,
+                                     .slots = slots.data(),
+                                     .slot_stride = 2,
+                                     .cache = c});
         Values k_expected(format, 3 * c.k_block_stride / bytes);
         Values v_expected(format, 3 * c.v_block_stride / bytes);
         for (int64_t t = 0; t < 4; ++t) {
@@ -64,8 +74,12 @@ TEST(KvWriteTest, WritesTheDocumentedLayoutAndNothingElse) {
         EXPECT_TRUE(k_cache == k_expected);
         EXPECT_TRUE(v_cache == v_expected);
         const int32_t beyond = 3 * block_size;
-        EXPECT_THROW(kv_write({}, {.num_tokens = 1, .k = k.data(), .v = v.data(), .format = in,
-                                   .slots = &beyond, .cache = c}),
+        EXPECT_THROW(kv_write({}, {.num_tokens = 1,
+                                   .k = k.data(),
+                                   .v = v.data(),
+                                   .format = in,
+                                   .slots = &beyond,
+                                   .cache = c}),
                      Error);
       }
     }

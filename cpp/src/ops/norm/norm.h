@@ -20,25 +20,26 @@ enum class NormKind : int32_t { kRmsNorm = 1, kLayerNorm = 2 };
 struct NormParams {
   NormKind kind = NormKind::kRmsNorm;
   double eps = 0;
-  const float* weight = nullptr;  ///< [cols] (or [num_heads, cols], see weight_head_stride); null: ones
-  const float* bias = nullptr;    ///< the same shape as weight; null: none
-  float weight_offset = 0.0f;     ///< added to the weight (1 for zero-centred weights)
+  const float* weight =
+      nullptr;  ///< [cols] (or [num_heads, cols], see weight_head_stride); null: ones
+  const float* bias = nullptr;  ///< the same shape as weight; null: none
+  float weight_offset = 0.0f;   ///< added to the weight (1 for zero-centred weights)
 
-  int64_t num_rows = 0;           ///< tokens
-  int32_t num_heads = 1;          ///< norms per row, over adjacent groups of cols columns
-  int64_t cols = 0;               ///< columns of one norm (hidden_size, or head_dim)
-  int64_t weight_head_stride = 0; ///< 0: heads share the weight; cols: each head has its own
+  int64_t num_rows = 0;            ///< tokens
+  int32_t num_heads = 1;           ///< norms per row, over adjacent groups of cols columns
+  int64_t cols = 0;                ///< columns of one norm (hidden_size, or head_dim)
+  int64_t weight_head_stride = 0;  ///< 0: heads share the weight; cols: each head has its own
 
-  const void* x = nullptr;        ///< [num_rows, num_heads, cols]
+  const void* x = nullptr;             ///< [num_rows, num_heads, cols]
   Format x_format = Format::kUnknown;  ///< F32 or BF16
-  int64_t x_stride = 0;           ///< elements between rows
-  void* y = nullptr;              ///< [num_rows, num_heads, cols]; may be x when formats agree
+  int64_t x_stride = 0;                ///< elements between rows
+  void* y = nullptr;                   ///< [num_rows, num_heads, cols]; may be x when formats agree
   Format y_format = Format::kUnknown;  ///< F32 or BF16
   int64_t y_stride = 0;
 
   /// When not null: residual += residual_multiplier * x comes first, and the norm is of the sum.
   /// num_heads must be 1.
-  float* residual = nullptr;      ///< [num_rows, cols]
+  float* residual = nullptr;  ///< [num_rows, cols]
   int64_t residual_stride = 0;
   float residual_multiplier = 1.0f;
 };

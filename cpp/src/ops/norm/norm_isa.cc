@@ -44,8 +44,7 @@ SLUICE_INLINE void norm_one(const NormParams& p, const void* x, void* y, const f
   float mean = 0.0f;
   if (p.kind == NormKind::kLayerNorm) {
     Vec sum = zero();
-    for_columns(p.cols,
-                [&](int64_t c, int n) { sum = add(sum, load_lanes<kBf16In>(x, c, n)); });
+    for_columns(p.cols, [&](int64_t c, int n) { sum = add(sum, load_lanes<kBf16In>(x, c, n)); });
     mean = reduce_add(sum) * scale;
   }
   Vec squares = zero();
@@ -84,10 +83,9 @@ void rows_of(const NormParams& p, int64_t begin, int64_t end) {
     }
     for (int64_t head = 0; head < p.num_heads; ++head) {
       const int64_t w = head * p.weight_head_stride;
-      norm_one<kBf16In, kBf16Out>(p, at<kBf16In>(x, head * p.cols),
-                                  const_cast<void*>(at<kBf16Out>(y, head * p.cols)),
-                                  p.weight == nullptr ? nullptr : p.weight + w,
-                                  p.bias == nullptr ? nullptr : p.bias + w);
+      norm_one<kBf16In, kBf16Out>(
+          p, at<kBf16In>(x, head * p.cols), const_cast<void*>(at<kBf16Out>(y, head * p.cols)),
+          p.weight == nullptr ? nullptr : p.weight + w, p.bias == nullptr ? nullptr : p.bias + w);
     }
   }
 }

@@ -106,9 +106,15 @@ TEST(NormTest, WorksInPlaceAndRowsDoNotMix) {
   for (const Isa isa : testing::isas()) {
     Values x = Values::random(Format::kBf16, 7 * 50, 9);
     Values alone(Format::kBf16, 50), together(Format::kBf16, 7 * 50);
-    NormParams p{.eps = 1e-6, .num_rows = 7, .cols = 50, .x = x.data(),
-                 .x_format = Format::kBf16, .x_stride = 50, .y = together.data(),
-                 .y_format = Format::kBf16, .y_stride = 50};
+    NormParams p{.eps = 1e-6,
+                 .num_rows = 7,
+                 .cols = 50,
+                 .x = x.data(),
+                 .x_format = Format::kBf16,
+                 .x_stride = 50,
+                 .y = together.data(),
+                 .y_format = Format::kBf16,
+                 .y_stride = 50};
     norm({isa, 3}, p);
     p.x = x.at(4 * 50);
     p.y = alone.data();
@@ -129,9 +135,14 @@ TEST(NormTest, ResidualAdd) {
       const Values x = Values::random(in, 6 * 40, 1);
       Values residual = Values::random(Format::kF32, 6 * 37, 2);
       const Values before = residual;
-      residual_add({isa, 2}, {.num_rows = 6, .cols = 37, .x = x.data(), .x_format = in,
-                              .x_stride = 40, .residual = static_cast<float*>(residual.data()),
-                              .residual_stride = 37, .multiplier = -2.0f});
+      residual_add({isa, 2}, {.num_rows = 6,
+                              .cols = 37,
+                              .x = x.data(),
+                              .x_format = in,
+                              .x_stride = 40,
+                              .residual = static_cast<float*>(residual.data()),
+                              .residual_stride = 37,
+                              .multiplier = -2.0f});
       for (int64_t i = 0; i < 6 * 37; ++i) {
         EXPECT_NEAR(residual.get(i), before.get(i) - 2.0 * x.get(i / 37 * 40 + i % 37), 1e-6);
       }
@@ -141,8 +152,14 @@ TEST(NormTest, ResidualAdd) {
 
 TEST(NormTest, RefusesByName) {
   float value = 0;
-  const NormParams good{.num_rows = 1, .cols = 1, .x = &value, .x_format = Format::kF32,
-                        .x_stride = 1, .y = &value, .y_format = Format::kF32, .y_stride = 1};
+  const NormParams good{.num_rows = 1,
+                        .cols = 1,
+                        .x = &value,
+                        .x_format = Format::kF32,
+                        .x_stride = 1,
+                        .y = &value,
+                        .y_format = Format::kF32,
+                        .y_stride = 1};
   NormParams p = good;
   p.x_format = Format::kF16;
   EXPECT_THROW(norm({}, p), Error);

@@ -28,8 +28,8 @@ void rope_table(const Exec& exec, const RopeTableParams& p) {
                      " (expected: 0 to ", p.num_variants - 1, ")");
     SLUICE_CHECK_ARG(p.query_start[s] >= 0 && p.query_start[s] <= p.query_start[s + 1] &&
                          p.query_start[s + 1] <= p.num_tokens,
-                     "query_start[", s + 1, "]: ", p.query_start[s + 1], " (expected: rising, at most ",
-                     p.num_tokens, ")");
+                     "query_start[", s + 1, "]: ", p.query_start[s + 1],
+                     " (expected: rising, at most ", p.num_tokens, ")");
   }
   const auto fill = [&](int64_t token, const RopeVariantView& variant) {
     const int32_t* position = p.positions + token * p.position_dims;
@@ -46,15 +46,15 @@ void rope_table(const Exec& exec, const RopeTableParams& p) {
   const int64_t first = p.query_start[0];
   const int32_t* ends = p.query_start + 1;
   // About 40 ns a sine: 32 tokens of 32 pairs are worth a thread.
-  parallel_ranges(
-      exec, p.query_start[p.num_sequences] - first, 1024 / half + 1,
-      [&](int64_t begin, int64_t end) {
-        int64_t s = std::upper_bound(ends, ends + p.num_sequences, first + begin) - ends;
-        for (int64_t t = first + begin; t < first + end; ++t) {
-          while (ends[s] <= t) ++s;
-          fill(t, p.variants[p.variant[s * p.variant_stride]]);
-        }
-      });
+  parallel_ranges(exec, p.query_start[p.num_sequences] - first, 1024 / half + 1,
+                  [&](int64_t begin, int64_t end) {
+                    int64_t s =
+                        std::upper_bound(ends, ends + p.num_sequences, first + begin) - ends;
+                    for (int64_t t = first + begin; t < first + end; ++t) {
+                      while (ends[s] <= t) ++s;
+                      fill(t, p.variants[p.variant[s * p.variant_stride]]);
+                    }
+                  });
 }
 
 void rope(const Exec& exec, const RopeParams& p) {

@@ -21,18 +21,19 @@ struct RopeVariantView {
 /// Angles are computed in double and stored as float32.
 struct RopeTableParams {
   int64_t num_tokens = 0;
-  int32_t rotary_dim = 0;            ///< even, > 0
+  int32_t rotary_dim = 0;              ///< even, > 0
   const int32_t* positions = nullptr;  ///< [num_tokens, position_dims]
   int32_t position_dims = 1;
-  const int32_t* pair_dims = nullptr;  ///< [rotary_dim / 2] position dimension of each pair; null: all by dimension 0
+  const int32_t* pair_dims =
+      nullptr;  ///< [rotary_dim / 2] position dimension of each pair; null: all by dimension 0
   int32_t num_sequences = 0;
-  const int32_t* query_start = nullptr;   ///< [num_sequences + 1]
-  const int32_t* variant = nullptr;       ///< variant of sequence s at s * variant_stride
-  int64_t variant_stride = 1;             ///< number of ropes of the step message
+  const int32_t* query_start = nullptr;       ///< [num_sequences + 1]
+  const int32_t* variant = nullptr;           ///< variant of sequence s at s * variant_stride
+  int64_t variant_stride = 1;                 ///< number of ropes of the step message
   const RopeVariantView* variants = nullptr;  ///< [num_variants]
   int32_t num_variants = 0;
-  float* cos = nullptr;              ///< [num_tokens, rotary_dim / 2]
-  float* sin = nullptr;              ///< [num_tokens, rotary_dim / 2]
+  float* cos = nullptr;  ///< [num_tokens, rotary_dim / 2]
+  float* sin = nullptr;  ///< [num_tokens, rotary_dim / 2]
 };
 
 /// Throws INVALID_ARGUMENT for a variant outside [0, num_variants) or odd sizes.
@@ -43,13 +44,14 @@ struct RopeParams {
   int64_t num_tokens = 0;
   int32_t num_heads = 0;
   int32_t head_dim = 0;
-  int32_t rotary_dim = 0;     ///< even, <= head_dim
-  int32_t rotary_begin = 0;   ///< first column that turns: 0, or head_dim - rotary_dim for trailing ones
-  bool interleaved = false;   ///< pairs (2p, 2p + 1); else (p, p + rotary_dim / 2)
-  void* x = nullptr;          ///< [num_tokens, num_heads, head_dim], heads dense in a token
+  int32_t rotary_dim = 0;  ///< even, <= head_dim
+  int32_t rotary_begin =
+      0;  ///< first column that turns: 0, or head_dim - rotary_dim for trailing ones
+  bool interleaved = false;          ///< pairs (2p, 2p + 1); else (p, p + rotary_dim / 2)
+  void* x = nullptr;                 ///< [num_tokens, num_heads, head_dim], heads dense in a token
   Format format = Format::kUnknown;  ///< F32 or BF16
-  int64_t x_stride = 0;       ///< elements between tokens
-  const float* cos = nullptr; ///< [num_tokens, rotary_dim / 2]
+  int64_t x_stride = 0;              ///< elements between tokens
+  const float* cos = nullptr;        ///< [num_tokens, rotary_dim / 2]
   const float* sin = nullptr;
 };
 void rope(const Exec& exec, const RopeParams& params);

@@ -8,9 +8,9 @@
 
 namespace sluice {
 
-#define SLUICE_DECLARE(ns)                                                   \
-  namespace ns {                                                             \
-  void rope_rows(const RopeParams& params, int64_t begin, int64_t end);      \
+#define SLUICE_DECLARE(ns)                                              \
+  namespace ns {                                                        \
+  void rope_rows(const RopeParams& params, int64_t begin, int64_t end); \
   }
 SLUICE_FOR_EACH_ISA(SLUICE_DECLARE)
 #undef SLUICE_DECLARE

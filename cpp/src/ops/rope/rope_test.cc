@@ -37,10 +37,17 @@ TEST(RopeTest, TurnsPairsOfEveryLayout) {
           const Table table = make_table(tokens, half);
           const Values before = Values::random(format, tokens * stride, 6);
           Values x = before;
-          rope({isa, 2}, {.num_tokens = tokens, .num_heads = 3, .head_dim = c.head_dim,
-                          .rotary_dim = c.rotary_dim, .rotary_begin = c.rotary_begin,
-                          .interleaved = interleaved, .x = x.data(), .format = format,
-                          .x_stride = stride, .cos = table.cos.data(), .sin = table.sin.data()});
+          rope({isa, 2}, {.num_tokens = tokens,
+                          .num_heads = 3,
+                          .head_dim = c.head_dim,
+                          .rotary_dim = c.rotary_dim,
+                          .rotary_begin = c.rotary_begin,
+                          .interleaved = interleaved,
+                          .x = x.data(),
+                          .format = format,
+                          .x_stride = stride,
+                          .cos = table.cos.data(),
+                          .sin = table.sin.data()});
           Values expected = before;
           for (int64_t t = 0; t < tokens; ++t) {
             for (int64_t h = 0; h < heads; ++h) {
@@ -51,10 +58,10 @@ TEST(RopeTest, TurnsPairsOfEveryLayout) {
                 const double cos = table.cos[static_cast<size_t>(t * half + p)];
                 const double sin = table.sin[static_cast<size_t>(t * half + p)];
                 const double a = before.get(i), b = before.get(j);
-                ASSERT_TRUE(testing::close(x.get(i), a * cos - b * sin,
-                                           3 * testing::epsilon(format)));
-                ASSERT_TRUE(testing::close(x.get(j), b * cos + a * sin,
-                                           3 * testing::epsilon(format)));
+                ASSERT_TRUE(
+                    testing::close(x.get(i), a * cos - b * sin, 3 * testing::epsilon(format)));
+                ASSERT_TRUE(
+                    testing::close(x.get(j), b * cos + a * sin, 3 * testing::epsilon(format)));
                 expected.set(i, x.get(i));
                 expected.set(j, x.get(j));
               }
@@ -73,10 +80,18 @@ TEST(RopeTest, TableFollowsVariantsPositionsAndDims) {
   const std::vector<int32_t> positions{0, 3, 131071, 77, 5, 6};  // two dimensions a token
   const std::vector<int32_t> start{0, 2, 3}, variant{0, 9, 1, 9}, dims{0, 1, 1};
   std::vector<float> cos(9), sin(9);
-  RopeTableParams p{.num_tokens = 3, .rotary_dim = 6, .positions = positions.data(),
-                    .position_dims = 2, .num_sequences = 2, .query_start = start.data(),
-                    .variant = variant.data(), .variant_stride = 2, .variants = variants,
-                    .num_variants = 2, .cos = cos.data(), .sin = sin.data()};
+  RopeTableParams p{.num_tokens = 3,
+                    .rotary_dim = 6,
+                    .positions = positions.data(),
+                    .position_dims = 2,
+                    .num_sequences = 2,
+                    .query_start = start.data(),
+                    .variant = variant.data(),
+                    .variant_stride = 2,
+                    .variants = variants,
+                    .num_variants = 2,
+                    .cos = cos.data(),
+                    .sin = sin.data()};
   for (const bool own_dims : {false, true}) {
     p.pair_dims = own_dims ? dims.data() : nullptr;
     rope_table({detect_isa(), 2}, p);
@@ -115,11 +130,16 @@ TEST(RopeTest, TableOfManySequences) {
   const size_t tokens = positions.size();
   for (const int threads : {1, 2, 7}) {
     std::vector<float> cos(2 * tokens), sin(2 * tokens);
-    rope_table({detect_isa(), threads},
-               {.num_tokens = static_cast<int64_t>(tokens), .rotary_dim = 4,
-                .positions = positions.data(), .num_sequences = 3000, .query_start = start.data(),
-                .variant = variant.data(), .variants = variants, .num_variants = 2,
-                .cos = cos.data(), .sin = sin.data()});
+    rope_table({detect_isa(), threads}, {.num_tokens = static_cast<int64_t>(tokens),
+                                         .rotary_dim = 4,
+                                         .positions = positions.data(),
+                                         .num_sequences = 3000,
+                                         .query_start = start.data(),
+                                         .variant = variant.data(),
+                                         .variants = variants,
+                                         .num_variants = 2,
+                                         .cos = cos.data(),
+                                         .sin = sin.data()});
     for (size_t i = 0; i < 2 * tokens; ++i) {
       const RopeVariantView& v = variants[of_token[i / 2]];
       const double angle = positions[i / 2] * v.inv_freq[i % 2];
@@ -131,8 +151,16 @@ TEST(RopeTest, TableOfManySequences) {
 
 TEST(RopeTest, RefusesByName) {
   float value[8] = {};
-  RopeParams p{.num_tokens = 1, .num_heads = 1, .head_dim = 8, .rotary_dim = 6, .rotary_begin = 3,
-               .x = value, .format = Format::kF32, .x_stride = 8, .cos = value, .sin = value};
+  RopeParams p{.num_tokens = 1,
+               .num_heads = 1,
+               .head_dim = 8,
+               .rotary_dim = 6,
+               .rotary_begin = 3,
+               .x = value,
+               .format = Format::kF32,
+               .x_stride = 8,
+               .cos = value,
+               .sin = value};
   EXPECT_THROW(rope({}, p), Error);
   p.rotary_begin = 0;
   p.rotary_dim = 5;

@@ -21,13 +21,13 @@ inline void check_at_least(const char* field, int64_t value, int64_t least) {
 
 /// Rows of `width` elements `stride` apart. One row needs no stride.
 inline void check_stride(const char* field, int64_t stride, int64_t width, int64_t num_rows) {
-  SLUICE_CHECK_ARG(num_rows <= 1 || stride >= width, field, ": ", stride,
-                   " (expected: at least ", width, ")");
+  SLUICE_CHECK_ARG(num_rows <= 1 || stride >= width, field, ": ", stride, " (expected: at least ",
+                   width, ")");
 }
 
 inline void check_memory(const char* field, const void* pointer, int64_t num_elements) {
-  SLUICE_CHECK_ARG(pointer != nullptr || num_elements == 0, field, ": null (expected: ",
-                   num_elements, " elements)");
+  SLUICE_CHECK_ARG(pointer != nullptr || num_elements == 0, field,
+                   ": null (expected: ", num_elements, " elements)");
 }
 
 }  // namespace sluice

@@ -1,6 +1,7 @@
 /// @file
-/// One step of a dot product on four bytes of an input: a pair of BF16 values, or one F32 value. The
-/// other operand is 64 bytes: 16 pairs or 16 values. Only for sources of sluice_add_isa_sources.
+/// One step of a dot product on four bytes of an input: a pair of BF16 values, or one F32 value.
+/// The other operand is 64 bytes: 16 pairs or 16 values. Only for sources of
+/// sluice_add_isa_sources.
 #ifndef SLUICE_OPS_SIMD_DOT_STEP_H_
 #define SLUICE_OPS_SIMD_DOT_STEP_H_
 
@@ -45,8 +46,8 @@ inline constexpr int kTileVecs = 1;
 inline constexpr int kTileRows = 4;
 #endif
 
-/// Rows of the next tile when `left` remain: 7 rows are 4 and 3, not 6 and 1, since short tiles waste
-/// the multiply units.
+/// Rows of the next tile when `left` remain: 7 rows are 4 and 3, not 6 and 1, since short tiles
+/// waste the multiply units.
 SLUICE_INLINE int64_t next_tile_rows(int64_t left) {
   return left <= kTileRows ? left : left >= 2 * kTileRows ? kTileRows : (left + 1) / 2;
 }
@@ -56,19 +57,32 @@ SLUICE_INLINE int64_t next_tile_rows(int64_t left) {
 /// Calls `function<rows, ...>(...)` with the number of rows as a constant.
 #if defined(__AVX512F__)
 #define SLUICE_TILE_ROWS_EXTRA(call) \
-  case 5: call(5); break;            \
-  case 6: call(6); break;
+  case 5:                            \
+    call(5);                         \
+    break;                           \
+  case 6:                            \
+    call(6);                         \
+    break;
 #else
 #define SLUICE_TILE_ROWS_EXTRA(call)
 #endif
 #define SLUICE_FOR_TILE_ROWS(rows, call) \
   switch (rows) {                        \
-    case 1: call(1); break;              \
-    case 2: call(2); break;              \
-    case 3: call(3); break;              \
-    case 4: call(4); break;              \
+    case 1:                              \
+      call(1);                           \
+      break;                             \
+    case 2:                              \
+      call(2);                           \
+      break;                             \
+    case 3:                              \
+      call(3);                           \
+      break;                             \
+    case 4:                              \
+      call(4);                           \
+      break;                             \
       SLUICE_TILE_ROWS_EXTRA(call)       \
-    default: __builtin_unreachable();    \
+    default:                             \
+      __builtin_unreachable();           \
   }
 
 #endif  // SLUICE_OPS_SIMD_DOT_STEP_H_

@@ -1,7 +1,8 @@
 /// @file
-/// Sixteen float32 lanes, whatever the instruction set: one AVX-512 register, two AVX2 registers, or
-/// an array that the compiler vectorises as it can. Kernels are written once on these and compiled
-/// once per instruction set; the number of lanes, and so the order of every sum, is always the same.
+/// Sixteen float32 lanes, whatever the instruction set: one AVX-512 register, two AVX2 registers,
+/// or an array that the compiler vectorises as it can. Kernels are written once on these and
+/// compiled once per instruction set; the number of lanes, and so the order of every sum, is always
+/// the same.
 ///
 /// Only for sources compiled by sluice_add_isa_sources. Everything is force-inlined.
 #ifndef SLUICE_OPS_SIMD_VEC_H_
@@ -29,8 +30,8 @@ inline constexpr int kLanes = 16;
 
 namespace sluice::SLUICE_ISA_NAMESPACE {
 
-/// A row of F32 (kBf16 false) or BF16 values, read and written as float32 lanes. `n` lanes at the end
-/// of a row; the others read as zero and are not written.
+/// A row of F32 (kBf16 false) or BF16 values, read and written as float32 lanes. `n` lanes at the
+/// end of a row; the others read as zero and are not written.
 template <bool kBf16>
 SLUICE_INLINE Vec load_row(const void* row, int64_t i) {
   if constexpr (kBf16) {
@@ -80,8 +81,8 @@ SLUICE_INLINE Vec exp(Vec x) {
   return scale_by_power(p, n);
 }
 
-/// 2^x, relative error below 2e-7 and exactly 1 at 0; 0 for x <= -150, infinity from 128 on, NaN for
-/// NaN. Seven operations less than exp.
+/// 2^x, relative error below 2e-7 and exactly 1 at 0; 0 for x <= -150, infinity from 128 on, NaN
+/// for NaN. Seven operations less than exp.
 SLUICE_INLINE Vec exp2(Vec x) {
   x = min(splat(130.0f), max(splat(-151.0f), x));
   const Vec n = round(x);
@@ -114,8 +115,8 @@ SLUICE_INLINE Vec tanh(Vec x) {
   return blend(less(square, splat(0.0625f)), wide, series);
 }
 
-/// erf x, absolute error below 5e-7: Taylor series for small x, Abramowitz and Stegun 7.1.28 beyond,
-/// whose error there is below 3e-7.
+/// erf x, absolute error below 5e-7: Taylor series for small x, Abramowitz and Stegun 7.1.28
+/// beyond, whose error there is below 3e-7.
 SLUICE_INLINE Vec erf(Vec x) {
   const Vec square = mul(x, x);
   Vec series = splat(-7.5757576e-4f);
