@@ -115,7 +115,7 @@ void* Rotation::next() {
 
 void report_bytes(benchmark::State& state, double bytes) {
   const double total = bytes * static_cast<double>(state.iterations());
-  state.counters["GB/s"] = benchmark::Counter(total * 1e-9, benchmark::Counter::kIsRate);
+  state.counters["GB"] = benchmark::Counter(total * 1e-9, benchmark::Counter::kIsRate);
   state.counters["of_limit"] =
       benchmark::Counter(total / machine().read_bandwidth, benchmark::Counter::kIsRate);
 }
@@ -123,7 +123,7 @@ void report_bytes(benchmark::State& state, double bytes) {
 void report_flops(benchmark::State& state, double flops, Format format) {
   const double total = flops * static_cast<double>(state.iterations());
   const double peak = format == Format::kBf16 ? machine().bf16_flops : machine().f32_flops;
-  state.counters["GFLOP/s"] = benchmark::Counter(total * 1e-9, benchmark::Counter::kIsRate);
+  state.counters["GFLOP"] = benchmark::Counter(total * 1e-9, benchmark::Counter::kIsRate);
   state.counters["of_peak"] = benchmark::Counter(total / peak, benchmark::Counter::kIsRate);
 }
 

@@ -46,10 +46,10 @@ class Rotation {
   Buffer buffer_;
 };
 
-/// Reports GB/s and the share of the machine's read bandwidth.
+/// Reports GB a second and the share of the machine's read bandwidth.
 void report_bytes(benchmark::State& state, double bytes);
 
-/// Reports GFLOP/s and the share of the machine's peak in the format.
+/// Reports GFLOP a second and the share of the machine's peak in the format.
 void report_flops(benchmark::State& state, double flops, Format format);
 
 void register_gemm();
