@@ -16,7 +16,7 @@ part() {
   mkdir -p "$logs"
   printf '%s\n' "$name"
   if "$@" </dev/null 2>&1 | tee "$part_log" | "$filter" \
-    && ! grep -q 'There are test failures' "$part_log"; then  # Maven goes on to the other modules.
+    && ! grep -qE 'There (are test failures|was a timeout)' "$part_log"; then  # Maven goes on to the other modules.
     printf '  passed in %d s\n' $((SECONDS - begin))
   else
     failed+=("$name")
