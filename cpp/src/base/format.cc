@@ -12,7 +12,7 @@ const FormatTraits& format_traits(Format format) {
       kF8E4m3{"F8_E4M3", 1, 1}, kF8E5m2{"F8_E5M2", 1, 1}, kF8E8m0{"F8_E8M0", 1, 1},
       kQ4_0{"Q4_0", 32, 18}, kQ4_1{"Q4_1", 32, 20}, kQ5_0{"Q5_0", 32, 22}, kQ5_1{"Q5_1", 32, 24},
       kQ8_0{"Q8_0", 32, 34}, kQ4_K{"Q4_K", 256, 144}, kQ5_K{"Q5_K", 256, 176},
-      kQ6_K{"Q6_K", 256, 210}, kMxfp4{"MXFP4", 32, 17}, kMxfp4Split{"MXFP4_SPLIT", 0, 0},
+      kQ6_K{"Q6_K", 256, 210}, kMxfp4{"MXFP4", 32, 17}, kMxfp4Split{"MXFP4_SPLIT", 32, 16},
       kInt4Grouped{"INT4_GROUPED", 0, 0};
   switch (format) {
     case Format::kF32:

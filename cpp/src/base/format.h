@@ -39,10 +39,9 @@ enum class Format : int32_t {
 
 /// Constant data of a format.
 struct FormatTraits {
-  std::string_view name;  ///< spelling of sluice.proto
-  int32_t
-      values_per_block;  ///< 1 for plain formats; 0: several tensors make a value, no block size
-  int32_t bytes_per_block;
+  std::string_view name;     ///< spelling of sluice.proto
+  int32_t values_per_block;  ///< 1 for plain formats; 0: no block size, not built
+  int32_t bytes_per_block;   ///< without the scales that a tensor of their own holds
 };
 
 /// Traits of a format; throws UNSUPPORTED for a number that is none.

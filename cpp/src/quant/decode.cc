@@ -4,6 +4,11 @@
 #include <type_traits>
 
 #include "base/error.h"
+#include "quant/f8_e4m3.h"
+#include "quant/f8_e5m2.h"
+#include "quant/f8_e8m0.h"
+#include "quant/mxfp4.h"
+#include "quant/mxfp4_split.h"
 #include "quant/q4_0.h"
 #include "quant/q4_1.h"
 #include "quant/q4_k.h"
@@ -59,6 +64,12 @@ void decode_any(Format format, const void* source, int64_t num_values, Out* out)
       return decode_plain<Bf16>(bytes, num_values, out);
     case Format::kF64:
       return decode_plain<double>(bytes, num_values, out);
+    case Format::kF8E4m3:
+      return decode_blocks<1, 1, decode_f8_e4m3>(bytes, num_values, out);
+    case Format::kF8E5m2:
+      return decode_blocks<1, 1, decode_f8_e5m2>(bytes, num_values, out);
+    case Format::kF8E8m0:
+      return decode_blocks<1, 1, decode_f8_e8m0>(bytes, num_values, out);
     case Format::kQ4_0:
       return decode_blocks<kQ4_0Values, kQ4_0Bytes, decode_q4_0>(bytes, num_values, out);
     case Format::kQ4_1:
@@ -75,11 +86,17 @@ void decode_any(Format format, const void* source, int64_t num_values, Out* out)
       return decode_blocks<kQ5_KValues, kQ5_KBytes, decode_q5_k>(bytes, num_values, out);
     case Format::kQ6_K:
       return decode_blocks<kQ6_KValues, kQ6_KBytes, decode_q6_k>(bytes, num_values, out);
+    case Format::kMxfp4:
+      return decode_blocks<kMxfp4Values, kMxfp4Bytes, decode_mxfp4>(bytes, num_values, out);
+    case Format::kMxfp4Split:
+      return decode_blocks<kMxfp4SplitValues, kMxfp4SplitBytes, decode_mxfp4_split>(
+          bytes, num_values, out);
     default:
       break;
   }
   SLUICE_FAIL(SLUICE_STATUS_UNSUPPORTED, "weight format: ", format_name(format),
-              " (expected: F32, F16, BF16, F64, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or Q6_K)");
+              " (expected: F32, F16, BF16, F64, F8_E4M3, F8_E5M2, F8_E8M0, Q4_0, Q4_1, Q5_0, Q5_1, "
+              "Q8_0, Q4_K, Q5_K, Q6_K, MXFP4 or MXFP4_SPLIT)");
 }
 
 }  // namespace
@@ -90,6 +107,9 @@ bool can_decode(Format format) {
     case Format::kF16:
     case Format::kBf16:
     case Format::kF64:
+    case Format::kF8E4m3:
+    case Format::kF8E5m2:
+    case Format::kF8E8m0:
     case Format::kQ4_0:
     case Format::kQ4_1:
     case Format::kQ5_0:
@@ -98,6 +118,8 @@ bool can_decode(Format format) {
     case Format::kQ4_K:
     case Format::kQ5_K:
     case Format::kQ6_K:
+    case Format::kMxfp4:
+    case Format::kMxfp4Split:
       return true;
     default:
       return false;
