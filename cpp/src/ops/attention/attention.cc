@@ -36,8 +36,12 @@ void check_params(const AttentionParams& p) {
   SLUICE_CHECK_ARG(p.num_q_heads > 0 && p.num_q_heads % p.kv.num_kv_heads == 0,
                    "num_q_heads: ", p.num_q_heads, " (expected: a multiple of ", p.kv.num_kv_heads,
                    ")");
-  check_stride("attention q_stride", p.q_stride, int64_t{p.num_q_heads} * p.kv.k_dim, p.num_tokens);
-  check_stride("attention out_stride", p.out_stride, int64_t{p.num_q_heads} * p.kv.v_dim,
+  SLUICE_CHECK_ARG(shares_rows(p) ? p.value_dim > 0 && p.value_dim <= p.kv.v_dim : p.value_dim == 0,
+                   "attention value_dim: ", p.value_dim, " (expected: ",
+                   shares_rows(p) ? concat("1 to v_dim, ", p.kv.v_dim) : "0, keys are stored", ")");
+  check_stride("attention q_stride", p.q_stride, int64_t{p.num_q_heads} * key_columns(p),
+               p.num_tokens);
+  check_stride("attention out_stride", p.out_stride, int64_t{p.num_q_heads} * value_columns(p),
                p.num_tokens);
   check_memory("attention q", p.q, p.num_tokens);
   check_memory("attention out", p.out, p.num_tokens);
@@ -85,7 +89,7 @@ Tiles make_tiles(const AttentionParams& p, AttentionTile* memory) {
     if (tile.key_begin >= tile.key_end) return;
     out.spans += spans_of(tile);
     out.multiply_adds += int64_t{tile.row_end - tile.row_begin} * (tile.key_end - tile.key_begin) *
-                         (p.kv.k_dim + p.kv.v_dim);
+                         (key_columns(p) + value_columns(p));
   };
   for (int32_t s = 0; s < p.num_sequences; ++s) {
     const int64_t tokens = p.query_start[s + 1] - p.query_start[s];
@@ -139,7 +143,8 @@ void attention(const Exec& exec, const AttentionParams& p, void* workspace,
                int64_t workspace_bytes) {
   check_params(p);
   if (p.num_tokens == 0) return;
-  const int64_t k_dim16 = round_up(p.kv.k_dim, 16), v_dim16 = round_up(p.kv.v_dim, 16);
+  const int64_t k_dim16 = round_up(key_columns(p), 16);
+  const int64_t v_dim16 = round_up(value_columns(p), 16);
   const int64_t kv_heads = p.kv.num_kv_heads;
   const int64_t tile_bytes = round_up(max_tiles(p.num_tokens, p.num_q_heads / kv_heads) *
                                           static_cast<int64_t>(sizeof(AttentionTile)),

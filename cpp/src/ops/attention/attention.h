@@ -1,6 +1,7 @@
 /// @file
 /// Softmax attention of a ragged batch of queries over a paged KV cache: prefill, chunked prefill
-/// and decode in one op. Multi-head, grouped-query and multi-query.
+/// and decode in one op. Multi-head, grouped-query and multi-query, and latent attention, whose
+/// keys are the value rows themselves.
 ///
 /// out[t, h] = sum_j softmax_j(score(t, h, j)) v[j, h / (num_q_heads / num_kv_heads)]
 /// score = cap(softmax_scale * q[t, h] . k[j, h / ...]), cap(s) = soft_cap * tanh(s / soft_cap)
@@ -25,8 +26,8 @@ struct AttentionParams {
   // Queries, after RoPE and norms; the keys and values of the step's tokens are in the cache
   // already.
   int64_t num_tokens = 0;
-  int32_t num_q_heads = 0;  ///< a multiple of kv.num_kv_heads
-  const void* q = nullptr;  ///< [num_tokens, num_q_heads, kv.k_dim], heads dense in a token
+  int32_t num_q_heads = 0;             ///< a multiple of kv.num_kv_heads
+  const void* q = nullptr;             ///< [num_tokens, num_q_heads, K], heads dense in a token
   Format q_format = Format::kUnknown;  ///< F32 or BF16; rounded to BF16 when the cache is BF16
   int64_t q_stride = 0;                ///< elements between tokens
   const int32_t* positions = nullptr;  ///< [num_tokens], rising inside a sequence
@@ -40,7 +41,11 @@ struct AttentionParams {
   int64_t block_table_stride = 0;         ///< elements between rows
   const int32_t* table_rows = nullptr;    ///< [num_sequences] row of each (seq_slot); null: row s
 
+  /// With k_dim 0 the value rows are the keys too: a key is all v_dim columns of a row, a value its
+  /// first value_dim ones. So a latent is kept once. Below, K is the number of columns of a key and
+  /// V that of a value: k_dim and v_dim, or v_dim and value_dim.
   KvCacheView kv{};
+  int32_t value_dim = 0;  ///< 1 to kv.v_dim when kv.k_dim is 0; else 0
 
   float softmax_scale = 1.0f;
   float soft_cap = 0.0f;  ///< 0: off
@@ -50,14 +55,14 @@ struct AttentionParams {
   const float* sinks =
       nullptr;  ///< [num_q_heads] logits that join the softmax without a value; or null
 
-  void* out = nullptr;  ///< [num_tokens, num_q_heads, kv.v_dim], heads dense in a token
+  void* out = nullptr;                   ///< [num_tokens, num_q_heads, V], heads dense in a token
   Format out_format = Format::kUnknown;  ///< F32 or BF16
   int64_t out_stride = 0;                ///< elements between tokens
   float* lse = nullptr;  ///< [num_tokens, num_q_heads] natural log of the sum of exponents, sinks
                          ///< included; or null
 };
 
-/// Bytes of workspace for any call with these bounds.
+/// Bytes of workspace for any call with these bounds; k_dim and v_dim are K and V above.
 int64_t attention_workspace_bytes(const Exec& exec, int64_t max_tokens, int32_t max_sequences,
                                   int64_t max_context_len, int32_t num_q_heads, int32_t k_dim,
                                   int32_t v_dim);

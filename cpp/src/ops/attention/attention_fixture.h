@@ -29,6 +29,10 @@ struct Config {
   float soft_cap = 0.0f;
   bool causal = true, sinks = false;
   float scale = 0.125f;
+  int32_t value_dim = 0;  // with k_dim 0: the value rows are the keys
+
+  int32_t key_columns() const { return k_dim == 0 ? v_dim : k_dim; }
+  int32_t value_columns() const { return k_dim == 0 ? value_dim : v_dim; }
 };
 
 // Keys, values and queries of whole sequences, computed from position numbers, in a paged cache
@@ -52,9 +56,10 @@ class Fixture {
         round_up(kv_block_bytes(s_.format, s_.block_size, s_.kv_heads, s_.k_dim), 64) + 64;
     cache_.v_block_stride =
         round_up(kv_block_bytes(s_.format, s_.block_size, s_.kv_heads, s_.v_dim), 64) + 128;
+    if (s_.k_dim == 0) cache_.k_block_stride = 0;
     k_ = Buffer(cache_.num_blocks * cache_.k_block_stride, "k");
     v_ = Buffer(cache_.num_blocks * cache_.v_block_stride, "v");
-    std::memset(k_.data(), 0xff, static_cast<size_t>(k_.size()));
+    if (s_.k_dim > 0) std::memset(k_.data(), 0xff, static_cast<size_t>(k_.size()));
     std::memset(v_.data(), 0xff, static_cast<size_t>(v_.size()));
     cache_.k = k_.data();
     cache_.v = v_.data();
@@ -73,7 +78,8 @@ class Fixture {
   }
 
   float key(size_t seq, int64_t pos, int64_t head, int64_t d) const {
-    return round(value(1, seq, pos, head * 1000 + d), s_.format);
+    return s_.k_dim == 0 ? val(seq, pos, head, d)
+                         : round(value(1, seq, pos, head * 1000 + d), s_.format);
   }
   float val(size_t seq, int64_t pos, int64_t head, int64_t d) const {
     return round(value(2, seq, pos, head * 1000 + d), s_.format);
@@ -115,15 +121,15 @@ class Fixture {
       rows.push_back(table_rows_[i]);
     }
     const int64_t tokens = start.back();
-    const int64_t q_stride = s_.q_heads * s_.k_dim + 3, out_stride = s_.q_heads * s_.v_dim + 5;
+    const int64_t k_dim = s_.key_columns(), v_dim = s_.value_columns();
+    const int64_t q_stride = s_.q_heads * k_dim + 3, out_stride = s_.q_heads * v_dim + 5;
     Values q(s_.q_format, tokens * q_stride);
     for (size_t j = 0; j < which.size(); ++j) {
       for (int64_t t = start[j]; t < start[j + 1]; ++t) {
         for (int64_t h = 0; h < s_.q_heads; ++h) {
-          for (int64_t d = 0; d < s_.k_dim; ++d) {
+          for (int64_t d = 0; d < k_dim; ++d) {
             const int64_t position = positions[static_cast<size_t>(2 * t)];
-            q.set(t * q_stride + h * s_.k_dim + d,
-                  2.0f * value(3, which[j], position, h * 1000 + d));
+            q.set(t * q_stride + h * k_dim + d, 2.0f * value(3, which[j], position, h * 1000 + d));
           }
         }
       }
@@ -133,7 +139,8 @@ class Fixture {
     int64_t longest = 0;
     for (const int32_t c : context) longest = std::max<int64_t>(longest, c);
     Buffer workspace(attention_workspace_bytes(exec, tokens, static_cast<int32_t>(which.size()),
-                                               longest, s_.q_heads, s_.k_dim, s_.v_dim),
+                                               longest, s_.q_heads, static_cast<int32_t>(k_dim),
+                                               static_cast<int32_t>(v_dim)),
                      "workspace");
     std::memset(workspace.data(), 0xff, static_cast<size_t>(workspace.size()));
     attention(exec,
@@ -151,6 +158,7 @@ class Fixture {
                .block_table_stride = table_stride_,
                .table_rows = rows.data(),
                .kv = cache_,
+               .value_dim = s_.value_dim,
                .softmax_scale = s_.scale,
                .soft_cap = s_.soft_cap,
                .window = s_.window,
@@ -174,8 +182,9 @@ class Fixture {
         for (int64_t h = 0; h < s_.q_heads; ++h) {
           std::vector<double> expected;
           const double lse = reference(i, first_position(i) + t, h, &expected);
-          for (int64_t d = 0; d < s_.v_dim; ++d) {
-            const double actual = result.out.get(token * result.stride + h * s_.v_dim + d);
+          for (int64_t d = 0; d < s_.value_columns(); ++d) {
+            const double actual =
+                result.out.get(token * result.stride + h * s_.value_columns() + d);
             ASSERT_TRUE(close(actual, expected[static_cast<size_t>(d)], tolerance))
                 << "sequence " << i << " query " << t << " head " << h << " dim " << d << ": "
                 << actual << " expected " << expected[static_cast<size_t>(d)];
@@ -183,7 +192,7 @@ class Fixture {
           ASSERT_TRUE(close(result.lse[static_cast<size_t>(token * s_.q_heads + h)], lse, 1e-5))
               << result.lse[static_cast<size_t>(token * s_.q_heads + h)] << " expected " << lse;
         }
-        for (int64_t d = s_.q_heads * s_.v_dim; d < result.stride; ++d) {
+        for (int64_t d = s_.q_heads * s_.value_columns(); d < result.stride; ++d) {
           ASSERT_TRUE(std::isnan(result.out.get(token * result.stride + d)));
         }
       }
@@ -218,7 +227,7 @@ class Fixture {
       if (s_.window > 0 && pos - j >= s_.window) continue;
       if (s_.chunk > 0 && j / s_.chunk != pos / s_.chunk) continue;
       double score = 0;
-      for (int64_t d = 0; d < s_.k_dim; ++d) {
+      for (int64_t d = 0; d < s_.key_columns(); ++d) {
         score += double{query(seq, pos, head, d)} * double{key(seq, j, kv_head, d)};
       }
       score *= double{s_.scale};
@@ -229,11 +238,11 @@ class Fixture {
     }
     if (s_.sinks) largest = std::max(largest, double{sinks()[static_cast<size_t>(head)]});
     double sum = s_.sinks ? std::exp(double{sinks()[static_cast<size_t>(head)]} - largest) : 0.0;
-    out->assign(static_cast<size_t>(s_.v_dim), 0.0);
+    out->assign(static_cast<size_t>(s_.value_columns()), 0.0);
     for (size_t j = 0; j < keys.size(); ++j) {
       const double weight = std::exp(scores[j] - largest);
       sum += weight;
-      for (int64_t d = 0; d < s_.v_dim; ++d) {
+      for (int64_t d = 0; d < s_.value_columns(); ++d) {
         (*out)[static_cast<size_t>(d)] += weight * double{val(seq, keys[j], kv_head, d)};
       }
     }

@@ -6,6 +6,7 @@
 // A row's arithmetic is fixed by its own keys: a tile or span in which a row sees nothing leaves
 // its maximum, sum and values as they are (factors 1 and 0), so the rows it is grouped with do not
 // matter.
+#include "ops/attention/attention_shared.h"
 #include "ops/attention/attention_work.h"
 #include "ops/simd/dot_step.h"
 
@@ -15,6 +16,7 @@ namespace {
 template <bool kBf16>
 void load_queries(const Work& w, int32_t kv_head) {
   const AttentionParams& p = *w.p;
+  if (shares_rows(p)) return load_query_panels<kBf16>(w, kv_head);
   const bool bf16_in = p.q_format == Format::kBf16;
   for (int64_t r = 0; r < w.rows; ++r) {
     const int64_t head = kv_head * w.group + (w.tile->row_begin + r) % w.group;
@@ -241,7 +243,7 @@ void find_values(const Work& w, int64_t first_key, int64_t begin, int64_t end,
     const int64_t key = first_key + s * kValues;
     const char* row = w.v_head +
                       static_cast<int64_t>(w.table[key / kv.block_size]) * kv.v_block_stride +
-                      key % kv.block_size / kValues * w.v_dim16 * 4;
+                      key % kv.block_size / kValues * w.v_row16 * 4;
     if constexpr (kBf16) {
       const bool even = key >= w.tile->key_begin, odd = key + 1 < w.tile->key_end;
       if (!even || !odd) {
@@ -268,14 +270,18 @@ void run_span(const Work& w, int64_t span) {
   const int64_t end =
       w.tile->key_end < span_begin + kKeySpan ? w.tile->key_end : span_begin + kKeySpan;
   for (int64_t first = begin / kKeyTile * kKeyTile; first < end; first += kKeyTile) {
-    const char* k[4];
-    find_keys(w, first, k);
     const int64_t last = end < first + kKeyTile ? end - first : kKeyTile;
     const int64_t step_begin = begin > first ? (begin - first) / kValues : 0;
     const int64_t step_end = (last + kValues - 1) / kValues;
     const char* v_rows[kKeyTile];
     find_values<kBf16>(w, first, step_begin, step_end, v_rows);
-    scores<kBf16>(w, k, first);
+    if (shares_rows(*w.p)) {
+      shared_scores<kBf16>(w, first, begin, end);
+    } else {
+      const char* k[4];
+      find_keys(w, first, k);
+      scores<kBf16>(w, k, first);
+    }
     update_rows<kBf16>(w, first);
     weighted_values<kBf16>(w, v_rows, first, step_begin, step_end);
   }
@@ -317,11 +323,12 @@ void write_out(const Work& w, int32_t kv_head, State state) {
     }
     // A sum of zero is a row without keys, whose values are zero; NaN passes through.
     const Vec scale = splat(l == 0.0f ? 0.0f : factor / l);
-    const int64_t first = token * p.out_stride + head * p.kv.v_dim;
+    const int64_t columns = value_columns(p);
+    const int64_t first = token * p.out_stride + head * columns;
     const bool bf16 = p.out_format == Format::kBf16;
     char* out = static_cast<char*>(p.out) + first * (bf16 ? 2 : 4);
-    for (int64_t d = 0; d < p.kv.v_dim; d += kLanes) {
-      const int64_t left = p.kv.v_dim - d;
+    for (int64_t d = 0; d < columns; d += kLanes) {
+      const int64_t left = columns - d;
       const int n = left < kLanes ? static_cast<int>(left) : kLanes;
       const Vec value = mul(load(state.acc + r * w.v_dim16 + d), scale);
       bf16 ? store_row_n<true>(out, d, value, n) : store_row_n<false>(out, d, value, n);

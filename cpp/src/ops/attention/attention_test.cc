@@ -82,6 +82,67 @@ TEST(AttentionTest, PositionBeyondTheKeys) {
   check_everywhere({.sequences = {{5, 40, 60}}, .window = 21});
 }
 
+// Keys that are the value rows: latent attention after absorption.
+TEST(AttentionTest, ValueRowsAreTheKeys) {
+  for (const int32_t block_size : {8, 16, 32, 64, 128, 256}) {
+    SCOPED_TRACE(block_size);
+    check_everywhere({.sequences = {{19, 83}, {1, 9}, {1, 300}, {3, 3}},
+                      .q_heads = 5,
+                      .kv_heads = 1,
+                      .k_dim = 0,
+                      .v_dim = 40,
+                      .block_size = block_size,
+                      .value_dim = 32});
+  }
+  // Columns that are no multiples of a vector, rows that fill no panel, several kv heads.
+  for (const auto& [row, value_dim] : {std::pair{9, 8}, {27, 17}, {33, 33}, {300, 1}, {576, 512}}) {
+    SCOPED_TRACE(row);
+    check_everywhere({.sequences = {{4, 70}, {1, 33}},
+                      .q_heads = 22,
+                      .kv_heads = 2,
+                      .k_dim = 0,
+                      .v_dim = row,
+                      .scale = 0.05f,
+                      .value_dim = value_dim});
+  }
+}
+
+TEST(AttentionTest, ValueRowsAreTheKeysUnderEveryMask) {
+  const Config setup{.sequences = {{50, 150}, {1, 100}, {7, 90, 95}},
+                     .q_heads = 20,
+                     .kv_heads = 1,
+                     .k_dim = 0,
+                     .v_dim = 48,
+                     .block_size = 8,
+                     .value_dim = 40};
+  Config changed = setup;
+  changed.window = 33;
+  check_everywhere(changed);
+  changed = setup;
+  changed.chunk = 37;
+  check_everywhere(changed);
+  changed = setup;
+  changed.soft_cap = 0.7f;
+  changed.sinks = true;
+  check_everywhere(changed);
+  changed = setup;
+  changed.causal = false;
+  check_everywhere(changed);
+}
+
+TEST(AttentionTest, ValueRowsAreTheKeysOfALongContext) {
+  Config setup{.sequences = {{1, 1300}, {2, 1100}},
+               .q_heads = 16,
+               .kv_heads = 1,
+               .k_dim = 0,
+               .v_dim = 576,
+               .scale = 0.04f,
+               .value_dim = 512};
+  check_everywhere(setup);
+  setup.window = 601;
+  check_everywhere(setup);
+}
+
 TEST(AttentionTest, LongContextSplitsOverThreads) {
   Config setup{.sequences = {{1, 1300}, {1, 700}}, .q_heads = 3, .kv_heads = 1};
   check_everywhere(setup);
@@ -99,14 +160,12 @@ TEST(AttentionTest, PassedBlocksOfAWindowMayBeUnmapped) {
 }
 
 // Bits must not depend on the batch, on where chunks of queries begin, or on the number of threads.
-TEST(AttentionTest, BitsDependOnTheRowAlone) {
+void check_bits(Config setup) {
+  const int64_t columns = setup.q_heads * setup.value_columns();
   for (const Format format : {Format::kF32, Format::kBf16}) {
     for (const int32_t window : {0, 100}) {
-      const Config setup{.sequences = {{70, 1200}, {1, 1100}, {33, 33}},
-                         .q_heads = 6,
-                         .kv_heads = 2,
-                         .format = format,
-                         .window = window};
+      setup.format = format;
+      setup.window = window;
       Fixture fixture(setup);
       for (const Isa isa : testing::isas()) {
         SCOPED_TRACE(concat(format_name(format), " ", isa_name(isa), " window ", window));
@@ -114,12 +173,13 @@ TEST(AttentionTest, BitsDependOnTheRowAlone) {
         const auto expect_same = [&](Fixture::Result& part, int64_t first, int64_t count) {
           for (int64_t t = 0; t < count; ++t) {
             ASSERT_EQ(std::memcmp(part.out.at(t * part.stride),
-                                  together.out.at((first + t) * part.stride), 6 * 64 * 4),
+                                  together.out.at((first + t) * part.stride),
+                                  static_cast<size_t>(columns * 4)),
                       0)
                 << "token " << first + t;
-            for (int64_t h = 0; h < 6; ++h) {
-              ASSERT_EQ(part.lse[static_cast<size_t>(t * 6 + h)],
-                        together.lse[static_cast<size_t>((first + t) * 6 + h)]);
+            for (int64_t h = 0; h < setup.q_heads; ++h) {
+              ASSERT_EQ(part.lse[static_cast<size_t>(t * setup.q_heads + h)],
+                        together.lse[static_cast<size_t>((first + t) * setup.q_heads + h)]);
             }
           }
         };
@@ -139,6 +199,19 @@ TEST(AttentionTest, BitsDependOnTheRowAlone) {
   }
 }
 
+TEST(AttentionTest, BitsDependOnTheRowAlone) {
+  check_bits({.sequences = {{70, 1200}, {1, 1100}, {33, 33}}, .q_heads = 6, .kv_heads = 2});
+}
+
+TEST(AttentionTest, BitsOfSharedRowsDependOnTheRowAlone) {
+  check_bits({.sequences = {{70, 1200}, {1, 1100}, {33, 33}},
+              .q_heads = 7,
+              .kv_heads = 1,
+              .k_dim = 0,
+              .v_dim = 72,
+              .value_dim = 64});
+}
+
 TEST(AttentionTest, RefusesByName) {
   const Config setup{.sequences = {{4, 20}}};
   Fixture fixture(setup);
@@ -151,6 +224,19 @@ TEST(AttentionTest, RefusesByName) {
   cache = fixture.cache();
   cache.format = Format::kF16;
   EXPECT_THROW(check_kv_cache(cache), Error);
+  cache = fixture.cache();
+  cache.k_dim = 0;
+  cache.v_dim = 1025;
+  EXPECT_THROW(check_kv_cache(cache), Error);
+  EXPECT_THROW(attention({},
+                         {.num_tokens = 0,
+                          .num_q_heads = 4,
+                          .q_format = Format::kF32,
+                          .kv = fixture.cache(),
+                          .value_dim = 8,
+                          .out_format = Format::kF32},
+                         nullptr, 0),
+               Error);
   EXPECT_THROW(
       attention({}, {.num_tokens = 1, .num_q_heads = 3, .kv = fixture.cache()}, nullptr, 0), Error);
   EXPECT_THROW(kv_copy_block(fixture.cache(), 0, 99), Error);

@@ -33,10 +33,11 @@ struct Work {
   int64_t group;  // query heads per kv head
   int64_t context_len;
   int64_t k_dim16, v_dim16;
+  int64_t v_row16;  // columns between value rows of the cache
   const int32_t* table;
-  const char* k_head;  // of block 0
+  const char* k_head;  // of block 0; null when the value rows are the keys
   const char* v_head;
-  char* q;        // [rows][k_dim16]
+  char* q;        // [rows][k_dim16]; for shared rows panels of 16 rows, see attention_shared.h
   float* scores;  // [rows][64]
   char* probs;    // [rows][64]
   State whole, span;
@@ -85,14 +86,16 @@ SLUICE_INLINE Work make_work(const AttentionParams& p, const AttentionTile& tile
   w.rows = tile.row_end - tile.row_begin;
   w.group = p.num_q_heads / p.kv.num_kv_heads;
   w.context_len = p.context_len[tile.sequence];
-  w.k_dim16 = up16(p.kv.k_dim);
-  w.v_dim16 = up16(p.kv.v_dim);
+  w.k_dim16 = up16(key_columns(p));
+  w.v_dim16 = up16(value_columns(p));
+  w.v_row16 = up16(p.kv.v_dim);
   const int64_t table_row = p.table_rows == nullptr ? tile.sequence : p.table_rows[tile.sequence];
   w.table = p.block_tables + table_row * p.block_table_stride;
   const int64_t head_values = int64_t{kv_head} * p.kv.block_size;
   const int64_t bytes = p.kv.format == Format::kBf16 ? 2 : 4;
-  w.k_head = static_cast<const char*>(p.kv.k) + head_values * w.k_dim16 * bytes;
-  w.v_head = static_cast<const char*>(p.kv.v) + head_values * w.v_dim16 * bytes;
+  w.k_head =
+      shares_rows(p) ? nullptr : static_cast<const char*>(p.kv.k) + head_values * w.k_dim16 * bytes;
+  w.v_head = static_cast<const char*>(p.kv.v) + head_values * w.v_row16 * bytes;
   char* next = static_cast<char*>(scratch);
   const auto take = [&next](int64_t size) __attribute__((always_inline)) {
     char* const at = next;

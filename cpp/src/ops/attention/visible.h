@@ -1,11 +1,23 @@
 /// @file
-/// Which keys a position sees. Internal linkage: also included by per-instruction-set sources.
+/// Which keys a position sees, and how wide they are. Internal linkage: also included by
+/// per-instruction-set sources.
 #ifndef SLUICE_OPS_ATTENTION_VISIBLE_H_
 #define SLUICE_OPS_ATTENTION_VISIBLE_H_
 
 #include "ops/attention/attention.h"
 
 namespace sluice {
+
+/// Whether the value rows are the keys too.
+static inline bool shares_rows(const AttentionParams& p) { return p.kv.k_dim == 0; }
+
+/// Columns of a key, and of a value.
+static inline int32_t key_columns(const AttentionParams& p) {
+  return shares_rows(p) ? p.kv.v_dim : p.kv.k_dim;
+}
+static inline int32_t value_columns(const AttentionParams& p) {
+  return shares_rows(p) ? p.value_dim : p.kv.v_dim;
+}
 
 /// Keys [begin, end); begin >= end: none.
 struct KeyRange {

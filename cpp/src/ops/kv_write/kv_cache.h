@@ -28,8 +28,9 @@ struct KvCacheView {
   int64_t num_blocks = 0;
   int32_t block_size = 0;  ///< a power of two, 8 to 256
   int32_t num_kv_heads = 0;
-  int32_t k_dim = 0;           ///< 1 to 256
-  int32_t v_dim = 0;           ///< 1 to 256
+  /// 1 to 256; 0: no keys are kept (k may be null), since the value rows are the keys too.
+  int32_t k_dim = 0;
+  int32_t v_dim = 0;           ///< 1 to 256; with k_dim 0 to 1024
   int64_t k_block_stride = 0;  ///< bytes between blocks, a multiple of 64
   int64_t v_block_stride = 0;  ///< bytes between blocks, a multiple of 64
 };

@@ -79,7 +79,7 @@ void kv_write(const Exec& exec, const KvWriteParams& p) {
                p.num_tokens);
   check_stride("kv_write v_stride", p.v_stride, int64_t{p.cache.num_kv_heads} * p.cache.v_dim,
                p.num_tokens);
-  check_memory("kv_write k", p.k, p.num_tokens);
+  check_memory("kv_write k", p.k, p.cache.k_dim > 0 ? p.num_tokens : 0);
   check_memory("kv_write v", p.v, p.num_tokens);
   check_memory("kv_write slots", p.slots, p.num_tokens);
   const int64_t end_slot = checked_mul(p.cache.num_blocks, p.cache.block_size);
@@ -103,6 +103,7 @@ void kv_copy_block(const KvCacheView& cache, int32_t source, int32_t target) {
   check_block("source block", cache, source);
   check_block("target block", cache, target);
   const auto copy = [&](void* base, int64_t stride, int32_t dim) {
+    if (dim == 0) return;
     auto* bytes = static_cast<char*>(base);
     std::memmove(bytes + target * stride, bytes + source * stride,
                  static_cast<size_t>(
@@ -116,6 +117,7 @@ void kv_zero_block(const KvCacheView& cache, int32_t block) {
   check_kv_cache(cache);
   check_block("block", cache, block);
   const auto zero = [&](void* base, int64_t stride, int32_t dim) {
+    if (dim == 0) return;
     std::memset(static_cast<char*>(base) + block * stride, 0,
                 static_cast<size_t>(
                     kv_block_bytes(cache.format, cache.block_size, cache.num_kv_heads, dim)));

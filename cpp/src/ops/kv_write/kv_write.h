@@ -13,7 +13,8 @@ namespace sluice {
 /// Formats are converted to the cache's (round to nearest even). Bound by latency, not bandwidth.
 struct KvWriteParams {
   int64_t num_tokens = 0;
-  const void* k = nullptr;  ///< [num_tokens, num_kv_heads, k_dim], heads dense inside a token
+  const void* k = nullptr;  ///< [num_tokens, num_kv_heads, k_dim], heads dense inside a token;
+                            ///< unused with k_dim 0
   const void* v = nullptr;  ///< [num_tokens, num_kv_heads, v_dim], heads dense inside a token
   Format format = Format::kUnknown;  ///< of k and v: F32 or BF16
   int64_t k_stride = 0;              ///< elements between tokens (a fused QKV row, or dense)
