@@ -53,25 +53,7 @@ class ModelSpecTest : public ::testing::Test {
 
 TEST_F(ModelSpecTest, WhatIsNotBuiltIsNamed) {
   ProtoArena arena;
-  auto* mla = arena.make(sluice__proto__mla_spec__init);
-  auto* adaptive = arena.make(sluice__proto__adaptive_attention_spec__init);
-  auto* moe = arena.make(sluice__proto__moe_spec__init);
-  auto* compression = arena.make(sluice__proto__compression_spec__init);
   auto* format = arena.make(sluice__proto__slot_format__init);
-  expect_refused("layers[2].mla: not built (built: gqa)", kUnsupported, [&](auto* spec) {
-    spec->layers[2]->attention_case = SLUICE__PROTO__LAYER_SPEC__ATTENTION_MLA;
-    spec->layers[2]->mla = mla;
-  });
-  expect_refused("layers[0].adaptive: not built (built: gqa)", kUnsupported, [&](auto* spec) {
-    spec->layers[0]->attention_case = SLUICE__PROTO__LAYER_SPEC__ATTENTION_ADAPTIVE;
-    spec->layers[0]->adaptive = adaptive;
-  });
-  expect_refused("layers[1].moe: not built (built: dense)", kUnsupported, [&](auto* spec) {
-    spec->layers[1]->feed_forward_case = SLUICE__PROTO__LAYER_SPEC__FEED_FORWARD_MOE;
-    spec->layers[1]->moe = moe;
-  });
-  expect_refused("compression: not built", kUnsupported,
-                 [&](auto* spec) { spec->compression = compression; });
   expect_refused("slot_formats: not built", kUnsupported, [&](auto* spec) {
     spec->n_slot_formats = 1;
     spec->slot_formats = arena.array(std::vector{format});
@@ -80,12 +62,11 @@ TEST_F(ModelSpecTest, WhatIsNotBuiltIsNamed) {
     spec->layers[0]->has_parallel_residual = 1;
     spec->layers[0]->parallel_residual = 1;
   });
-  expect_refused("layers[0].gqa.sinks: not built", kUnsupported, [](auto* spec) {
-    spec->layers[0]->gqa->has_sinks = 1;
-    spec->layers[0]->gqa->sinks = 1;
-  });
-  expect_refused("heads[0].kind: not built (built: GENERATION)", kUnsupported,
-                 [](auto* spec) { spec->heads[0]->kind = SLUICE__PROTO__HEAD_KIND__VALUE; });
+  expect_refused("heads: kinds other than one GENERATION head are not built", kUnsupported,
+                 [](auto* spec) {
+                   spec->heads[0]->kind = SLUICE__PROTO__HEAD_KIND__VALUE;
+                   spec->heads[0]->tied = 0;
+                 });
   expect_refused("kv_groups[0].chunk: not built", kUnsupported, [](auto* spec) {
     spec->kv_groups[0]->has_chunk = 1;
     spec->kv_groups[0]->chunk = 8;
@@ -94,6 +75,28 @@ TEST_F(ModelSpecTest, WhatIsNotBuiltIsNamed) {
     spec->has_position_dims = 1;
     spec->position_dims = 3;
   });
+}
+
+TEST_F(ModelSpecTest, LayerKindsWithoutTheirSizes) {
+  ProtoArena arena;
+  auto* mla = arena.make(sluice__proto__mla_spec__init);
+  auto* adaptive = arena.make(sluice__proto__adaptive_attention_spec__init);
+  auto* moe = arena.make(sluice__proto__moe_spec__init);
+  auto* compression = arena.make(sluice__proto__compression_spec__init);
+  expect_refused("layers[2].mla.num_q_heads: absent", kInvalid, [&](auto* spec) {
+    spec->layers[2]->attention_case = SLUICE__PROTO__LAYER_SPEC__ATTENTION_MLA;
+    spec->layers[2]->mla = mla;
+  });
+  expect_refused("layers[0].adaptive.kind: absent", kInvalid, [&](auto* spec) {
+    spec->layers[0]->attention_case = SLUICE__PROTO__LAYER_SPEC__ATTENTION_ADAPTIVE;
+    spec->layers[0]->adaptive = adaptive;
+  });
+  expect_refused("layers[1].moe.num_experts: absent", kInvalid, [&](auto* spec) {
+    spec->layers[1]->feed_forward_case = SLUICE__PROTO__LAYER_SPEC__FEED_FORWARD_MOE;
+    spec->layers[1]->moe = moe;
+  });
+  expect_refused("compression.compressed_size: absent", kInvalid,
+                 [&](auto* spec) { spec->compression = compression; });
 }
 
 TEST_F(ModelSpecTest, ValuesOutOfRange) {

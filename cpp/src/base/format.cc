@@ -9,7 +9,7 @@ namespace sluice {
 const FormatTraits& format_traits(Format format) {
   static constexpr FormatTraits kF32{"F32", 1, 4}, kF16{"F16", 1, 2}, kBf16{"BF16", 1, 2},
       kF64{"F64", 1, 8}, kI32{"I32", 1, 4}, kI64{"I64", 1, 8}, kU8{"U8", 1, 1}, kI8{"I8", 1, 1},
-      kF8E4m3{"F8_E4M3", 1, 1}, kF8E5m2{"F8_E5M2", 1, 1}, kF8E8m0{"F8_E8M0", 1, 1},
+      kF8E4m3{"F8_E4M3", 1, 1}, kF8E5m2{"F8_E5M2", 1, 1}, kF8E8m0{"F8_E8M0", 1, 1}, kU16{"U16", 1, 2},
       kQ4_0{"Q4_0", 32, 18}, kQ4_1{"Q4_1", 32, 20}, kQ5_0{"Q5_0", 32, 22}, kQ5_1{"Q5_1", 32, 24},
       kQ8_0{"Q8_0", 32, 34}, kQ4_K{"Q4_K", 256, 144}, kQ5_K{"Q5_K", 256, 176},
       kQ6_K{"Q6_K", 256, 210}, kMxfp4{"MXFP4", 32, 17}, kMxfp4Split{"MXFP4_SPLIT", 32, 16},
@@ -37,6 +37,8 @@ const FormatTraits& format_traits(Format format) {
       return kF8E5m2;
     case Format::kF8E8m0:
       return kF8E8m0;
+    case Format::kU16:
+      return kU16;
     case Format::kQ4_0:
       return kQ4_0;
     case Format::kQ4_1:

@@ -24,6 +24,7 @@ enum class Format : int32_t {
   kF8E4m3 = 9,
   kF8E5m2 = 10,
   kF8E8m0 = 11,
+  kU16 = 12,
   kQ4_0 = 32,
   kQ4_1 = 33,
   kQ5_0 = 34,

@@ -4,11 +4,13 @@
 #define SLUICE_LAYERS_CONTEXT_H_
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
 #include "device/buffer.h"
 #include "device/cpu.h"
+#include "layers/observer.h"
 #include "ops/gemm/gemm.h"
 #include "ops/kv_write/kv_cache.h"
 
@@ -43,6 +45,12 @@ struct LayerContext {
   Arena& workspace;  ///< layers take their buffers inside an ArenaScope
   LayerTimes& times;
   Format compute_format;  ///< of activations and matrices: F32 or BF16
+  Numerics numerics = Numerics::kBatchInvariant;
+
+  // Set by the decoder for the layer that runs.
+  int layer = -1;
+  TensorObserver* observer = nullptr;  ///< nullptr unless the step is traced
+  int32_t* expert_counts = nullptr;    ///< [num_experts] accepted tokens, added to; or nullptr
 
   int64_t element_bytes() const { return compute_format == Format::kF32 ? 4 : 2; }
 };
@@ -69,6 +77,13 @@ struct StepBatch {
       block_tables;  ///< [num_kv_groups] first row of each group's table
   int64_t block_table_stride = 0;
   std::span<const RopeAngles> ropes;  ///< [ropes of the model]
+};
+
+/// State that every position leaves for one layer beside keys and values, addressed by KV slot:
+/// slot s starts at data + s * bytes_per_token.
+struct SideChannelView {
+  std::byte* data = nullptr;
+  int64_t bytes_per_token = 0;
 };
 
 /// Upper bounds that workspaces are sized for.

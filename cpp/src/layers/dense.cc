@@ -16,7 +16,8 @@ int64_t DenseLayer::workspace_bytes(const LayerContext& context, const BatchLimi
   return arena_bytes(inner) + arena_bytes(products);
 }
 
-void DenseLayer::run(LayerContext& context, const StepBatch& batch, const void* x,
+void DenseLayer::run(LayerContext& context, const StepBatch& batch,
+                     const SideChannelView& /*channel*/, const void* x,
                      const ResidualTarget& target) const {
   const ArenaScope scope(context.workspace);
   const int64_t inner_cols = weights_.gate_up.rows;

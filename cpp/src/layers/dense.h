@@ -21,8 +21,8 @@ class DenseLayer : public FeedForwardLayer {
   DenseLayer(const DenseSpec& spec, const DenseWeights& weights) : spec_(spec), weights_(weights) {}
 
   int64_t workspace_bytes(const LayerContext& context, const BatchLimits& limits) const override;
-  void run(LayerContext& context, const StepBatch& batch, const void* x,
-           const ResidualTarget& target) const override;
+  void run(LayerContext& context, const StepBatch& batch, const SideChannelView& channel,
+           const void* x, const ResidualTarget& target) const override;
 
  private:
   DenseSpec spec_;

@@ -22,7 +22,8 @@ int64_t GqaLayer::workspace_bytes(const LayerContext& context, const BatchLimits
 }
 
 void GqaLayer::run(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
-                   const void* x, const ResidualTarget& target) const {
+                   const SideChannelView& /*channel*/, const void* x,
+                   const ResidualTarget& target) const {
   const ArenaScope scope(context.workspace);
   // Queries, keys and values stay in float32 until the cache rounds them: norms and rotation cost
   // no precision, and the rows are short.
@@ -126,6 +127,7 @@ void GqaLayer::attend(LayerContext& context, const StepBatch& batch, const KvCac
   params.softmax_scale = spec_.softmax_scale;
   params.soft_cap = spec_.logit_soft_cap;
   params.window = window_;
+  params.sinks = weights_.sinks;
   params.out = out;
   params.out_format = context.compute_format;
   params.out_stride = spec_.q_size();

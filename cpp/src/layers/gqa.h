@@ -18,6 +18,7 @@ struct GqaWeights {
   const float* qkv_bias = nullptr;  ///< [q_size + 2 kv_size]; nullptr: none
   NormWeights q_norm;
   NormWeights k_norm;
+  const float* sinks = nullptr;   ///< [num_q_heads]; nullptr: none
   WeightView o;                   ///< [hidden_size, q_size]
   const float* o_bias = nullptr;  ///< [hidden_size]; nullptr: none
 };
@@ -30,7 +31,8 @@ class GqaLayer : public AttentionLayer {
 
   KvShape kv_shape() const override { return {spec_.num_kv_heads, spec_.head_dim, spec_.head_dim}; }
   int64_t workspace_bytes(const LayerContext& context, const BatchLimits& limits) const override;
-  void run(LayerContext& context, const StepBatch& batch, const KvCacheView& kv, const void* x,
+  void run(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
+           const SideChannelView& channel, const void* x,
            const ResidualTarget& target) const override;
 
  private:

@@ -4,6 +4,7 @@
 #define SLUICE_LAYERS_LAYER_H_
 
 #include <cstdint>
+#include <optional>
 
 #include "layers/context.h"
 
@@ -16,21 +17,31 @@ struct KvShape {
   int32_t v_dim = 0;
 };
 
+/// What one position leaves for one layer beside keys and values.
+struct SideChannelShape {
+  const char* name = "";  ///< constant text: "experts", "density"
+  Format format = Format::kUnknown;
+  int32_t values_per_token = 0;
+};
+
 /// One kind of attention with its weights. Immutable; run() keeps nothing between calls.
 class AttentionLayer {
  public:
   virtual ~AttentionLayer() = default;
 
   virtual KvShape kv_shape() const = 0;
+  virtual std::optional<SideChannelShape> side_channel() const { return std::nullopt; }
 
   /// Arena bytes that run() takes at most.
   virtual int64_t workspace_bytes(const LayerContext& context, const BatchLimits& limits) const = 0;
 
   /// target.residual += target.multiplier * attention(x), writing the tokens' keys and values to
   /// `kv` first.
-  /// @param x [num_tokens, hidden_size] in the compute format, dense
+  /// @param channel  memory of side_channel(), if there is one
+  /// @param x        [num_tokens, hidden_size] in the compute format, dense
   virtual void run(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
-                   const void* x, const ResidualTarget& target) const = 0;
+                   const SideChannelView& channel, const void* x,
+                   const ResidualTarget& target) const = 0;
 };
 
 /// One kind of feed-forward with its weights. Immutable; run() keeps nothing between calls.
@@ -38,13 +49,16 @@ class FeedForwardLayer {
  public:
   virtual ~FeedForwardLayer() = default;
 
+  virtual std::optional<SideChannelShape> side_channel() const { return std::nullopt; }
+
   /// Arena bytes that run() takes at most.
   virtual int64_t workspace_bytes(const LayerContext& context, const BatchLimits& limits) const = 0;
 
   /// target.residual += target.multiplier * feed_forward(x).
-  /// @param x [num_tokens, hidden_size] in the compute format, dense
-  virtual void run(LayerContext& context, const StepBatch& batch, const void* x,
-                   const ResidualTarget& target) const = 0;
+  /// @param channel  memory of side_channel(), if there is one
+  /// @param x        [num_tokens, hidden_size] in the compute format, dense
+  virtual void run(LayerContext& context, const StepBatch& batch, const SideChannelView& channel,
+                   const void* x, const ResidualTarget& target) const = 0;
 };
 
 }  // namespace sluice

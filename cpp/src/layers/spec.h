@@ -48,11 +48,67 @@ struct GqaSpec {
   std::optional<NormSpec> q_norm;
   std::optional<NormSpec> k_norm;
   bool norm_after_rope = false;
+  bool sinks = false;  ///< one learned logit per head joins the softmax
 
   int64_t q_size() const { return int64_t{num_q_heads} * head_dim; }
   int64_t kv_size() const { return int64_t{num_kv_heads} * head_dim; }
   int64_t qkv_size() const { return q_size() + 2 * kv_size(); }
   bool qkv_bias() const { return q_bias || k_bias || v_bias; }
+};
+
+/// Multi-head latent attention: the cache keeps the latent and the rotary key.
+struct MlaSpec {
+  int32_t num_q_heads = 0;
+  int32_t q_lora_rank = 0;  ///< 0: no query compression
+  int32_t kv_lora_rank = 0;
+  int32_t qk_nope_head_dim = 0;
+  int32_t qk_rope_head_dim = 0;
+  int32_t v_head_dim = 0;
+  int32_t rope = -1;
+  float softmax_scale = 0;
+  std::optional<NormSpec> q_a_norm;
+  std::optional<NormSpec> kv_a_norm;
+  bool bias = false;  ///< on the down projections and the output
+
+  int64_t qk_head_dim() const { return int64_t{qk_nope_head_dim} + qk_rope_head_dim; }
+  int64_t q_size() const { return num_q_heads * qk_head_dim(); }
+  int64_t o_size() const { return int64_t{num_q_heads} * v_head_dim; }
+  int64_t latent_size() const { return int64_t{kv_lora_rank} + qk_rope_head_dim; }
+};
+
+/// Numbers equal those of `AdaptiveAttentionKind` in sluice.proto.
+enum class AdaptiveKind : int32_t {
+  kFull = 1,
+  kSlidingWindow = 2,
+  kTopK = 3,
+  kDensity = 4,
+  kBlockSparse = 5,
+  kBlockTopK = 6,
+};
+
+/// Multi-head attention with learned relative positions and a sparsity pattern. Fields that a kind
+/// does not use are 0.
+struct AdaptiveSpec {
+  AdaptiveKind kind = AdaptiveKind::kFull;
+  int32_t num_q_heads = 0;
+  int32_t head_dim = 0;
+  float softmax_scale = 0;
+  int32_t relative_positions = 0;
+  bool qkv_bias = false;
+  bool o_bias = false;
+  bool sparse_gate = false;
+  float sparse_gate_threshold = 0;
+  int32_t window = 0;
+  int32_t top_k = 0;
+  float density_threshold = 0;
+  int32_t sparse_block_size = 0;
+  int32_t num_global_blocks = 0;
+  int32_t num_local_blocks = 0;
+  int32_t num_random_blocks = 0;
+  uint64_t random_block_seed = 0;
+  int32_t block_keep_percent = 0;
+
+  int64_t q_size() const { return int64_t{num_q_heads} * head_dim; }
 };
 
 struct DenseSpec {
@@ -63,10 +119,69 @@ struct DenseSpec {
   bool down_bias = false;
 };
 
-/// The generation head: hidden state to logits.
+/// Numbers equal those of `RouterScore` in sluice.proto.
+enum class RouterScore : int32_t {
+  kSoftmax = 1,
+  kSigmoid = 2,
+  kTopKSoftmax = 3,
+  kNoisyNetwork = 4,
+};
+
+/// Numbers equal those of `GroupScore` in sluice.proto.
+enum class GroupScore : int32_t {
+  kMax = 1,
+  kTop2Sum = 2,
+};
+
+struct MoeSpec {
+  int32_t num_experts = 0;
+  int32_t num_experts_per_token = 0;
+  int32_t expert_intermediate_size = 0;
+  RouterScore router = RouterScore::kSoftmax;
+  bool normalize_top_k = false;
+  float normalize_epsilon = 0;
+  float routed_scaling_factor = 1;
+  bool router_bias = false;
+  bool correction_bias = false;
+  int32_t num_groups = 1;
+  int32_t num_groups_per_token = 1;
+  GroupScore group_score = GroupScore::kMax;
+  int32_t router_hidden_size = 0;  ///< kNoisyNetwork
+  int32_t expert_capacity = 0;     ///< accepted tokens per expert and window; 0: no limit
+  int32_t capacity_window = 0;     ///< positions per window; 0: the whole sequence
+  ActivationSpec activation;
+  bool gated = true;
+  bool gate_up_bias = false;
+  bool down_bias = false;
+  std::optional<DenseSpec> shared;
+  bool shared_gate = false;
+  bool scale_input = false;
+
+  bool has_capacity() const { return expert_capacity > 0; }
+};
+
+/// h = norm(x + decoder(act(encoder(x)))), once, after the last layer.
+struct CompressionSpec {
+  int32_t compressed_size = 0;
+  ActivationSpec activation;
+  NormSpec norm;
+  bool bias = true;
+};
+
+/// Numbers equal those of `HeadKind` in sluice.proto.
+enum class HeadKind : int32_t {
+  kGeneration = 1,
+  kClassification = 2,
+  kReasoning = 3,
+  kValue = 4,
+};
+
 struct HeadSpec {
+  HeadKind kind = HeadKind::kGeneration;
   bool tied = false;
   bool bias = false;
+  int32_t num_labels = 0;     ///< kClassification
+  ActivationSpec activation;  ///< kReasoning
   float logit_soft_cap = 0;
   float logit_multiplier = 1;
 };

@@ -2,44 +2,21 @@
 
 #include <algorithm>
 #include <cstring>
-#include <variant>
 
 #include "base/checked.h"
-#include "layers/dense.h"
-#include "layers/gqa.h"
+#include "model/make_layers.h"
 #include "ops/embedding/embedding.h"
 #include "ops/norm/norm.h"
 
 namespace sluice {
 namespace {
 
-NormWeights norm_weights(const WeightStore& weights, Slot slot, int layer) {
-  return {weights.vector(slot, layer), weights.vector(static_cast<Slot>(slot + 1), layer)};
-}
-
-// A new layer kind is one more of these two.
-
-std::unique_ptr<AttentionLayer> make_attention(const GqaSpec& spec, const ModelSpec& model,
-                                               int index, const WeightStore& weights) {
-  GqaWeights bound;
-  bound.qkv = weights.matrix(SLUICE__PROTO__SLOT__QKV, index);
-  bound.qkv_bias = weights.vector(SLUICE__PROTO__SLOT__QKV_BIAS, index);
-  bound.q_norm = norm_weights(weights, SLUICE__PROTO__SLOT__Q_NORM, index);
-  bound.k_norm = norm_weights(weights, SLUICE__PROTO__SLOT__K_NORM, index);
-  bound.o = weights.matrix(SLUICE__PROTO__SLOT__O, index);
-  bound.o_bias = weights.vector(SLUICE__PROTO__SLOT__O_BIAS, index);
-  const int32_t group = model.layers[index].kv_group;
-  return std::make_unique<GqaLayer>(spec, group, model.kv_groups[group].window, bound);
-}
-
-std::unique_ptr<FeedForwardLayer> make_feed_forward(const DenseSpec& spec, int index,
-                                                    const WeightStore& weights) {
-  DenseWeights bound;
-  bound.gate_up = weights.matrix(SLUICE__PROTO__SLOT__GATE_UP, index);
-  bound.gate_up_bias = weights.vector(SLUICE__PROTO__SLOT__GATE_UP_BIAS, index);
-  bound.down = weights.matrix(SLUICE__PROTO__SLOT__DOWN, index);
-  bound.down_bias = weights.vector(SLUICE__PROTO__SLOT__DOWN_BIAS, index);
-  return std::make_unique<DenseLayer>(spec, bound);
+void check_ends(const ModelSpec& spec) {
+  SLUICE_CHECK(!spec.compression, SLUICE_STATUS_UNSUPPORTED,
+               "compression: not built (built: none)");
+  SLUICE_CHECK(spec.heads.size() == 1 && spec.heads[0].kind == HeadKind::kGeneration,
+               SLUICE_STATUS_UNSUPPORTED,
+               "heads: kinds other than one GENERATION head are not built");
 }
 
 }  // namespace
@@ -56,32 +33,29 @@ Decoder::Decoder(const ModelSpec& spec, const WeightStore& weights)
       embedding_(weights.matrix(SLUICE__PROTO__SLOT__EMBED_TOKENS, -1)),
       embedding_multiplier_(static_cast<float>(spec.embedding_multiplier)),
       embedding_norm_(row_norm(spec.embedding_norm, weights, SLUICE__PROTO__SLOT__EMBED_NORM, -1)),
-      final_norm_{spec.final_norm, norm_weights(weights, SLUICE__PROTO__SLOT__FINAL_NORM, -1)} {
+      final_norm_(row_norm(spec.final_norm, weights, SLUICE__PROTO__SLOT__FINAL_NORM, -1)) {
+  check_ends(spec);
   for (size_t l = 0; l < spec.layers.size(); ++l) {
     const LayerSpec& from = spec.layers[l];
     const int index = static_cast<int>(l);
     Layer layer;
     layer.attention_norm =
         row_norm(from.attention_norm, weights, SLUICE__PROTO__SLOT__ATTENTION_NORM, index);
-    layer.attention =
-        std::visit([&](const auto& kind) { return make_attention(kind, spec, index, weights); },
-                   from.attention);
+    layer.attention = make_attention(spec, index, weights);
     layer.post_attention_norm = row_norm(from.post_attention_norm, weights,
                                          SLUICE__PROTO__SLOT__POST_ATTENTION_NORM, index);
     layer.feed_forward_norm =
         row_norm(from.feed_forward_norm, weights, SLUICE__PROTO__SLOT__FEED_FORWARD_NORM, index);
-    layer.feed_forward =
-        std::visit([&](const auto& kind) { return make_feed_forward(kind, index, weights); },
-                   from.feed_forward);
+    layer.feed_forward = make_feed_forward(spec, index, weights);
     layer.post_feed_forward_norm = row_norm(from.post_feed_forward_norm, weights,
                                             SLUICE__PROTO__SLOT__POST_FEED_FORWARD_NORM, index);
     layer.residual_multiplier = static_cast<float>(from.residual_multiplier);
     layers_.push_back(std::move(layer));
   }
   HeadWeights head;
-  head.matrix = spec.head.tied ? embedding_ : weights.matrix(SLUICE__PROTO__SLOT__HEAD, -1);
+  head.matrix = spec.heads[0].tied ? embedding_ : weights.matrix(SLUICE__PROTO__SLOT__HEAD, -1);
   head.bias = weights.vector(SLUICE__PROTO__SLOT__HEAD_BIAS, -1);
-  head_ = std::make_unique<GenerationHead>(spec.head, head);
+  head_ = std::make_unique<GenerationHead>(spec.heads[0], head);
 }
 
 int64_t Decoder::forward_bytes(const LayerContext& context, const BatchLimits& limits) const {
@@ -168,7 +142,7 @@ void Decoder::add_sublayer(LayerContext& context, const std::optional<RowNorm>& 
 }
 
 void Decoder::forward(LayerContext& context, const StepBatch& batch, const int32_t* token_ids,
-                      std::span<const KvCacheView> kv, float* residual,
+                      std::span<const LayerState> kv, float* residual,
                       StepObserver& observer) const {
   const ArenaScope scope(context.workspace);
   void* x = context.workspace.allocate(batch.num_tokens * hidden_size_ * context.element_bytes());
@@ -181,23 +155,27 @@ void Decoder::forward(LayerContext& context, const StepBatch& batch, const int32
   if (observer.tracing()) show("embedding");
   for (int l = 0; l < num_layers(); ++l) {
     observer.before_layer(l);
+    context.layer = l;
+    context.observer = observer.tracing() ? &observer : nullptr;
     const Layer& layer = layers_[l];
     normalize(context, layer.attention_norm, batch.num_tokens, residual, x);
     add_sublayer(context, layer.post_attention_norm, batch, layer.residual_multiplier, residual,
                  [&](const ResidualTarget& target) {
-                   layer.attention->run(context, batch, kv[l], x, target);
+                   layer.attention->run(context, batch, kv[l].kv, kv[l].attention_channel, x,
+                                        target);
                  });
     normalize(context, layer.feed_forward_norm, batch.num_tokens, residual, x);
-    add_sublayer(
-        context, layer.post_feed_forward_norm, batch, layer.residual_multiplier, residual,
-        [&](const ResidualTarget& target) { layer.feed_forward->run(context, batch, x, target); });
+    add_sublayer(context, layer.post_feed_forward_norm, batch, layer.residual_multiplier, residual,
+                 [&](const ResidualTarget& target) {
+                   layer.feed_forward->run(context, batch, kv[l].feed_forward_channel, x, target);
+                 });
     if (observer.tracing()) show(concat("hidden_", l));
   }
 }
 
 void Decoder::head_input(LayerContext& context, int64_t num_rows, const float* residual,
                          void* x) const {
-  norm_rows(context, final_norm_.spec, final_norm_.weights, num_rows, hidden_size_, residual, x,
+  norm_rows(context, final_norm_->spec, final_norm_->weights, num_rows, hidden_size_, residual, x,
             context.compute_format);
 }
 

@@ -18,33 +18,27 @@
 
 namespace sluice {
 
-/// Rows of numbers that a step passes by; for traces.
-struct TensorRows {
-  const void* data = nullptr;  ///< [num_rows, cols], dense
-  Format format = Format::kF32;
-  int64_t num_rows = 0;
-  int64_t cols = 0;
-};
-
 /// Looks on while a step runs. Off the step path only keep() costs anything.
-class StepObserver {
+class StepObserver : public TensorObserver {
  public:
-  virtual ~StepObserver() = default;
-
   /// Before layer `layer` runs; may throw to end the step.
   virtual void before_layer(int layer) = 0;
 
   /// Before the outputs of the step are computed; may throw to end the step.
   virtual void before_outputs() {}
 
-  /// Whether keep() wants a tensor of this name.
-  virtual bool wants(const std::string& /*name*/) const { return false; }
-
-  /// A tensor that wants() asked for; its memory is reused afterwards.
-  virtual void keep(const std::string& /*name*/, const TensorRows& /*rows*/) {}
+  bool wants(const std::string& /*name*/) const override { return false; }
+  void keep(const std::string& /*name*/, const TensorRows& /*rows*/) override {}
 
   /// Whether wants() can be true at all; spares building names on the step path.
   virtual bool tracing() const { return false; }
+};
+
+/// What positions leave behind for one layer.
+struct LayerState {
+  KvCacheView kv;
+  SideChannelView attention_channel;     ///< of the attention's side_channel()
+  SideChannelView feed_forward_channel;  ///< of the feed-forward's
 };
 
 /// Immutable once built; calls keep nothing. Refers to the weight store, which outlives it.
@@ -56,6 +50,12 @@ class Decoder {
   int64_t hidden_size() const { return hidden_size_; }
   int64_t vocab_size() const { return head_->vocab_size(); }
   KvShape kv_shape(int layer) const { return layers_[layer].attention->kv_shape(); }
+  std::optional<SideChannelShape> attention_channel(int layer) const {
+    return layers_[layer].attention->side_channel();
+  }
+  std::optional<SideChannelShape> feed_forward_channel(int layer) const {
+    return layers_[layer].feed_forward->side_channel();
+  }
 
   /// Arena bytes of forward() beyond the residual stream.
   int64_t forward_bytes(const LayerContext& context, const BatchLimits& limits) const;
@@ -68,7 +68,7 @@ class Decoder {
   /// @param kv         [num_layers]
   /// @param residual   [num_tokens, hidden_size] result: the residual stream after the last layer
   void forward(LayerContext& context, const StepBatch& batch, const int32_t* token_ids,
-               std::span<const KvCacheView> kv, float* residual, StepObserver& observer) const;
+               std::span<const LayerState> kv, float* residual, StepObserver& observer) const;
 
   /// Final norm of `num_rows` rows of the residual stream.
   /// @param x  [num_rows, hidden_size] result in the compute format: the input of the heads
@@ -110,7 +110,7 @@ class Decoder {
   float embedding_multiplier_;
   std::optional<RowNorm> embedding_norm_;
   std::vector<Layer> layers_;
-  RowNorm final_norm_;
+  std::optional<RowNorm> final_norm_;
   std::unique_ptr<GenerationHead> head_;
 };
 

@@ -1,23 +1,23 @@
 #include "model/options.h"
 
+#include <algorithm>
+
 #include "device/cpu.h"
 #include "model/proto_message.h"
 #include "model/spec_fields.h"
-
-#include <algorithm>
 
 namespace sluice {
 namespace {
 
 constexpr int64_t kMaxCount = 1 << 27;
-// More threads than this for each core only get in each other's way, and OpenMP ends the process when
-// the system refuses it one.
+// More threads than this for each core only get in each other's way, and OpenMP ends the process
+// when the system refuses it one.
 constexpr int32_t kMaxThreadsPerCore = 4;
 constexpr int32_t kMaxThreads = 1024;
 
 int32_t decode_num_threads(const Sluice__Proto__EngineOptions& message, const FieldReader& fields) {
-  const auto threads = static_cast<int32_t>(fields.required(
-      "num_threads", message.has_num_threads, message.num_threads, 1, kMaxThreads));
+  const auto threads = static_cast<int32_t>(
+      fields.required("num_threads", message.has_num_threads, message.num_threads, 1, kMaxThreads));
   const int32_t cores = num_cores();
   SLUICE_CHECK_ARG(threads <= std::max(8, kMaxThreadsPerCore * cores), "num_threads: ", threads,
                    " (expected: at most ", std::max(8, kMaxThreadsPerCore * cores), " with ", cores,

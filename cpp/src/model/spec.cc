@@ -1,140 +1,13 @@
 #include "model/spec.h"
 
-#include <numeric>
+#include <algorithm>
 
-#include "model/proto_message.h"
-#include "model/spec_fields.h"
+#include "model/spec_decode.h"
 
 namespace sluice {
 namespace {
 
-// The ops number their kinds as the schema does.
-static_assert(static_cast<int>(NormKind::kLayerNorm) == SLUICE__PROTO__NORM_KIND__LAYER_NORM);
-static_assert(static_cast<int>(ActivationKind::kSigmoid) == SLUICE__PROTO__ACTIVATION__SIGMOID);
-
-// Far above every known model, low enough that no product of a few of them overflows int64.
-constexpr int64_t kMaxVocab = 1 << 24;
-constexpr int64_t kMaxWidth = 1 << 20;
-constexpr int64_t kMaxHeads = 4096;
-constexpr int64_t kMaxHeadDim = 1 << 16;
-constexpr int64_t kBuiltHeadDim = 256;  // what the KV cache's layout holds
-constexpr int64_t kMaxContext = 1 << 27;
-constexpr int64_t kMaxLayers = 4096;
-constexpr int64_t kMaxGroups = 64;
-constexpr int64_t kMaxVariants = 1024;
-
-NormSpec decode_norm(const Sluice__Proto__NormSpec& norm, const FieldReader& fields) {
-  fields.require("kind", norm.has_kind);
-  fields.require("eps", norm.has_eps);
-  NormSpec spec;
-  spec.kind = static_cast<NormKind>(norm.kind);
-  spec.eps = fields.not_negative("eps", norm.eps);
-  switch (norm.scope) {
-    case SLUICE__PROTO__NORM_SCOPE__PER_HEAD:
-      spec.scope = NormScope::kPerHead;
-      break;
-    case SLUICE__PROTO__NORM_SCOPE__PER_HEAD_OWN_WEIGHTS:
-      spec.scope = NormScope::kPerHeadOwnWeights;
-      break;
-    default:
-      spec.scope = NormScope::kWholeRow;
-  }
-  spec.weight_offset = static_cast<float>(fields.finite("weight_offset", norm.weight_offset));
-  spec.has_weight = norm.has_weight;
-  spec.has_bias = norm.has_bias;
-  return spec;
-}
-
-// A norm over rows of the hidden state.
-std::optional<NormSpec> decode_row_norm(const Sluice__Proto__NormSpec* norm, const char* name,
-                                        const FieldReader& fields) {
-  if (norm == nullptr) return std::nullopt;
-  const NormSpec spec = decode_norm(*norm, fields.child(name));
-  SLUICE_CHECK_ARG(spec.scope == NormScope::kWholeRow, fields.name(name),
-                   ".scope: per head (expected: WHOLE_ROW, the hidden state has no heads)");
-  return spec;
-}
-
-std::optional<NormSpec> decode_head_norm(const Sluice__Proto__NormSpec* norm, const char* name,
-                                         const FieldReader& fields) {
-  if (norm == nullptr) return std::nullopt;
-  return decode_norm(*norm, fields.child(name));
-}
-
-ActivationSpec decode_activation(const Sluice__Proto__ActivationSpec* activation,
-                                 const FieldReader& parent) {
-  parent.require("activation", activation != nullptr);
-  const FieldReader fields = parent.child("activation");
-  fields.require("kind", activation->has_kind);
-  ActivationSpec spec;
-  spec.kind = static_cast<ActivationKind>(activation->kind);
-  if (spec.kind == ActivationKind::kClampedSwiglu) {
-    fields.require("limit", activation->has_limit);
-    spec.alpha = static_cast<float>(fields.finite("alpha", activation->alpha));
-    spec.beta = static_cast<float>(fields.finite("beta", activation->beta));
-    spec.limit = static_cast<float>(fields.positive("limit", activation->limit));
-  } else {
-    SLUICE_CHECK_ARG(activation->alpha == 1 && activation->beta == 0 && !activation->has_limit,
-                     fields.name("alpha"),
-                     ", beta, limit: set (expected: absent, only CLAMPED_SWIGLU has them)");
-  }
-  return spec;
-}
-
-GqaSpec decode_gqa(const Sluice__Proto__GqaSpec& gqa, const FieldReader& fields,
-                   const ModelSpec& model) {
-  GqaSpec spec;
-  spec.num_q_heads = static_cast<int32_t>(
-      fields.required("num_q_heads", gqa.has_num_q_heads, gqa.num_q_heads, 1, kMaxHeads));
-  spec.num_kv_heads = static_cast<int32_t>(
-      fields.required("num_kv_heads", gqa.has_num_kv_heads, gqa.num_kv_heads, 1, kMaxHeads));
-  SLUICE_CHECK_ARG(spec.num_q_heads % spec.num_kv_heads == 0, fields.name("num_kv_heads"), ": ",
-                   spec.num_kv_heads, " (expected: a divisor of num_q_heads, ", spec.num_q_heads,
-                   ")");
-  spec.head_dim = static_cast<int32_t>(
-      fields.required("head_dim", gqa.has_head_dim, gqa.head_dim, 1, kMaxHeadDim));
-  fields.unsupported_if(spec.head_dim > kBuiltHeadDim, "head_dim", "1 to 256");
-  fields.unsupported_if(gqa.has_v_head_dim && gqa.v_head_dim != gqa.head_dim, "v_head_dim",
-                        "equal to head_dim");
-  spec.rope = static_cast<int32_t>(
-      fields.integer("rope", gqa.rope, -1, static_cast<int64_t>(model.ropes.size()) - 1));
-  if (spec.rope >= 0) {
-    SLUICE_CHECK_ARG(model.ropes[spec.rope].rotary_dim <= spec.head_dim, fields.name("rope"), ": ",
-                     spec.rope, ", whose rotary_dim is ", model.ropes[spec.rope].rotary_dim,
-                     " (expected: at most head_dim, ", spec.head_dim, ")");
-  }
-  fields.require("softmax_scale", gqa.has_softmax_scale);
-  spec.softmax_scale = static_cast<float>(fields.positive("softmax_scale", gqa.softmax_scale));
-  spec.logit_soft_cap =
-      static_cast<float>(fields.not_negative("logit_soft_cap", gqa.logit_soft_cap));
-  spec.q_bias = gqa.q_bias;
-  spec.k_bias = gqa.k_bias;
-  spec.v_bias = gqa.v_bias;
-  spec.o_bias = gqa.o_bias;
-  spec.q_norm = decode_head_norm(gqa.q_norm, "q_norm", fields);
-  spec.k_norm = decode_head_norm(gqa.k_norm, "k_norm", fields);
-  spec.norm_after_rope = gqa.norm_after_rope;
-  fields.unsupported_if(gqa.qkv_clamp != 0, "qkv_clamp", "0, no clamp");
-  fields.unsupported_if(gqa.sinks, "sinks", "false");
-  fields.unsupported_if(gqa.output_gate, "output_gate", "false");
-  fields.unsupported_if(gqa.temperature_floor != 0 || gqa.temperature_scale != 0,
-                        "temperature_scale", "0, no temperature by position");
-  fields.unsupported_if(!gqa.causal, "causal", "true");
-  return spec;
-}
-
-DenseSpec decode_dense(const Sluice__Proto__DenseSpec& dense, const FieldReader& fields) {
-  DenseSpec spec;
-  spec.intermediate_size = static_cast<int32_t>(fields.required(
-      "intermediate_size", dense.has_intermediate_size, dense.intermediate_size, 1, kMaxWidth));
-  spec.activation = decode_activation(dense.activation, fields);
-  spec.gated = dense.gated;
-  SLUICE_CHECK_ARG(spec.gated || spec.activation.kind != ActivationKind::kClampedSwiglu,
-                   fields.name("gated"), ": false (expected: true, CLAMPED_SWIGLU has a gate)");
-  spec.gate_up_bias = dense.gate_up_bias;
-  spec.down_bias = dense.down_bias;
-  return spec;
-}
+static_assert(static_cast<int>(HeadKind::kValue) == SLUICE__PROTO__HEAD_KIND__VALUE);
 
 LayerSpec decode_layer(const Sluice__Proto__LayerSpec& layer, const FieldReader& fields,
                        const ModelSpec& model) {
@@ -154,10 +27,10 @@ LayerSpec decode_layer(const Sluice__Proto__LayerSpec& layer, const FieldReader&
       spec.attention = decode_gqa(*layer.gqa, fields.child("gqa"), model);
       break;
     case SLUICE__PROTO__LAYER_SPEC__ATTENTION_MLA:
-      fields.unsupported_if(true, "mla", "gqa");
+      spec.attention = decode_mla(*layer.mla, fields.child("mla"), model);
       break;
     case SLUICE__PROTO__LAYER_SPEC__ATTENTION_ADAPTIVE:
-      fields.unsupported_if(true, "adaptive", "gqa");
+      spec.attention = decode_adaptive(*layer.adaptive, fields.child("adaptive"));
       break;
     default:
       SLUICE_FAIL(SLUICE_STATUS_INVALID_ARGUMENT, fields.name("attention"),
@@ -168,7 +41,7 @@ LayerSpec decode_layer(const Sluice__Proto__LayerSpec& layer, const FieldReader&
       spec.feed_forward = decode_dense(*layer.dense, fields.child("dense"));
       break;
     case SLUICE__PROTO__LAYER_SPEC__FEED_FORWARD_MOE:
-      fields.unsupported_if(true, "moe", "dense");
+      spec.feed_forward = decode_moe(*layer.moe, fields.child("moe"));
       break;
     default:
       SLUICE_FAIL(SLUICE_STATUS_INVALID_ARGUMENT, fields.name("feed_forward"),
@@ -212,38 +85,125 @@ KvGroupSpec decode_kv_group(const Sluice__Proto__KvGroupSpec& group, const Field
   spec.window = static_cast<int32_t>(fields.integer("window", group.window, 0, kMaxContext));
   spec.retention =
       static_cast<int32_t>(fields.integer("retention", group.retention, 0, kMaxContext));
-  SLUICE_CHECK_ARG(spec.retention == 0 || (spec.window > 0 && spec.retention >= spec.window),
-                   fields.name("retention"), ": ", spec.retention, " (expected: 0",
-                   spec.window == 0 ? ", its layers see the whole sequence"
-                                    : concat(", or at least the window, ", spec.window),
-                   ")");
+  return spec;
+}
+
+HeadSpec decode_head(const Sluice__Proto__HeadSpec& head, const FieldReader& fields) {
+  fields.require("kind", head.has_kind);
+  HeadSpec spec;
+  spec.kind = static_cast<HeadKind>(head.kind);
+  spec.tied = head.tied;
+  spec.bias = head.bias;
+  const bool classifies = spec.kind == HeadKind::kClassification;
+  const bool reasons = spec.kind == HeadKind::kReasoning;
+  const bool logits = reasons || spec.kind == HeadKind::kGeneration;
+  SLUICE_CHECK_ARG(!spec.tied || spec.kind == HeadKind::kGeneration, fields.name("tied"),
+                   ": true (expected: false, only a GENERATION head can be tied)");
+  SLUICE_CHECK_ARG(classifies || !head.has_num_labels, fields.name("num_labels"), ": ",
+                   head.num_labels, " (expected: absent, only a CLASSIFICATION head has labels)");
+  if (classifies) {
+    spec.num_labels = static_cast<int32_t>(
+        fields.required("num_labels", head.has_num_labels, head.num_labels, 1, kMaxVocab));
+  }
+  SLUICE_CHECK_ARG(reasons || head.activation == nullptr, fields.name("activation"),
+                   ": set (expected: absent, only a REASONING head has one)");
+  if (reasons) {
+    spec.activation = decode_activation(head.activation, fields);
+    SLUICE_CHECK_ARG(spec.activation.kind != ActivationKind::kClampedSwiglu,
+                     fields.name("activation"),
+                     ".kind: CLAMPED_SWIGLU (expected: an activation without a gate)");
+  }
+  spec.logit_soft_cap =
+      static_cast<float>(fields.not_negative("logit_soft_cap", head.logit_soft_cap));
+  spec.logit_multiplier =
+      static_cast<float>(fields.finite("logit_multiplier", head.logit_multiplier));
+  SLUICE_CHECK_ARG(logits || (spec.logit_soft_cap == 0 && spec.logit_multiplier == 1),
+                   fields.name("logit_multiplier"),
+                   ", logit_soft_cap: set (expected: absent, the head gives no logits)");
   return spec;
 }
 
 void decode_heads(const Sluice__Proto__ModelSpec& message, const FieldReader& fields,
                   ModelSpec* spec) {
   SLUICE_CHECK_ARG(message.n_heads > 0, "heads: none (expected: at least the generation head)");
+  fields.integer("heads", message.n_heads, 1, kMaxGroups);
+  bool generates = false;
   for (size_t h = 0; h < message.n_heads; ++h) {
-    const Sluice__Proto__HeadSpec& head = *message.heads[h];
     const FieldReader inner = fields.child(indexed("heads", h));
-    inner.require("kind", head.has_kind);
-    inner.unsupported_if(head.kind != SLUICE__PROTO__HEAD_KIND__GENERATION, "kind", "GENERATION");
-    SLUICE_CHECK(h == 0, SLUICE_STATUS_UNSUPPORTED, inner.name("kind"),
-                 ": a second generation head is not built (built: one)");
-    inner.unsupported_if(head.activation != nullptr, "activation", "none");
-    inner.unsupported_if(head.has_num_labels, "num_labels", "absent");
+    spec->heads.push_back(decode_head(*message.heads[h], inner));
+    const HeadKind kind = spec->heads.back().kind;
+    // Its logits go through the matrix of the first generation head.
+    SLUICE_CHECK_ARG(kind != HeadKind::kReasoning || generates, inner.name("kind"),
+                     ": REASONING (expected: a GENERATION head before it)");
+    generates = generates || kind == HeadKind::kGeneration;
   }
-  const Sluice__Proto__HeadSpec& head = *message.heads[0];
-  const FieldReader inner = fields.child("heads[0]");
-  spec->head.tied = head.tied;
-  spec->head.bias = head.bias;
-  spec->head.logit_soft_cap =
-      static_cast<float>(inner.not_negative("logit_soft_cap", head.logit_soft_cap));
-  spec->head.logit_multiplier =
-      static_cast<float>(inner.finite("logit_multiplier", head.logit_multiplier));
+}
+
+CompressionSpec decode_compression(const Sluice__Proto__CompressionSpec& compression,
+                                   const FieldReader& fields) {
+  CompressionSpec spec;
+  spec.compressed_size =
+      static_cast<int32_t>(fields.required("compressed_size", compression.has_compressed_size,
+                                           compression.compressed_size, 1, kMaxWidth));
+  spec.activation = decode_activation(compression.activation, fields);
+  SLUICE_CHECK_ARG(spec.activation.kind != ActivationKind::kClampedSwiglu,
+                   fields.name("activation"),
+                   ".kind: CLAMPED_SWIGLU (expected: an activation without a gate)");
+  fields.require("norm", compression.norm != nullptr);
+  spec.norm = *decode_row_norm(compression.norm, "norm", fields);
+  spec.bias = compression.bias;
+  return spec;
+}
+
+// How far back a layer sees or counts; 0: to the start of the sequence.
+int64_t reach_of(const LayerSpec& layer, const KvGroupSpec& group) {
+  int64_t reach = group.window;
+  if (const auto* adaptive = std::get_if<AdaptiveSpec>(&layer.attention)) {
+    reach = adaptive->kind == AdaptiveKind::kSlidingWindow ? adaptive->window : 0;
+  }
+  const auto* moe = std::get_if<MoeSpec>(&layer.feed_forward);
+  if (moe != nullptr && moe->has_capacity()) {
+    reach = moe->capacity_window == 0 || reach == 0
+                ? 0
+                : std::max<int64_t>(reach, moe->capacity_window);
+  }
+  return reach;
+}
+
+void check_groups(const ModelSpec& spec) {
+  std::vector<bool> used(spec.kv_groups.size());
+  for (size_t l = 0; l < spec.layers.size(); ++l) {
+    const LayerSpec& layer = spec.layers[l];
+    const KvGroupSpec& group = spec.kv_groups[layer.kv_group];
+    used[layer.kv_group] = true;
+    SLUICE_CHECK_ARG(!std::holds_alternative<AdaptiveSpec>(layer.attention) || group.window == 0,
+                     indexed("kv_groups", layer.kv_group), ".window: ", group.window,
+                     " (expected: 0, the mask of layers[", l, "] comes from its adaptive kind)");
+    const int64_t reach = reach_of(layer, group);
+    SLUICE_CHECK_ARG(group.retention == 0 || (reach > 0 && group.retention >= reach),
+                     indexed("kv_groups", layer.kv_group), ".retention: ", group.retention,
+                     " (expected: 0",
+                     reach == 0 ? concat(", layers[", l, "] sees or counts the whole sequence")
+                                : concat(", or at least what layers[", l, "] reaches, ", reach),
+                     ")");
+  }
+  for (size_t g = 0; g < used.size(); ++g) {
+    SLUICE_CHECK_ARG(used[g], indexed("kv_groups", g),
+                     ": no layer refers to it (expected: every group in use)");
+  }
 }
 
 }  // namespace
+
+int32_t ModelSpec::max_num_experts() const {
+  int32_t most = 0;
+  for (const LayerSpec& layer : layers) {
+    if (const auto* moe = std::get_if<MoeSpec>(&layer.feed_forward)) {
+      most = std::max(most, moe->num_experts);
+    }
+  }
+  return most;
+}
 
 ModelSpec decode_model_spec(std::span<const uint8_t> bytes) {
   const auto message =
@@ -263,7 +223,9 @@ ModelSpec decode_model_spec(std::span<const uint8_t> bytes) {
   fields.unsupported_if(message->position_dims != 1, "position_dims", "1");
   spec.embedding_multiplier = fields.finite("embedding_multiplier", message->embedding_multiplier);
   spec.embedding_norm = decode_row_norm(message->embedding_norm, "embedding_norm", fields);
-  fields.unsupported_if(message->compression != nullptr, "compression", "none");
+  if (message->compression != nullptr) {
+    spec.compression = decode_compression(*message->compression, fields.child("compression"));
+  }
   fields.unsupported_if(message->n_slot_formats > 0, "slot_formats",
                         "compute_format for every slot");
 
@@ -277,18 +239,15 @@ ModelSpec decode_model_spec(std::span<const uint8_t> bytes) {
         decode_kv_group(*message->kv_groups[i], fields.child(indexed("kv_groups", i))));
   }
   fields.integer("layers", message->n_layers, 1, kMaxLayers);
-  std::vector<bool> group_used(spec.kv_groups.size());
   for (size_t i = 0; i < message->n_layers; ++i) {
     spec.layers.push_back(
         decode_layer(*message->layers[i], fields.child(indexed("layers", i)), spec));
-    group_used[spec.layers.back().kv_group] = true;
   }
-  for (size_t g = 0; g < group_used.size(); ++g) {
-    SLUICE_CHECK_ARG(group_used[g], indexed("kv_groups", g),
-                     ": no layer refers to it (expected: every group in use)");
-  }
-  SLUICE_CHECK_ARG(message->final_norm != nullptr, "final_norm: absent (expected: a value)");
-  spec.final_norm = *decode_row_norm(message->final_norm, "final_norm", fields);
+  check_groups(spec);
+  spec.final_norm = decode_row_norm(message->final_norm, "final_norm", fields);
+  SLUICE_CHECK_ARG(spec.final_norm.has_value() != spec.compression.has_value(), "final_norm: ",
+                   spec.final_norm ? "set (expected: absent, compression ends the model)"
+                                   : "absent (expected: a value)");
   decode_heads(*message, fields, &spec);
   return spec;
 }

@@ -41,8 +41,8 @@ struct LayerSpec {
   std::optional<NormSpec> post_feed_forward_norm;
   double residual_multiplier = 1;
   int32_t kv_group = 0;
-  std::variant<GqaSpec> attention;
-  std::variant<DenseSpec> feed_forward;
+  std::variant<GqaSpec, MlaSpec, AdaptiveSpec> attention;
+  std::variant<DenseSpec, MoeSpec> feed_forward;
 };
 
 struct ModelSpec {
@@ -55,8 +55,12 @@ struct ModelSpec {
   std::vector<RopeSpec> ropes;
   std::vector<KvGroupSpec> kv_groups;
   std::vector<LayerSpec> layers;
-  NormSpec final_norm;
-  HeadSpec head;
+  std::optional<NormSpec> final_norm;          ///< absent only with compression
+  std::optional<CompressionSpec> compression;  ///< ends the model in the final norm's place
+  std::vector<HeadSpec> heads;                 ///< their order is the numbering
+
+  /// Largest number of experts of a layer; 0: no layer has any.
+  int32_t max_num_experts() const;
 };
 
 /// Decodes and checks a serialised ModelSpec.

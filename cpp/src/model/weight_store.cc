@@ -7,7 +7,7 @@ namespace sluice {
 WeightStore::WeightStore(std::vector<WeightSlot> slots)
     : slots_(std::move(slots)), data_(slots_.size(), nullptr) {
   for (size_t i = 0; i < slots_.size(); ++i) {
-    index_[{slots_[i].slot, slots_[i].layer}] = static_cast<int>(i);
+    index_[{slots_[i].slot, slots_[i].layer, slots_[i].head}] = static_cast<int>(i);
   }
 }
 
@@ -29,37 +29,54 @@ int64_t WeightStore::bytes() const {
 int64_t WeightStore::num_parameters() const {
   int64_t total = 0;
   for (const WeightSlot& slot : slots_) {
-    for (const WeightPart& part : slot.parts) total += part.rows * slot.cols;
+    for (const WeightPart& part : slot.parts) total += part.rows * slot.cols * slot.count();
   }
   return total;
 }
 
-int WeightStore::find(Slot slot, int layer) const {
-  const auto found = index_.find({slot, layer});
+int WeightStore::find(Slot slot, int layer, int head) const {
+  const auto found = index_.find({slot, layer, head});
   return found == index_.end() ? -1 : found->second;
 }
 
-WeightView WeightStore::matrix(Slot slot, int layer) const {
-  const int index = find(slot, layer);
+WeightView WeightStore::matrix(Slot slot, int layer, int head) const {
+  const int index = find(slot, layer, head);
   SLUICE_CHECK_INTERNAL(index >= 0, "weight slot ", static_cast<int>(slot), " of layer ", layer,
-                        ": not declared");
-  return matrix(index);
+                        ", head ", head, ": not declared");
+  return matrix_at(index, 0);
 }
 
-WeightView WeightStore::matrix(int index) const {
+WeightView WeightStore::matrix_at(int index, int64_t expert) const {
   const WeightSlot& slot = slots_[index];
   WeightView view;
   view.format = slot.format;
   view.layout = slot.layout;
   view.data = data_[index];
+  if (view.data != nullptr) {
+    view.data = static_cast<std::byte*>(view.data) + expert * slot.expert_bytes;
+  }
   view.rows = slot.rows;
   view.cols = slot.cols;
   return view;
 }
 
-const float* WeightStore::vector(Slot slot, int layer) const {
-  const int index = find(slot, layer);
-  return index < 0 ? nullptr : vector(index);
+ExpertWeights WeightStore::experts(Slot slot, int layer) const {
+  ExpertWeights experts;
+  experts.first = matrix(slot, layer);
+  const WeightSlot& declared = slots_[find(slot, layer)];
+  experts.expert_bytes = declared.expert_bytes;
+  experts.num_experts = declared.num_experts;
+  return experts;
+}
+
+const float* WeightStore::vector(Slot slot, int layer, int head) const {
+  const int index = find(slot, layer, head);
+  return index < 0 ? nullptr : vector_at(index, 0);
+}
+
+float* WeightStore::vector_at(int index, int64_t expert) const {
+  auto* first = static_cast<float*>(data_[index]);
+  return first == nullptr ? nullptr : first + expert * slots_[index].rows;
 }
 
 }  // namespace sluice

@@ -5,13 +5,28 @@
 
 #include <cstdint>
 #include <map>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 #include "device/buffer.h"
 #include "model/slots.h"
 
 namespace sluice {
+
+/// The matrices of an expert slot, one after another. A value.
+struct ExpertWeights {
+  WeightView first;
+  int64_t expert_bytes = 0;  ///< from one to the next
+  int32_t num_experts = 0;
+
+  /// @param expert  in [0, num_experts)
+  WeightView at(int64_t expert) const {
+    WeightView view = first;
+    if (view.data != nullptr)
+      view.data = static_cast<std::byte*>(view.data) + expert * expert_bytes;
+    return view;
+  }
+};
 
 /// Owns the memory of all slots. Addresses never change. The store does not synchronise: the loader
 /// writes while no step runs.
@@ -31,19 +46,25 @@ class WeightStore {
   int64_t num_parameters() const;
 
   /// Index of a slot in slots(), or -1.
-  int find(Slot slot, int layer) const;
+  int find(Slot slot, int layer, int head = 0) const;
 
   /// The matrix of a declared slot. @throws Error INTERNAL when there is none
-  WeightView matrix(Slot slot, int layer) const;
-  WeightView matrix(int index) const;
+  WeightView matrix(Slot slot, int layer, int head = 0) const;
+  /// Matrix `expert` of a slot of slots(); 0 for a slot without experts.
+  WeightView matrix_at(int index, int64_t expert) const;
 
-  /// The vector of a slot, or nullptr when the model has none.
-  const float* vector(Slot slot, int layer) const;
-  float* vector(int index) const { return static_cast<float*>(data_[index]); }
+  /// The matrices of a declared expert slot. @throws Error INTERNAL when there is none
+  ExpertWeights experts(Slot slot, int layer) const;
+
+  /// The vector of a slot, or nullptr when the model has none. Of an expert slot: [num_experts,
+  /// rows].
+  const float* vector(Slot slot, int layer, int head = 0) const;
+  /// Vector `expert` of a slot of slots().
+  float* vector_at(int index, int64_t expert) const;
 
  private:
   std::vector<WeightSlot> slots_;
-  std::map<std::pair<int, int>, int> index_;  // (slot, layer)
+  std::map<std::tuple<int, int, int>, int> index_;  // (slot, layer, head)
   Arena arena_;
   std::vector<void*> data_;  // [slots]
 };

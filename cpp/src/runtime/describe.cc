@@ -11,36 +11,17 @@ constexpr Format kFileFormats[] = {Format::kF32,  Format::kF16,  Format::kBf16, 
                                    Format::kQ4_0, Format::kQ4_1, Format::kQ5_0, Format::kQ5_1,
                                    Format::kQ8_0, Format::kQ4_K, Format::kQ5_K, Format::kQ6_K};
 
-// How tensor parallelism would split a slot; one rank holds everything.
-Sluice__Proto__ShardAxis shard_axis(const WeightSlot& slot) {
-  switch (slot.slot) {
-    case SLUICE__PROTO__SLOT__EMBED_TOKENS:
-    case SLUICE__PROTO__SLOT__HEAD:
-    case SLUICE__PROTO__SLOT__HEAD_BIAS:
-    case SLUICE__PROTO__SLOT__QKV:
-    case SLUICE__PROTO__SLOT__QKV_BIAS:
-    case SLUICE__PROTO__SLOT__GATE_UP:
-    case SLUICE__PROTO__SLOT__GATE_UP_BIAS:
-      return SLUICE__PROTO__SHARD_AXIS__ROWS;
-    case SLUICE__PROTO__SLOT__O:
-    case SLUICE__PROTO__SLOT__DOWN:
-      return SLUICE__PROTO__SHARD_AXIS__COLUMNS;
-    default:
-      return SLUICE__PROTO__SHARD_AXIS__REPLICATED;
-  }
-}
-
 Sluice__Proto__WeightPart* describe_part(const WeightSlot& slot, const WeightPart& part,
                                          ProtoArena* arena) {
   auto* message = arena->make(sluice__proto__weight_part__init);
   message->has_part = 1;
   message->part = part.part;
-  std::vector<uint64_t> shape = {static_cast<uint64_t>(part.rows)};
-  if (!slot.is_vector) shape.push_back(static_cast<uint64_t>(slot.cols));
+  std::vector<uint64_t> shape = {static_cast<uint64_t>(part.global_rows)};
+  if (!slot.is_vector) shape.push_back(static_cast<uint64_t>(slot.global_cols));
   message->n_shape = shape.size();
   message->shape = arena->array(shape);
   message->has_shard_axis = 1;
-  message->shard_axis = shard_axis(slot);
+  message->shard_axis = static_cast<Sluice__Proto__ShardAxis>(part.axis);
   return message;
 }
 
@@ -50,6 +31,10 @@ Sluice__Proto__WeightSlot* describe_slot(const WeightSlot& slot, ProtoArena* are
   message->slot = slot.slot;
   message->has_layer = 1;
   message->layer = slot.layer;
+  message->has_head = 1;
+  message->head = static_cast<uint32_t>(slot.head);
+  message->has_num_experts = 1;
+  message->num_experts = static_cast<uint32_t>(slot.num_experts);
   std::vector<Sluice__Proto__WeightPart*> parts;
   for (const WeightPart& part : slot.parts) parts.push_back(describe_part(slot, part, arena));
   message->n_parts = parts.size();
@@ -81,6 +66,20 @@ Sluice__Proto__KvGroupInfo* describe_group(const EnginePlan& plan, size_t g, Pro
   message->window = static_cast<uint32_t>(plan.spec.kv_groups[g].window);
   message->has_retention = 1;
   message->retention = static_cast<uint32_t>(plan.spec.kv_groups[g].retention);
+  std::vector<Sluice__Proto__SideChannel*> channels;
+  for (const KvGroupPlan::Channel& channel : plan.kv_groups[g].channels) {
+    auto* described = arena->make(sluice__proto__side_channel__init);
+    described->name = arena->text(channel.shape.name);
+    described->has_format = 1;
+    described->format = static_cast<Sluice__Proto__Format>(channel.shape.format);
+    described->has_values_per_token = 1;
+    described->values_per_token = static_cast<uint32_t>(channel.shape.values_per_token);
+    described->has_num_layers = 1;
+    described->num_layers = static_cast<uint32_t>(channel.num_layers);
+    channels.push_back(described);
+  }
+  message->n_side_channels = channels.size();
+  message->side_channels = arena->array(channels);
   return message;
 }
 
@@ -97,7 +96,7 @@ std::vector<KernelUse> kernel_uses(const EnginePlan& plan) {
                                  {"sampling", isa, reason}};
   const WeightStore store(plan.slots);
   GemmParams params;
-  params.w = store.matrix(SLUICE__PROTO__SLOT__QKV, 0);
+  params.w = store.matrix(SLUICE__PROTO__SLOT__O, 0);  // every attention kind has one
   params.x_format = plan.options.compute_format;
   params.x_stride = params.w.cols;
   params.y_stride = params.w.rows;

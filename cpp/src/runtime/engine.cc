@@ -67,8 +67,9 @@ Engine::Engine(EnginePlan plan)
   checker_ = std::make_unique<StepChecker>(plan_.rules, plan_.layout);
   runner_ = std::make_unique<StepRunner>(
       plan_.rules.limits, *decoder_,
-      LayerContext{plan_.exec, *plan_.gemm, arena_, times_, plan_.options.compute_format}, *kv_,
-      *sequences_, ropes_);
+      LayerContext{plan_.exec, *plan_.gemm, arena_, times_, plan_.options.compute_format,
+                   plan_.options.numerics},
+      *kv_, *sequences_, ropes_);
   make_slots();
   log_plan();
   worker_ = std::thread([this] { work(); });

@@ -18,8 +18,13 @@ namespace sluice {
 /// Sizes of one kv group.
 struct KvGroupPlan {
   int32_t num_layers = 0;
-  int64_t bytes_per_block = 0;  ///< keys and values of all layers of the group
+  int64_t bytes_per_block = 0;  ///< all layers of the group, side channels included
   int64_t num_blocks = 0;
+  struct Channel {
+    SideChannelShape shape;
+    int32_t num_layers = 0;
+  };
+  std::vector<Channel> channels;  ///< side channels by name
 };
 
 /// Sizes of every kv group. @throws Error INVALID_ARGUMENT on overflow
@@ -33,8 +38,8 @@ class KvCache {
   KvCache(const ModelSpec& spec, const EngineOptions& options, const Decoder& decoder,
           AllocationCounter* counter);
 
-  /// Keys and values of each layer.
-  std::span<const KvCacheView> views() const { return views_; }
+  /// State of each layer.
+  std::span<const LayerState> layers() const { return layers_; }
 
   /// Block ids are inside the group: the step message was checked.
   void copy_block(int group, int32_t source, int32_t target);
@@ -44,8 +49,9 @@ class KvCache {
   std::span<std::byte> memory(int group) const;
 
  private:
+  int32_t block_size_;
   std::vector<Buffer> buffers_;              // [groups]
-  std::vector<KvCacheView> views_;           // [layers]
+  std::vector<LayerState> layers_;           // [layers]
   std::vector<std::vector<int>> layers_of_;  // [groups]
 };
 

@@ -100,7 +100,8 @@ EnginePlan make_plan(std::span<const uint8_t> spec, std::span<const uint8_t> opt
   }
   Arena no_memory;
   LayerTimes times;
-  const LayerContext context{plan.exec, *plan.gemm, no_memory, times, plan.options.compute_format};
+  const LayerContext context{
+      plan.exec, *plan.gemm, no_memory, times, plan.options.compute_format, plan.options.numerics};
   plan.arena_bytes =
       StepRunner::workspace_bytes(plan.rules.limits, decoder, context, RopeState(plan.spec.ropes));
   plan.step_slot_bytes = checked_mul(

@@ -102,7 +102,7 @@ StepReport StepRunner::run(const StepInput& step, const StepOutput& output,
     batch.ropes = ropes_.make_angles(context_.exec, step, context_.workspace);
     auto* residual =
         context_.workspace.allocate_array<float>(step.num_tokens() * limits_.hidden_size);
-    decoder_.forward(context_, batch, ids, kv_.views(), residual, observer);
+    decoder_.forward(context_, batch, ids, kv_.layers(), residual, observer);
     observer.before_outputs();
     if (observer.tracing()) show_outputs(step.num_tokens(), residual, observer);
     run_outputs(step, output, residual);

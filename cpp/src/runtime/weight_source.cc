@@ -114,11 +114,11 @@ void copy_rectangle(const WeightTransfer& transfer, const WeightPiece& piece,
                             rectangle.row_begin - piece.source_row_begin;
   if (slot.is_vector) {
     const auto* values = static_cast<const float*>(pack.source);
-    float* out = store.vector(piece.slot) + row_begin;
+    float* out = store.vector_at(piece.slot, 0) + row_begin;
     for (int64_t i = 0; i < rows; ++i) out[i] = values[i * pack.row_stride];
     return;
   }
-  pack.weight = store.matrix(piece.slot);
+  pack.weight = store.matrix_at(piece.slot, 0);
   pack.row_begin = row_begin;
   pack.num_rows = rows;
   pack.col_begin = piece.destination.column_begin + rectangle.column_begin;

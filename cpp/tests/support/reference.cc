@@ -27,13 +27,13 @@ class Reference {
     for (size_t l = 0; l < spec_.layers.size(); ++l) add_layer(static_cast<int>(l), &x);
     Rows logits;
     const int matrix =
-        spec_.head.tied ? SLUICE__PROTO__SLOT__EMBED_TOKENS : SLUICE__PROTO__SLOT__HEAD;
+        spec_.heads[0].tied ? SLUICE__PROTO__SLOT__EMBED_TOKENS : SLUICE__PROTO__SLOT__HEAD;
     for (const auto& row : x) {
       auto out =
           linear(weights_.get(matrix, -1, 0), weights_.get(SLUICE__PROTO__SLOT__HEAD_BIAS, -1, 0),
                  norm(spec_.final_norm, SLUICE__PROTO__SLOT__FINAL_NORM, -1, row));
       for (double& value : out)
-        value = cap(value * spec_.head.logit_multiplier, spec_.head.logit_soft_cap);
+        value = cap(value * spec_.heads[0].logit_multiplier, spec_.heads[0].logit_soft_cap);
       logits.push_back(out);
     }
     return logits;

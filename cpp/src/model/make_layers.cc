@@ -1,0 +1,80 @@
+#include "model/make_layers.h"
+
+#include <variant>
+
+#include "base/error.h"
+#include "layers/dense.h"
+#include "layers/gqa.h"
+
+namespace sluice {
+namespace {
+
+// Where a layer stands in its model.
+struct Place {
+  const ModelSpec& model;
+  int layer;
+  const WeightStore& weights;
+
+  int32_t kv_group() const { return model.layers[layer].kv_group; }
+  WeightView matrix(Slot slot) const { return weights.matrix(slot, layer); }
+  const float* vector(Slot slot) const { return weights.vector(slot, layer); }
+};
+
+// A new layer kind is one more of these.
+
+std::unique_ptr<AttentionLayer> make_layer(const GqaSpec& spec, const Place& place) {
+  GqaWeights bound;
+  bound.qkv = place.matrix(SLUICE__PROTO__SLOT__QKV);
+  bound.qkv_bias = place.vector(SLUICE__PROTO__SLOT__QKV_BIAS);
+  bound.q_norm = norm_weights(place.weights, SLUICE__PROTO__SLOT__Q_NORM, place.layer);
+  bound.k_norm = norm_weights(place.weights, SLUICE__PROTO__SLOT__K_NORM, place.layer);
+  bound.sinks = place.vector(SLUICE__PROTO__SLOT__SINKS);
+  bound.o = place.matrix(SLUICE__PROTO__SLOT__O);
+  bound.o_bias = place.vector(SLUICE__PROTO__SLOT__O_BIAS);
+  const int32_t group = place.kv_group();
+  return std::make_unique<GqaLayer>(spec, group, place.model.kv_groups[group].window, bound);
+}
+
+std::unique_ptr<AttentionLayer> make_layer(const MlaSpec& /*spec*/, const Place& place) {
+  SLUICE_FAIL(SLUICE_STATUS_UNSUPPORTED, "layers[", place.layer, "].mla: not built (built: gqa)");
+}
+
+std::unique_ptr<AttentionLayer> make_layer(const AdaptiveSpec& /*spec*/, const Place& place) {
+  SLUICE_FAIL(SLUICE_STATUS_UNSUPPORTED, "layers[", place.layer,
+              "].adaptive: not built (built: gqa)");
+}
+
+std::unique_ptr<FeedForwardLayer> make_layer(const DenseSpec& spec, const Place& place) {
+  DenseWeights bound;
+  bound.gate_up = place.matrix(SLUICE__PROTO__SLOT__GATE_UP);
+  bound.gate_up_bias = place.vector(SLUICE__PROTO__SLOT__GATE_UP_BIAS);
+  bound.down = place.matrix(SLUICE__PROTO__SLOT__DOWN);
+  bound.down_bias = place.vector(SLUICE__PROTO__SLOT__DOWN_BIAS);
+  return std::make_unique<DenseLayer>(spec, bound);
+}
+
+std::unique_ptr<FeedForwardLayer> make_layer(const MoeSpec& /*spec*/, const Place& place) {
+  SLUICE_FAIL(SLUICE_STATUS_UNSUPPORTED, "layers[", place.layer, "].moe: not built (built: dense)");
+}
+
+}  // namespace
+
+NormWeights norm_weights(const WeightStore& weights, Slot slot, int layer) {
+  return {weights.vector(slot, layer), weights.vector(static_cast<Slot>(slot + 1), layer)};
+}
+
+std::unique_ptr<AttentionLayer> make_attention(const ModelSpec& model, int layer,
+                                               const WeightStore& weights) {
+  const Place place{model, layer, weights};
+  return std::visit([&](const auto& spec) { return make_layer(spec, place); },
+                    model.layers[layer].attention);
+}
+
+std::unique_ptr<FeedForwardLayer> make_feed_forward(const ModelSpec& model, int layer,
+                                                    const WeightStore& weights) {
+  const Place place{model, layer, weights};
+  return std::visit([&](const auto& spec) { return make_layer(spec, place); },
+                    model.layers[layer].feed_forward);
+}
+
+}  // namespace sluice
