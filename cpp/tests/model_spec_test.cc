@@ -62,11 +62,6 @@ TEST_F(ModelSpecTest, WhatIsNotBuiltIsNamed) {
     spec->layers[0]->has_parallel_residual = 1;
     spec->layers[0]->parallel_residual = 1;
   });
-  expect_refused("heads: kinds other than one GENERATION head are not built", kUnsupported,
-                 [](auto* spec) {
-                   spec->heads[0]->kind = SLUICE__PROTO__HEAD_KIND__VALUE;
-                   spec->heads[0]->tied = 0;
-                 });
   expect_refused("kv_groups[0].chunk: not built", kUnsupported, [](auto* spec) {
     spec->kv_groups[0]->has_chunk = 1;
     spec->kv_groups[0]->chunk = 8;
@@ -108,6 +103,8 @@ TEST_F(ModelSpecTest, ValuesOutOfRange) {
   expect_refused("layers: 0", kInvalid, [](auto* spec) { spec->n_layers = 0; });
   expect_refused("kv_groups: 0", kInvalid, [](auto* spec) { spec->n_kv_groups = 0; });
   expect_refused("heads: none", kInvalid, [](auto* spec) { spec->n_heads = 0; });
+  expect_refused("heads[0].tied: true", kInvalid,
+                 [](auto* spec) { spec->heads[0]->kind = SLUICE__PROTO__HEAD_KIND__VALUE; });
   expect_refused("final_norm: absent", kInvalid, [](auto* spec) { spec->final_norm = nullptr; });
   expect_refused("layers[1].attention: absent", kInvalid, [](auto* spec) {
     spec->layers[1]->attention_case = SLUICE__PROTO__LAYER_SPEC__ATTENTION__NOT_SET;
