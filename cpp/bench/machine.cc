@@ -48,13 +48,13 @@ double measure_flops(const Exec& exec, Format format) {
         const int64_t values = format == Format::kBf16 ? 2 : 1;
         fill_random(format, w, 64 * cols, 1);
         fill_random(format, x, rows * cols, 2);
-        GemmParams p{.num_rows = rows,
-                     .x = x,
-                     .x_format = format,
-                     .x_stride = cols,
-                     .w = {.format = format, .data = w, .rows = 64, .cols = cols},
-                     .y = y,
-                     .y_stride = 64};
+        const PanelParams p{{.num_rows = rows,
+                             .x = x,
+                             .x_format = format,
+                             .x_stride = cols,
+                             .w = {.format = format, .data = w, .rows = 64, .cols = cols},
+                             .y = y,
+                             .y_stride = 64}};
         const auto kernel = SLUICE_SELECT_ISA(exec.isa, gemm_units);
         for (int64_t i = 0; i < repeats / values; ++i) {
           kernel(p, 0, 4);

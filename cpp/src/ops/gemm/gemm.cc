@@ -142,8 +142,9 @@ void Gemm::run(const Exec& exec, const GemmParams& params, void* workspace,
   state_->stats.rows_native += rest.num_rows;
   const auto kernel = SLUICE_SELECT_ISA(exec.isa, gemm_units);
   const int64_t units = ceil_div(params.w.rows, kUnitRows);
+  const PanelParams panel{rest, nullptr, nullptr};
   parallel_ranges(exec, units, grain_for_bytes(params.w.cols * 64),
-                  [&](int64_t begin, int64_t end) { kernel(rest, begin, end); });
+                  [&](int64_t begin, int64_t end) { kernel(panel, begin, end); });
 }
 
 const char* Gemm::variant(const Exec& exec, const GemmParams& p) const {

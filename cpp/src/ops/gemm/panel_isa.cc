@@ -16,12 +16,14 @@ constexpr int64_t kPanel = 64;
 constexpr int64_t kRowBytes = 192 << 10;
 
 template <bool kBf16>
-SLUICE_INLINE const char* x_row(const GemmParams& p, int64_t row) {
+SLUICE_INLINE const char* x_row(const PanelParams& p, int64_t row) {
+  if (p.x_rows != nullptr) row = p.x_rows[row];
   return static_cast<const char*>(p.x) + row * p.x_stride * (kBf16 ? 2 : 4);
 }
 
 template <bool kBf16Out>
-SLUICE_INLINE void finish(const GemmParams& p, int64_t row, int64_t col, Vec sum, int n) {
+SLUICE_INLINE void finish(const PanelParams& p, int64_t row, int64_t col, Vec sum, int n) {
+  if (p.row_scale != nullptr) sum = mul(sum, splat(p.row_scale[row]));
   if (p.bias != nullptr) sum = add(sum, load_n(p.bias + col, n));
   if (p.alpha != 1.0f) sum = mul(sum, splat(p.alpha));
   if constexpr (kBf16Out) {
@@ -35,7 +37,7 @@ SLUICE_INLINE void finish(const GemmParams& p, int64_t row, int64_t col, Vec sum
 
 // kRows rows from `row` by kVecs vectors of outputs from `col`, a multiple of 16 inside one panel.
 template <bool kBf16, bool kBf16Out, int kRows, int kVecs>
-__attribute__((noinline)) void tile(const GemmParams& p, int64_t row, int64_t col) {
+__attribute__((noinline)) void tile(const PanelParams& p, int64_t row, int64_t col) {
   using S = DotStep<kBf16>;
   const int64_t steps = p.w.cols / S::kValues;
   const int64_t padded = (p.w.cols + 16 * S::kValues - 1) / (16 * S::kValues) * 16;
@@ -76,7 +78,7 @@ __attribute__((noinline)) void tile(const GemmParams& p, int64_t row, int64_t co
 }
 
 template <bool kBf16, bool kBf16Out, int kVecs>
-void rows_of_tile(const GemmParams& p, int64_t row, int64_t end, int64_t col) {
+void rows_of_tile(const PanelParams& p, int64_t row, int64_t end, int64_t col) {
   while (row < end) {
     const int64_t rows = next_tile_rows(end - row);
 #define SLUICE_TILE(n) tile<kBf16, kBf16Out, n, kVecs>(p, row, col)
@@ -89,7 +91,7 @@ void rows_of_tile(const GemmParams& p, int64_t row, int64_t end, int64_t col) {
 // One row, in the order of memory with any instruction set: whole panels, and at the ends of the
 // thread's share the part of a panel that is its own.
 template <bool kBf16, bool kBf16Out>
-void one_row(const GemmParams& p, int64_t unit_begin, int64_t unit_end) {
+void one_row(const PanelParams& p, int64_t unit_begin, int64_t unit_end) {
   for (int64_t unit = unit_begin; unit < unit_end;) {
     const int64_t in_panel = 4 - unit % 4;
     const int64_t count = in_panel < unit_end - unit ? in_panel : unit_end - unit;
@@ -113,7 +115,7 @@ void one_row(const GemmParams& p, int64_t unit_begin, int64_t unit_end) {
 }
 
 template <bool kBf16, bool kBf16Out>
-void units_of(const GemmParams& p, int64_t unit_begin, int64_t unit_end) {
+void units_of(const PanelParams& p, int64_t unit_begin, int64_t unit_end) {
   if (p.num_rows == 1) return one_row<kBf16, kBf16Out>(p, unit_begin, unit_end);
   // Rows that stay in the second-level cache while all panels pass by.
   const int64_t fit = kRowBytes / (p.w.cols * (kBf16 ? 2 : 4)) / kTileRows * kTileRows;
@@ -134,7 +136,7 @@ void units_of(const GemmParams& p, int64_t unit_begin, int64_t unit_end) {
 
 }  // namespace
 
-void gemm_units(const GemmParams& p, int64_t unit_begin, int64_t unit_end) {
+void gemm_units(const PanelParams& p, int64_t unit_begin, int64_t unit_end) {
   if (p.w.format == Format::kF32) {
     units_of<false, false>(p, unit_begin, unit_end);
   } else if (p.y_format == Format::kF32) {
