@@ -8,6 +8,7 @@
 
 #include "ops/activation/activation.h"
 #include "ops/norm/norm.h"
+#include "ops/router/router.h"
 
 namespace sluice {
 
@@ -117,20 +118,6 @@ struct DenseSpec {
   bool gated = true;
   bool gate_up_bias = false;
   bool down_bias = false;
-};
-
-/// Numbers equal those of `RouterScore` in sluice.proto.
-enum class RouterScore : int32_t {
-  kSoftmax = 1,
-  kSigmoid = 2,
-  kTopKSoftmax = 3,
-  kNoisyNetwork = 4,
-};
-
-/// Numbers equal those of `GroupScore` in sluice.proto.
-enum class GroupScore : int32_t {
-  kMax = 1,
-  kTop2Sum = 2,
 };
 
 struct MoeSpec {

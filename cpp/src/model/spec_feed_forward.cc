@@ -1,4 +1,6 @@
 // Feed-forward kinds of a ModelSpec.
+#include <algorithm>
+
 #include "model/spec_decode.h"
 
 namespace sluice {
@@ -28,8 +30,9 @@ void decode_groups(const Sluice__Proto__MoeSpec& moe, const FieldReader& fields,
   SLUICE_CHECK_ARG(spec->num_experts % spec->num_groups == 0, fields.name("num_groups"), ": ",
                    spec->num_groups, " (expected: a divisor of num_experts, ", spec->num_experts,
                    ")");
-  spec->num_groups_per_token = static_cast<int32_t>(
-      fields.integer("num_groups_per_token", moe.num_groups_per_token, 1, spec->num_groups));
+  spec->num_groups_per_token =
+      static_cast<int32_t>(fields.integer("num_groups_per_token", moe.num_groups_per_token, 1,
+                                          std::min(spec->num_groups, kMaxExpertsPerToken)));
   if (spec->num_groups == 1) return;
   fields.require("group_score", moe.has_group_score);
   spec->group_score = static_cast<GroupScore>(moe.group_score);
@@ -50,9 +53,9 @@ MoeSpec decode_moe(const Sluice__Proto__MoeSpec& moe, const FieldReader& fields)
   MoeSpec spec;
   spec.num_experts = static_cast<int32_t>(
       fields.required("num_experts", moe.has_num_experts, moe.num_experts, 1, kMaxExperts));
-  spec.num_experts_per_token =
-      static_cast<int32_t>(fields.required("num_experts_per_token", moe.has_num_experts_per_token,
-                                           moe.num_experts_per_token, 1, spec.num_experts));
+  spec.num_experts_per_token = static_cast<int32_t>(fields.required(
+      "num_experts_per_token", moe.has_num_experts_per_token, moe.num_experts_per_token, 1,
+      std::min(spec.num_experts, kMaxExpertsPerToken)));
   spec.expert_intermediate_size = static_cast<int32_t>(
       fields.required("expert_intermediate_size", moe.has_expert_intermediate_size,
                       moe.expert_intermediate_size, 1, kMaxWidth));
