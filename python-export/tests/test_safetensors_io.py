@@ -96,7 +96,7 @@ class BadFileTest(FolderTest):
       "truncated data": (_file({"a": _entry()}, b"000"), "equal"),
       "wrong size": (_file({"a": _entry(shape=(2,))}, b"0000"), "4 bytes"),
       "end before begin": (_file({"a": _entry(offsets=(4, 0))}, b"0000"), ""),
-      "unknown type": (_file({"a": _entry(dtype="F8_E4M3", offsets=(0, 1))}, b"0"), "F8_E4M3"),
+      "unknown type": (_file({"a": _entry(dtype="F8_E5M2", offsets=(0, 1))}, b"0"), "F8_E5M2"),
       "negative size": (_file({"a": _entry(shape=(-1,))}, b"0000"), "shape"),
       "huge size": (_file({"a": _entry(shape=(1 << 70,))}, b"0000"), "shape"),
       "product that overflows": (

@@ -46,6 +46,10 @@ def _parser():
                       help="use the prompts of another expected.safetensors")
   golden.add_argument("--min-gap", type=float, default=0.004, metavar="G",
                       help="reject prompts with a top-1 gap below G (default: 0.004)")
+  golden.add_argument("--fixture", nargs="+", metavar="NAME",
+                      help="make these parity fixtures, with random weights and outputs of this "
+                           "package's own float64 reference, as folders in MODEL; needs no torch "
+                           "and none of the other options")
 
   for command in (convert, golden):
     command.add_argument("--force", action="store_true", help="replace an existing output")
@@ -110,6 +114,12 @@ def _convert(options):
 
 
 def _golden(options):
+  if options.fixture:
+    from sluice_export.golden_fixtures import make_fixtures
+    for report in make_fixtures(options.model, options.fixture, force=options.force):
+      for line in report.lines():
+        print(line)
+    return
   from sluice_export.golden import golden
   report = golden(options.model, out=options.out, prompts=options.prompts, dtype=options.dtype,
                   inputs_from=options.inputs_from, min_gap=options.min_gap, force=options.force)

@@ -175,6 +175,9 @@ def _folder_to_folder(checkpoint, destination, storage, max_bytes, force, progre
   tensors, notes = [], []
   tied = config.get("tie_word_embeddings") is True
   for tensor in checkpoint.tensors:
+    if tensor.dtype == "F8_E4M3":
+      raise ExportError(tensor.name, "has type F8_E4M3", expected="weights that are not quantized",
+                        remedy="convert the original checkpoint")
     if tied and tensor.name == "lm_head.weight":
       notes.append("lm_head.weight left out: the embedding is the head (tie_word_embeddings)")
       continue

@@ -22,6 +22,8 @@ NUMPY_TYPES = {
     "BF16": np.dtype("<u2"),
     "F32": np.dtype("<f4"),
     "F64": np.dtype("<f8"),
+    # Carried as the codes of float8.py.
+    "F8_E4M3": np.dtype("u1"),
 }
 
 FLOAT_TYPES = ("F64", "F32", "F16", "BF16")

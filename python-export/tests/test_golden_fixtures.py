@@ -1,0 +1,213 @@
+"""Fixtures made by recipe: reproducible, as committed, and confirmed by transformers."""
+
+import importlib.util
+import json
+import shutil
+import unittest
+
+import numpy as np
+
+from tests.support import FIXTURES, FolderTest, run_cli
+from tests.test_reference import read, relative
+from sluice_export import float8, hf_folder, safetensors_io
+from sluice_export.fixtures import RECIPES
+from sluice_export.reference.decoder import Decoder
+from sluice_export.reference.weights import Weights
+from sluice_export.tensor import from_array
+
+HAS_TRANSFORMERS = all(importlib.util.find_spec(name) for name in ("torch", "transformers"))
+
+
+class RecipeTest(FolderTest):
+
+  def test_fixtures_come_out_as_committed(self):
+    code, text, err = run_cli("golden", self.folder, "--fixture", *RECIPES)
+    self.assertEqual((code, err), (0, ""))
+    meta = json.loads((self.folder / "meta.json").read_text())["fixtures"]
+    committed = json.loads((FIXTURES / "meta.json").read_text())["fixtures"]
+    self.assertEqual(set(meta), set(RECIPES))
+    for name in RECIPES:
+      with self.subTest(name):
+        self.assertIn(f"{name}:", text)
+        files = sorted(path.name for path in (FIXTURES / name).iterdir())
+        self.assertEqual(sorted(path.name for path in (self.folder / name).iterdir()), files)
+        for file in files:
+          if file != "expected.safetensors":
+            self.assertEqual((self.folder / name / file).read_bytes(),
+                             (FIXTURES / name / file).read_bytes(), file)
+        # Other processors sum in another order, which the last bit of a float32 may show.
+        expected = read(FIXTURES / name / "expected.safetensors")
+        written = read(self.folder / name / "expected.safetensors")
+        self.assertEqual(list(written), list(expected))
+        for key, values in expected.items():
+          if values.dtype.kind == "i":
+            np.testing.assert_array_equal(written[key], values, key)
+          else:
+            bound = 2e-5 if key.startswith("logits_") else 1e-7
+            self.assertLess(relative(written[key], values), bound, key)
+        for key in ("weight_seed", "prompt_lengths", "greedy_min_gap", "sensitivity"):
+          self.assertEqual(meta[name][key], committed[name][key])
+
+  def test_rerun_gives_the_same_bytes(self):
+    for run in ("first", "second"):
+      (self.folder / run).mkdir()
+      self.assertEqual(run_cli("golden", self.folder / run, "--fixture", "deepseek_v3_fp8")[0], 0)
+    first = [path for path in (self.folder / "first").rglob("*") if path.is_file()]
+    self.assertEqual(len(first), 5)
+    for path in first:
+      other = self.folder / "second" / path.relative_to(self.folder / "first")
+      self.assertEqual(path.read_bytes(), other.read_bytes(), path.name)
+
+  def test_what_a_fixture_promises(self):
+    for name, recipe in RECIPES.items():
+      with self.subTest(name):
+        folder = FIXTURES / name
+        settings = json.loads((folder / "config.json").read_text())
+        tensors = safetensors_io.read_folder(folder)
+        expected = read(folder / "expected.safetensors")
+        eos = set(recipe.eos_ids())
+        decoder = Decoder(settings, tensors)
+        for number, length in enumerate(recipe.prompt_lengths):
+          ids, greedy = expected[f"input_ids_{number}"], expected[f"greedy_{number}"]
+          self.assertEqual(len(ids), length)
+          self.assertFalse(eos & {*ids.tolist(), *greedy.tolist()})
+          logits = np.sort(decoder.run([*ids, *greedy[:-1]]), axis=-1)[length - 1:]
+          gaps = logits[:, -1] - logits[:, -2]
+          self.assertGreaterEqual(gaps.min(), 0.008)
+          np.testing.assert_allclose(gaps, expected[f"greedy_gap_{number}"], rtol=1e-5)
+        self.assertLess(sum(path.stat().st_size for path in folder.iterdir()), 1.2e6)
+
+  def test_sensitivities_are_felt(self):
+    meta = json.loads((FIXTURES / "meta.json").read_text())["fixtures"]
+    for name, recipe in RECIPES.items():
+      self.assertEqual(set(meta[name]["sensitivity"]), set(recipe.sensitivities))
+      for feature, error in meta[name]["sensitivity"].items():
+        self.assertGreater(error, 0.05, f"{name}: {feature}")
+
+  def test_edges_of_blocks_are_there(self):
+    cut = {(tensor.shape[0] % 128 > 0 and tensor.shape[0] > 128,
+            tensor.shape[1] % 128 > 0 and tensor.shape[1] > 128)
+           for tensor in safetensors_io.read_folder(FIXTURES / "deepseek_v3_fp8")
+           if tensor.dtype == "F8_E4M3"}
+    self.assertEqual(cut, {(False, False), (False, True), (True, False), (True, True)})
+
+  def test_existing_fixtures_are_kept(self):
+    shutil.copytree(FIXTURES / "qwen3", self.folder / "qwen3")
+    (self.folder / "meta.json").write_text('{"fixtures": {"other": {"a": 1}}, "torch": "2"}')
+    self.assertEqual(run_cli("golden", self.folder, "--fixture", "qwen3")[0], 1)
+    self.assertEqual(run_cli("golden", self.folder, "--fixture", "qwen3", "--force")[0], 0)
+    meta = json.loads((self.folder / "meta.json").read_text())
+    self.assertEqual((meta["fixtures"]["other"], meta["torch"]), ({"a": 1}, "2"))
+    code, _, err = run_cli("golden", self.folder, "--fixture", "gpt5")
+    self.assertEqual(code, 1)
+    self.assertIn("deepseek_v3_fp8", err)
+
+
+@unittest.skipUnless(HAS_TRANSFORMERS, "torch and transformers are not installed")
+class TransformersTest(FolderTest):
+  """transformers, in float64, on the decoded weights of each fixture."""
+
+  def _load(self, name):
+    settings = json.loads((FIXTURES / name / "config.json").read_text())
+    settings.pop("quantization_config", None)
+    settings.pop("auto_map", None)
+    tensors = safetensors_io.read_folder(FIXTURES / name)
+    prediction = f"model.layers.{settings['num_hidden_layers']}."
+    tensors = [tensor for tensor in tensors if not tensor.name.startswith(prediction)]
+    weights = Weights(tensors, settings)
+    plain = {}
+    for tensor in tensors:
+      if not tensor.name.endswith(("_scale_inv", "_scales")):
+        key = tensor.name[:-len("_blocks")] if tensor.name.endswith("_blocks") else tensor.name
+        plain[key] = weights[key]
+    return settings, plain
+
+  def _check(self, name, settings, plain):
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from sluice_export import double_precision, reference_run
+    folder = self.folder / name
+    folder.mkdir()
+    hf_folder.write(folder, settings, [from_array(key, "F64", values)
+                                       for key, values in plain.items()], 1 << 30)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    model, loaded = double_precision.load(AutoModelForCausalLM, folder, config)
+    self.assertFalse(loaded["missing_keys"])
+    self.assertFalse(loaded["unexpected_keys"])
+    expected = read(FIXTURES / name / "expected.safetensors")
+    with double_precision.DoublePrecision():
+      for number in range(3):
+        ids = expected[f"input_ids_{number}"].tolist()
+        trace = reference_run.trace(model, ids)
+        self.assertLess(relative(trace.logits.numpy(), expected[f"logits64_{number}"]), 5e-8)
+        if number == 0:
+          for layer, hidden in trace.hidden.items():
+            self.assertLess(relative(hidden.numpy(), expected[f"hidden_0_{layer}"]), 5e-8)
+          for layer, (chosen, factors) in trace.routers.items():
+            np.testing.assert_array_equal(chosen.numpy(), expected[f"router_idx_0_{layer}"])
+            self.assertLess(relative(factors.numpy(), expected[f"router_weight_0_{layer}"]), 5e-8)
+          self.assertEqual(len(trace.routers), sum("router_idx" in key for key in expected))
+
+  def test_qwen3(self):
+    self._check("qwen3", *self._load("qwen3"))
+
+  def test_deepseek_v3_fp8(self):
+    self._check("deepseek_v3_fp8", *self._load("deepseek_v3_fp8"))
+
+  def test_gpt_oss_mxfp4(self):
+    settings, plain = self._load("gpt_oss_mxfp4")
+    for key in plain:
+      if key.endswith(("experts.gate_up_proj", "experts.down_proj")):
+        plain[key] = np.ascontiguousarray(plain[key].transpose(0, 2, 1))
+    self._check("gpt_oss_mxfp4", settings, plain)
+
+  def test_deepseek_in_the_clothes_of_qwen2_moe(self):
+    # transformers lacks the family, but Qwen2-MoE computes the same: with zero biases, and with
+    # shared experts whose gate is sigmoid(0) = 1/2 and whose output is doubled for it.
+    settings, plain = self._load("deepseek")
+    for key in list(plain):
+      if ".shared_experts." in key:
+        values = plain.pop(key)
+        renamed = key.replace(".shared_experts.", ".shared_expert.")
+        plain[renamed] = 2 * values if "down_proj" in key else values
+        gate = key.split(".shared_experts.")[0] + ".shared_expert_gate.weight"
+        plain[gate] = np.zeros((1, settings["hidden_size"]))
+      elif key.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight")):
+        plain[key[:-len("weight")] + "bias"] = np.zeros(len(plain[key]))
+    inner = settings["moe_intermediate_size"]
+    settings = {
+        **{key: settings[key] for key in (
+            "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "rope_theta",
+            "num_attention_heads", "num_key_value_heads", "rms_norm_eps", "num_experts_per_tok",
+            "norm_topk_prob", "tie_word_embeddings", "hidden_act", "max_position_embeddings")},
+        "model_type": "qwen2_moe", "architectures": ["Qwen2MoeForCausalLM"],
+        "num_experts": settings["n_routed_experts"], "moe_intermediate_size": inner,
+        "shared_expert_intermediate_size": inner * settings["n_shared_experts"],
+        "decoder_sparse_step": 1, "mlp_only_layers": [0], "use_sliding_window": False,
+    }
+    self._check("deepseek", settings, plain)
+
+  def test_float8_as_torch_decodes_it(self):
+    import torch
+    for tensor in safetensors_io.read_folder(FIXTURES / "deepseek_v3_fp8"):
+      if tensor.dtype == "F8_E4M3":
+        codes = torch.from_numpy(tensor.load().copy()).view(torch.float8_e4m3fn)
+        np.testing.assert_array_equal(codes.double().numpy(), float8.decode(tensor.load()))
+
+  def test_mxfp4_as_transformers_decodes_it(self):
+    import torch
+    from transformers.integrations.mxfp4 import convert_moe_packed_tensors
+    settings = json.loads((FIXTURES / "gpt_oss_mxfp4" / "config.json").read_text())
+    tensors = safetensors_io.read_folder(FIXTURES / "gpt_oss_mxfp4")
+    stored = {tensor.name: tensor.load() for tensor in tensors}
+    weights = Weights(tensors, settings)
+    names = [name[:-len("_blocks")] for name in stored if name.endswith("_blocks")]
+    self.assertEqual(len(names), 2 * settings["num_hidden_layers"])
+    for name in names:
+      decoded = convert_moe_packed_tensors(torch.from_numpy(stored[name + "_blocks"]),
+                                           torch.from_numpy(stored[name + "_scales"]),
+                                           dtype=torch.float32)
+      np.testing.assert_array_equal(decoded.numpy().transpose(0, 2, 1), weights[name])
+
+
+if __name__ == "__main__":
+  unittest.main()
