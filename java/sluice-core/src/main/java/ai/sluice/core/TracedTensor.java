@@ -7,19 +7,38 @@ import com.google.protobuf.InvalidProtocolBufferException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 
 /**
- * A tensor of a traced step, as floats, row major.
+ * A tensor of a traced step, as floats, row major; whole numbers are exact up to 2^24.
  *
- * @param rows tokens of the step
- * @param columns values of a token
+ * @param shape first the tokens of the step
  * @param values not copied
  */
-record TracedTensor(int rows, int columns, float[] values) {
+record TracedTensor(List<Integer> shape, float[] values) {
   private static final int ALIGNMENT = 64;
 
-  /** Reads the tensors of a trace, by name; all must be F32. */
+  TracedTensor {
+    shape = List.copyOf(shape);
+  }
+
+  /** Tokens of the step. */
+  int rows() {
+    return shape.get(0);
+  }
+
+  /** Values of a token. */
+  int columns() {
+    return rows() == 0 ? 0 : values.length / rows();
+  }
+
+  /** One dimension of the shape. */
+  int dimension(int index) {
+    return shape.get(index);
+  }
+
+  /** Reads the tensors of a trace, by name: F32, I32 or U8. */
   static Map<String, TracedTensor> read(ByteBuffer trace) {
     int length = Math.toIntExact(trace.getLong(0));
     TraceResult result;
@@ -31,21 +50,32 @@ record TracedTensor(int rows, int columns, float[] values) {
     int data = (8 + length + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     Map<String, TracedTensor> tensors = new HashMap<>();
     for (TraceTensor tensor : result.getTensorsList()) {
-      if (tensor.getFormat() != Format.F32) {
-        throw new IllegalStateException(
-            "trace: " + tensor.getName() + ": " + tensor.getFormat() + " (expected: F32)");
-      }
-      int bytes = Math.toIntExact(tensor.getBytes());
-      float[] values = new float[bytes / Float.BYTES];
-      trace
-          .slice(Math.toIntExact(data + tensor.getOffset()), bytes)
-          .order(ByteOrder.LITTLE_ENDIAN)
-          .asFloatBuffer()
-          .get(values);
-      int rows = Math.toIntExact(tensor.getShape(0));
-      tensors.put(
-          tensor.getName(), new TracedTensor(rows, rows == 0 ? 0 : values.length / rows, values));
+      ByteBuffer bytes =
+          trace
+              .slice(
+                  Math.toIntExact(data + tensor.getOffset()), Math.toIntExact(tensor.getBytes()))
+              .order(ByteOrder.LITTLE_ENDIAN);
+      List<Integer> shape = tensor.getShapeList().stream().map(Math::toIntExact).toList();
+      tensors.put(tensor.getName(), new TracedTensor(shape, floats(tensor, bytes)));
     }
     return tensors;
+  }
+
+  private static float[] floats(TraceTensor tensor, ByteBuffer bytes) {
+    int width = tensor.getFormat() == Format.U8 ? 1 : 4;
+    float[] values = new float[bytes.remaining() / width];
+    for (int i = 0; i < values.length; i++) {
+      values[i] =
+          switch (tensor.getFormat()) {
+            case F32 -> bytes.getFloat(4 * i);
+            case I32 -> bytes.getInt(4 * i);
+            case U8 -> bytes.get(i) & 0xFF;
+            default ->
+                throw new IllegalStateException(
+                    "trace: " + tensor.getName() + ": " + tensor.getFormat()
+                        + " (expected: F32, I32 or U8)");
+          };
+    }
+    return values;
   }
 }

@@ -6,19 +6,23 @@ import ai.sluice.api.EngineOptions;
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.Sampling;
 import ai.sluice.checkpoint.Checkpoint;
-import ai.sluice.checkpoint.SafetensorsFile;
 import ai.sluice.core.VerificationReport.Check;
+import ai.sluice.proto.HeadKind;
+import ai.sluice.proto.ModelSpec;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Compares a model with the outputs it must produce, which lie in {@code expected.safetensors}
  * beside its weights (format: tests/golden/fixtures/README.md): logits of each prompt whole, in
- * chunks, token by token and in a ragged batch; hidden states; greedy tokens, alone and batched.
+ * chunks, token by token and in a ragged batch; hidden states; what routers, capacities and masks
+ * decided, the same ways; other heads; greedy tokens, alone and batched.
  */
 public final class Verifier {
   /** The file that holds the expected outputs. */
@@ -32,29 +36,18 @@ public final class Verifier {
 
   private static final String LOGITS = "logits";
   private static final String FINAL_NORM = "final_norm";
+  private static final String HIDDEN = "hidden_";
 
-  private final SafetensorsFile expected;
+  private final ExpectedOutputs expected;
   private final Checkpoint checkpoint;
-  private final List<int[]> prompts = new ArrayList<>();
-  private final List<int[]> greedy = new ArrayList<>();
+  private final List<int[]> prompts;
   private final List<Check> checks = new ArrayList<>();
-  private final List<String> checkedNames = new ArrayList<>();
   private double tolerance;
 
-  private Verifier(SafetensorsFile expected, Checkpoint checkpoint) {
+  private Verifier(ExpectedOutputs expected, Checkpoint checkpoint) {
     this.expected = expected;
     this.checkpoint = checkpoint;
-    while (has("input_ids_" + prompts.size())) {
-      checkedNames.add("input_ids_" + prompts.size());
-      prompts.add(ids("input_ids_" + prompts.size()));
-    }
-    if (prompts.isEmpty()) {
-      throw new CheckpointFormatException(
-          expected.path(), "input_ids_0", "missing (expected: the first prompt)");
-    }
-    for (int i = 0; i < prompts.size() && has("greedy_" + i); i++) {
-      greedy.add(ids("greedy_" + i));
-    }
+    prompts = expected.prompts();
   }
 
   /**
@@ -76,13 +69,13 @@ public final class Verifier {
           "missing (expected: outputs to compare with; sluice-export golden writes them)");
     }
     Checkpoint checkpoint = Checkpoint.open(model);
-    return new Verifier(SafetensorsFile.open(file), checkpoint).run(options);
+    return new Verifier(new ExpectedOutputs(file, checkpoint), checkpoint).run(options);
   }
 
   private VerificationReport run(EngineOptions asked) {
     int longest = prompts.stream().mapToInt(p -> p.length).max().orElseThrow();
     long together = prompts.stream().mapToLong(p -> p.length).sum();
-    int mostNew = greedy.stream().mapToInt(g -> g.length).max().orElse(0);
+    int mostNew = expected.greedy().stream().mapToInt(g -> g.length).max().orElse(0);
     // Each prompt runs whole in one step; together they may take several.
     long stepTokens = Math.max(longest, Math.min(together, asked.maxStepTokens()));
     EngineOptions options =
@@ -100,10 +93,12 @@ public final class Verifier {
     LoadedModel model = LoadedModel.load(checkpoint, options, OptionResolver.systemInfo());
     try {
       StepDriver driver = new StepDriver(model);
-      checkWhole(driver, model.options().spec().getLayersCount(), exact);
-      checkChunks(driver, "logits, chunked prefill", this::chunkOf);
-      checkChunks(driver, "logits, one token a step", length -> 1);
-      checkRagged(driver, options.maxStepTokens());
+      ModelSpec spec = model.options().spec();
+      Decisions decisions = exact ? decisions(spec) : null;
+      checkWhole(driver, spec, exact, decisions);
+      checkChunks(driver, "chunked prefill", this::chunkOf, decisions);
+      checkChunks(driver, "one token a step", length -> 1, decisions);
+      checkRagged(driver, options.maxStepTokens(), decisions);
       lastStepId = driver.lastStepId();
     } catch (Throwable e) {
       model.close();
@@ -125,70 +120,104 @@ public final class Verifier {
     return Math.max(2, promptLength / 4 - 1);
   }
 
-  private void checkWhole(StepDriver driver, int layers, boolean exact) {
+  private Decisions decisions(ModelSpec spec) {
+    return new Decisions(expected, spec.getLayersCount(), tolerance);
+  }
+
+  private void checkWhole(
+      StepDriver driver, ModelSpec spec, boolean exact, @Nullable Decisions decisions) {
     ErrorMeter logits = new ErrorMeter();
-    ErrorMeter hidden = new ErrorMeter();
     ErrorMeter finalNorm = new ErrorMeter();
+    HiddenStates hidden = new HiddenStates();
+    OtherHeads heads = new OtherHeads(spec);
     for (int i = 0; i < prompts.size(); i++) {
       List<String> names = new ArrayList<>(List.of(LOGITS));
-      for (int layer = 0; exact && layer < layers; layer++) {
-        if (has("hidden_" + i + "_" + layer)) {
-          names.add("hidden_" + layer);
-        }
+      if (exact) {
+        names.addAll(hidden.names(i, spec.getLayersCount()));
+        names.addAll(heads.names(i));
       }
-      if (exact && has(FINAL_NORM + "_" + i)) {
+      if (exact && expected.has(FINAL_NORM + "_" + i)) {
         names.add(FINAL_NORM);
+      }
+      if (decisions != null && i == 0) {
+        names.addAll(decisions.names());
       }
       driver.begin();
       driver.add(i, prompts.get(i), 0, prompts.get(i).length);
       Map<String, TracedTensor> traced = driver.trace(names);
       driver.reset(i);
-      logits.compare("prompt " + i, traced.get(LOGITS).values(), floats("logits64_" + i));
-      for (String name : names) {
-        if (name.startsWith("hidden_")) {
-          String key = "hidden_" + i + "_" + name.substring("hidden_".length());
-          hidden.compare(key, traced.get(name).values(), floats(key));
-        } else if (name.equals(FINAL_NORM)) {
-          finalNorm.compare("prompt " + i, traced.get(name).values(), floats(FINAL_NORM + "_" + i));
-        }
+      logits.compare(
+          "prompt " + i, traced.get(LOGITS).values(), expected.floats("logits64_" + i));
+      if (decisions != null && i == 0) {
+        decisions.add(traced, prompts.get(0).length);
+      }
+      if (exact) {
+        hidden.compare(i, traced);
+        heads.compare(i, traced);
+      }
+      if (names.contains(FINAL_NORM)) {
+        finalNorm.compare(
+            "prompt " + i,
+            traced.get(FINAL_NORM).values(),
+            expected.floats(FINAL_NORM + "_" + i));
       }
     }
     report("logits, whole prompt", logits);
-    if (hidden.count > 0) {
-      report("hidden states", hidden);
-    }
-    if (finalNorm.count > 0) {
-      report("final norm", finalNorm);
+    hidden.report();
+    report("final norm", finalNorm);
+    heads.report();
+    reportDecisions(decisions, "whole prompt");
+  }
+
+  private void reportDecisions(@Nullable Decisions decisions, String mode) {
+    if (decisions != null) {
+      checks.addAll(decisions.compare(mode));
     }
   }
 
-  private void checkChunks(StepDriver driver, String name, ChunkLength chunk) {
+  private void checkChunks(
+      StepDriver driver, String mode, ChunkLength chunk, @Nullable Decisions decisions) {
     ErrorMeter meter = new ErrorMeter();
     for (int i = 0; i < prompts.size(); i++) {
       int[] prompt = prompts.get(i);
-      float[] want = floats("logits64_" + i);
+      List<String> names = names(decisions, i == 0);
+      float[] want = expected.floats("logits64_" + i);
       float[] got = {};
       int step = chunk.of(prompt.length);
       int at = 0;
       for (int begin = 0; begin < prompt.length; begin += step) {
+        int end = Math.min(prompt.length, begin + step);
         driver.begin();
-        driver.add(i, prompt, begin, Math.min(prompt.length, begin + step));
-        TracedTensor traced = driver.trace(List.of(LOGITS)).get(LOGITS);
-        float[] part = traced.values();
+        driver.add(i, prompt, begin, end);
+        Map<String, TracedTensor> traced = driver.trace(names);
+        TracedTensor logits = traced.get(LOGITS);
         if (begin == 0) {
-          got = new float[prompt.length * traced.columns()];
+          got = new float[prompt.length * logits.columns()];
         }
-        System.arraycopy(part, 0, got, at, part.length);
-        at += part.length;
+        System.arraycopy(logits.values(), 0, got, at, logits.values().length);
+        at += logits.values().length;
+        if (decisions != null && i == 0) {
+          decisions.add(traced, end - begin);
+        }
       }
       driver.reset(i);
       meter.compare("prompt " + i, got, want);
     }
-    report(name, meter);
+    report("logits, " + mode, meter);
+    reportDecisions(decisions, mode);
+  }
+
+  private static List<String> names(@Nullable Decisions decisions, boolean firstPrompt) {
+    List<String> names = new ArrayList<>(List.of(LOGITS));
+    if (decisions != null && firstPrompt) {
+      names.addAll(decisions.names());
+    }
+    return names;
   }
 
   /** Runs as many prompts in one step as it takes, and the next ones in the next. */
-  private void checkRagged(StepDriver driver, int maxStepTokens) {
+  private void checkRagged(
+      StepDriver driver, int maxStepTokens, @Nullable Decisions decisions) {
     ErrorMeter meter = new ErrorMeter();
     int first = 0;
     while (first < prompts.size()) {
@@ -197,37 +226,49 @@ public final class Verifier {
       while (end < prompts.size() && tokens + prompts.get(end).length <= maxStepTokens) {
         tokens += prompts.get(end++).length;
       }
-      checkTogether(driver, first, end, meter);
+      checkTogether(driver, first, end, meter, decisions);
       first = end;
     }
     report("logits, ragged batch", meter);
+    reportDecisions(decisions, "ragged batch");
   }
 
-  private void checkTogether(StepDriver driver, int firstPrompt, int endPrompt, ErrorMeter meter) {
+  private void checkTogether(
+      StepDriver driver,
+      int firstPrompt,
+      int endPrompt,
+      ErrorMeter meter,
+      @Nullable Decisions decisions) {
     driver.begin();
     for (int i = firstPrompt; i < endPrompt; i++) {
       driver.add(i, prompts.get(i), 0, prompts.get(i).length);
     }
-    TracedTensor traced = driver.trace(List.of(LOGITS)).get(LOGITS);
+    Map<String, TracedTensor> traced = driver.trace(names(decisions, firstPrompt == 0));
+    TracedTensor logits = traced.get(LOGITS);
     int at = 0;
     for (int i = firstPrompt; i < endPrompt; i++) {
-      int end = at + prompts.get(i).length * traced.columns();
+      int end = at + prompts.get(i).length * logits.columns();
       meter.compare(
-          "prompt " + i, Arrays.copyOfRange(traced.values(), at, end), floats("logits64_" + i));
+          "prompt " + i,
+          Arrays.copyOfRange(logits.values(), at, end),
+          expected.floats("logits64_" + i));
       at = end;
       driver.reset(i);
+    }
+    if (decisions != null && firstPrompt == 0) {
+      decisions.add(traced, prompts.get(0).length);
     }
   }
 
   private void checkGreedy(Engine engine) {
-    List<int[]> want = greedy;
+    List<int[]> want = expected.greedy();
     if (want.isEmpty()) {
       return;
     }
     List<List<Integer>> alone = new ArrayList<>();
     List<Generation> open = new ArrayList<>();
     for (int i = 0; i < want.size(); i++) {
-      checkedNames.add("greedy_" + i);
+      expected.compared("greedy_" + i);
       alone.add(engine.generate(greedy(i, want.get(i).length)).tokens());
     }
     for (int i = 0; i < want.size(); i++) {
@@ -253,9 +294,9 @@ public final class Verifier {
   }
 
   private void report(String name, ErrorMeter meter) {
-    checks.add(
-        new Check(name, meter.worst < tolerance, meter.worst, tolerance,
-            meter.count + " compared, worst: " + meter.worstName));
+    if (meter.count() > 0) {
+      checks.add(meter.check(name, tolerance, ""));
+    }
   }
 
   private void report(String name, List<int[]> want, List<List<Integer>> got) {
@@ -282,76 +323,103 @@ public final class Verifier {
 
   /** Tensors of the file that nothing above asked for. */
   private List<String> notChecked(boolean exact) {
-    List<String> rest = new ArrayList<>();
-    for (String name : expected.tensors().names()) {
-      if (checkedNames.contains(name)
-          || name.startsWith("greedy_gap_")
-          || name.matches("logits(_bfloat16)?_\\d+")) {
-        continue;
+    return expected.rest().stream()
+        .map(name -> name
+            + (exact ? ": no check of this kind is built" : ": compared in float32 only"))
+        .toList();
+  }
+
+  /** Outputs of the layers: the first one that is off says where to look. */
+  private final class HiddenStates {
+    private final ErrorMeter meter = new ErrorMeter();
+    private int firstOff = Integer.MAX_VALUE;
+    private double errorThere;
+
+    List<String> names(int prompt, int numLayers) {
+      List<String> names = new ArrayList<>();
+      for (int layer = 0; layer < numLayers; layer++) {
+        if (expected.has(expectedName(prompt, layer))) {
+          names.add(HIDDEN + layer);
+        }
       }
-      rest.add(name + (exact ? ": no check of this kind is built" : ": compared in float32 only"));
+      return names;
     }
-    return rest;
-  }
 
-  private boolean has(String name) {
-    return expected.tensors().find(name).isPresent();
-  }
-
-  private float[] floats(String name) {
-    checkedNames.add(name);
-    return expected.readFloat32(name);
-  }
-
-  /** Token ids that the model can take, in a number that its context can hold. */
-  private int[] ids(String name) {
-    long[] values = expected.readInt64(name);
-    if (values.length == 0 || values.length > checkpoint.maxPositions()) {
-      throw new CheckpointFormatException(
-          expected.path(),
-          name,
-          values.length + " tokens (expected: 1 to " + checkpoint.maxPositions()
-              + ", the model's context)");
+    private String expectedName(int prompt, int layer) {
+      return HIDDEN + prompt + "_" + layer;
     }
-    int vocabSize = checkpoint.modelSpec().getVocabSize();
-    int[] ids = new int[values.length];
-    for (int i = 0; i < ids.length; i++) {
-      if (values[i] < 0 || values[i] >= vocabSize) {
-        throw new CheckpointFormatException(
-            expected.path(),
-            name,
-            "token " + i + " is " + values[i] + " (expected: 0 to " + (vocabSize - 1)
-                + ", the model's vocabulary)");
+
+    void compare(int prompt, Map<String, TracedTensor> traced) {
+      for (int layer = 0; traced.containsKey(HIDDEN + layer); layer++) {
+        String name = expectedName(prompt, layer);
+        double error =
+            meter.compare(name, traced.get(HIDDEN + layer).values(), expected.floats(name));
+        if (!(error < tolerance) && layer < firstOff) {
+          firstOff = layer;
+          errorThere = error;
+        }
       }
-      ids[i] = (int) values[i];
     }
-    return ids;
+
+    void report() {
+      if (meter.count() == 0) {
+        return;
+      }
+      String more =
+          firstOff == Integer.MAX_VALUE
+              ? ""
+              : String.format(
+                  Locale.ROOT, "; first layer that is off: %d (error %.2e)", firstOff, errorThere);
+      checks.add(meter.check("hidden states", tolerance, more));
+    }
   }
 
-  /** The largest relative L2 error of several comparisons. */
-  private static final class ErrorMeter {
-    int count;
-    double worst;
-    String worstName = "none";
+  /** What heads beside generation give at each prompt's last position. */
+  private final class OtherHeads {
+    private record Head(String label, String traceName, String prefix, ErrorMeter meter) {}
 
-    void compare(String name, float[] got, float[] want) {
-      double difference = 0;
-      double norm = 0;
-      for (int i = 0; i < want.length; i++) {
-        double d = i < got.length ? (double) got[i] - want[i] : Double.NaN;
-        difference += d * d;
-        norm += (double) want[i] * want[i];
+    private final List<Head> heads = new ArrayList<>();
+
+    OtherHeads(ModelSpec spec) {
+      for (int h = 0; h < spec.getHeadsCount(); h++) {
+        HeadKind kind = spec.getHeads(h).getKind();
+        if (kind == HeadKind.CLASSIFICATION) {
+          heads.add(
+              new Head(
+                  "classification", "head_logits_" + h, "classification64_", new ErrorMeter()));
+        } else if (kind == HeadKind.REASONING) {
+          heads.add(
+              new Head("reasoning", "head_logits_" + h, "reasoning64_last_", new ErrorMeter()));
+        }
       }
-      double error = Math.sqrt(difference / norm);
-      if (got.length != want.length) {
-        error = Double.NaN;
+    }
+
+    List<String> names(int prompt) {
+      return heads.stream()
+          .filter(head -> expected.has(head.prefix() + prompt))
+          .map(Head::traceName)
+          .toList();
+    }
+
+    void compare(int prompt, Map<String, TracedTensor> traced) {
+      for (Head head : heads) {
+        TracedTensor tensor = traced.get(head.traceName());
+        if (tensor != null) {
+          float[] last =
+              Arrays.copyOfRange(
+                  tensor.values(),
+                  (tensor.rows() - 1) * tensor.columns(),
+                  tensor.rows() * tensor.columns());
+          head.meter()
+              .compare("prompt " + prompt, last, expected.floats(head.prefix() + prompt));
+        }
       }
-      // NaN is the worst of all and never below a tolerance; no later value replaces it.
-      if (count == 0 || (!(error <= worst) && !Double.isNaN(worst))) {
-        worst = error;
-        worstName = name;
+    }
+
+    void report() {
+      for (Head head : heads) {
+        Verifier.this.report(head.label() + " head", head.meter());
       }
-      count++;
     }
   }
 }
