@@ -49,9 +49,9 @@ TEST_F(WeightSourceTest, WrongTransfers) {
                  }));
   expect_refused("innermost",
                  changed([](auto* t) { t->source->format = SLUICE__PROTO__FORMAT__Q4_K; }));
-  expect_refused("format: F8_E4M3 not built",
-                 changed([](auto* t) { t->source->format = SLUICE__PROTO__FORMAT__F8_E4M3; }), "",
-                 SLUICE_STATUS_UNSUPPORTED);
+  expect_refused("format: INT4_GROUPED not built",
+                 changed([](auto* t) { t->source->format = SLUICE__PROTO__FORMAT__INT4_GROUPED; }),
+                 "", SLUICE_STATUS_UNSUPPORTED);
   expect_refused("adapter: not built", changed([](auto* t) {
                    t->destination->has_adapter = 1;
                    t->destination->adapter = 1;

@@ -1,6 +1,8 @@
 #include "runtime/coverage.h"
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 
@@ -18,21 +20,31 @@ std::string CellRange::text() const {
 }
 
 const CellRange* Coverage::find_overlap(const CellRange& range) const {
-  for (const CellRange& earlier : ranges_) {
-    if (earlier.overlaps(range)) return &earlier;
+  // No range that begins `tallest_` rows or more above reaches down to this one.
+  for (auto at = ranges_.upper_bound(range.row_begin - tallest_);
+       at != ranges_.end() && at->first < range.row_end; ++at) {
+    if (at->second.overlaps(range)) return &at->second;
   }
   return nullptr;
 }
 
 void Coverage::add(const CellRange& range) {
-  ranges_.push_back(range);
+  ranges_.emplace(range.row_begin, range);
+  tallest_ = std::max(tallest_, range.rows());
   filled_ += range.cells();
+}
+
+void Coverage::remove(const CellRange& range) {
+  auto at = ranges_.lower_bound(range.row_begin);
+  while (at->second.column_begin != range.column_begin) ++at;
+  ranges_.erase(at);
+  filled_ -= range.cells();
 }
 
 CellRange Coverage::first_gap() const {
   // Between two neighbouring row bounds the set of filled columns does not change.
   std::vector<int64_t> bounds = {0, rows_};
-  for (const CellRange& range : ranges_) {
+  for (const auto& [row, range] : ranges_) {
     bounds.push_back(range.row_begin);
     bounds.push_back(range.row_end);
   }
@@ -40,7 +52,7 @@ CellRange Coverage::first_gap() const {
   for (size_t b = 0; b + 1 < bounds.size(); ++b) {
     if (bounds[b] == bounds[b + 1]) continue;
     std::vector<std::pair<int64_t, int64_t>> columns;
-    for (const CellRange& range : ranges_) {
+    for (const auto& [row, range] : ranges_) {
       if (range.row_begin <= bounds[b] && bounds[b] < range.row_end) {
         columns.emplace_back(range.column_begin, range.column_end);
       }
@@ -54,11 +66,6 @@ CellRange Coverage::first_gap() const {
     }
   }
   return {};
-}
-
-void Coverage::remove_last() {
-  filled_ -= ranges_.back().cells();
-  ranges_.pop_back();
 }
 
 }  // namespace sluice

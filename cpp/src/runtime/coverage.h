@@ -4,8 +4,8 @@
 #define SLUICE_RUNTIME_COVERAGE_H_
 
 #include <cstdint>
+#include <map>
 #include <string>
-#include <vector>
 
 namespace sluice {
 
@@ -16,7 +16,9 @@ struct CellRange {
   int64_t column_begin = 0;
   int64_t column_end = 0;
 
-  int64_t cells() const { return (row_end - row_begin) * (column_end - column_begin); }
+  int64_t rows() const { return row_end - row_begin; }
+  int64_t columns() const { return column_end - column_begin; }
+  int64_t cells() const { return rows() * columns(); }
   bool overlaps(const CellRange& other) const {
     return row_begin < other.row_end && other.row_begin < row_end &&
            column_begin < other.column_end && other.column_begin < column_end;
@@ -30,14 +32,15 @@ class Coverage {
  public:
   Coverage(int64_t rows, int64_t columns) : rows_(rows), columns_(columns) {}
 
-  /// Earlier range that `range` overlaps, or nullptr. `range` lies inside the matrix.
+  /// Earlier range that `range` overlaps, or nullptr. `range` lies inside the matrix. Looks only at
+  /// ranges near its rows, so that a matrix may come in many pieces.
   const CellRange* find_overlap(const CellRange& range) const;
 
   /// Notes a range that overlaps no earlier one.
   void add(const CellRange& range);
 
-  /// Takes back what the last add() noted.
-  void remove_last();
+  /// Takes back a range that add() noted.
+  void remove(const CellRange& range);
 
   bool empty() const { return ranges_.empty(); }
   bool complete() const { return filled_ == rows_ * columns_; }
@@ -49,7 +52,8 @@ class Coverage {
   int64_t rows_;
   int64_t columns_;
   int64_t filled_ = 0;
-  std::vector<CellRange> ranges_;
+  int64_t tallest_ = 0;                       // rows of the range that has most, ever
+  std::multimap<int64_t, CellRange> ranges_;  // by row_begin
 };
 
 }  // namespace sluice

@@ -1,15 +1,11 @@
 // What a plan tells the outside: EngineInfo, WeightSlotList, kernels.
 #include "base/error.h"
 #include "model/proto_message.h"
-#include "quant/decode.h"
 #include "runtime/plan.h"
+#include "runtime/weight_source.h"
 
 namespace sluice {
 namespace {
-
-constexpr Format kFileFormats[] = {Format::kF32,  Format::kF16,  Format::kBf16, Format::kF64,
-                                   Format::kQ4_0, Format::kQ4_1, Format::kQ5_0, Format::kQ5_1,
-                                   Format::kQ8_0, Format::kQ4_K, Format::kQ5_K, Format::kQ6_K};
 
 Sluice__Proto__WeightPart* describe_part(const WeightSlot& slot, const WeightPart& part,
                                          ProtoArena* arena) {
@@ -40,8 +36,9 @@ Sluice__Proto__WeightSlot* describe_slot(const WeightSlot& slot, ProtoArena* are
   message->n_parts = parts.size();
   message->parts = arena->array(parts);
   std::vector<Sluice__Proto__Format> formats;
-  for (Format format : kFileFormats) {
-    if (can_decode(format)) formats.push_back(static_cast<Sluice__Proto__Format>(format));
+  for (const Format format : weight_formats()) {
+    if (slot.is_vector && format == Format::kMxfp4Split) continue;  // vectors have no scales
+    formats.push_back(static_cast<Sluice__Proto__Format>(format));
   }
   message->n_accepted_formats = formats.size();
   message->accepted_formats = arena->array(formats);

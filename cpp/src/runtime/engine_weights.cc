@@ -6,18 +6,7 @@
 namespace sluice {
 namespace {
 
-constexpr size_t kMaxNamedParts = 10;
 constexpr int kMaxLoaderThreads = 8;
-
-std::string name_parts(const std::vector<std::string>& parts) {
-  std::string text;
-  for (size_t i = 0; i < parts.size() && i < kMaxNamedParts; ++i) {
-    text += (i == 0 ? "" : ", ") + parts[i];
-  }
-  if (parts.size() > kMaxNamedParts)
-    text += concat(" and ", parts.size() - kMaxNamedParts, " more");
-  return text;
-}
 
 }  // namespace
 
@@ -43,7 +32,8 @@ void Engine::begin_weights(int32_t mode) {
                    weight_state_ == WeightState::kStale,
                SLUICE_STATUS_WRONG_STATE, "mode: UPDATE before a finished load (expected: LOAD)");
   const int threads = std::min(plan_.options.num_threads, kMaxLoaderThreads);
-  session_ = std::make_shared<WeightSession>(weights_, faults_, threads);
+  session_ =
+      std::make_shared<WeightSession>(std::vector<const WeightStore*>{&weights_}, faults_, threads);
   // An update that leaves no trace behind, not even an aborted one, does not exist: what an earlier
   // one left half written stays so until it is covered.
   if (mode == SLUICE_WEIGHTS_LOAD) stale_parts_.clear();
@@ -81,12 +71,12 @@ void Engine::finish_weights() {
   }
   session->drain();
   faults_.pass(FaultPoint::kWeightsFinish);
-  const std::vector<std::string> missing =
+  const std::string missing =
       update ? session->incomplete_parts(stale) : session->incomplete_parts();
   SLUICE_CHECK(missing.empty(), SLUICE_STATUS_INCOMPLETE,
                update ? "weights: an earlier update ended early, this one must rewrite whole: "
                       : "weights: not filled: ",
-               name_parts(missing));
+               missing);
   const std::lock_guard lock(mutex_);
   check_alive();
   // An abort may have come in between: then the session is gone.

@@ -1,20 +1,90 @@
 #include "runtime/weight_session.h"
 
+#include <utility>
+
 #include "model/proto_message.h"
 #include "runtime/timed_wait.h"
 
 namespace sluice {
 
-WeightSession::WeightSession(const WeightStore& store, const FaultPoints& faults, int num_threads)
-    : store_(store), faults_(faults) {
-  for (size_t s = 0; s < store.slots().size(); ++s) {
-    const WeightSlot& slot = store.slots()[s];
-    for (size_t p = 0; p < slot.parts.size(); ++p) {
-      coverage_.emplace(PartKey(static_cast<int>(s), static_cast<int>(p)),
-                        Coverage(slot.parts[p].rows, slot.cols));
+namespace {
+
+constexpr size_t kMaxNamedParts = 10;
+
+// The file may end before the source does.
+void check_size(const WeightTensor& tensor, const std::string& name) {
+  if (tensor.file == nullptr) return;
+  const int64_t size = tensor.file->size();
+  SLUICE_CHECK(tensor.offset <= size - tensor.bytes, SLUICE_STATUS_CORRUPT_DATA, name, ": bytes ",
+               tensor.offset, " to ", tensor.offset + tensor.bytes - 1, " of ", tensor.file->path(),
+               " (expected: inside its ", size, " bytes)");
+}
+
+}  // namespace
+
+WeightSession::WeightSession(std::vector<const WeightStore*> stores, const FaultPoints& faults,
+                             int num_threads)
+    : stores_(std::move(stores)), faults_(faults), coverage_(stores_.size()) {
+  for (size_t rank = 0; rank < stores_.size(); ++rank) {
+    const std::vector<WeightSlot>& slots = stores_[rank]->slots();
+    SLUICE_CHECK_INTERNAL(slots.size() == stores_.front()->slots().size(), "weights: rank ", rank,
+                          " has ", slots.size(), " slots");
+    coverage_[rank].resize(slots.size());
+    for (size_t i = 0; i < slots.size(); ++i) {
+      for (int64_t expert = 0; expert < slots[i].count(); ++expert) {
+        for (const WeightPart& part : slots[i].parts) {
+          coverage_[rank][i].emplace_back(part.rows, slots[i].cols);
+        }
+      }
     }
   }
   start_threads(num_threads);
+}
+
+const WeightSlot& WeightSession::slot_of(const PartKey& key) const {
+  return stores_[key.store]->slots()[key.slot];
+}
+
+Coverage& WeightSession::coverage_of(const PartKey& key) {
+  return const_cast<Coverage&>(std::as_const(*this).coverage_of(key));
+}
+
+const Coverage& WeightSession::coverage_of(const PartKey& key) const {
+  const size_t place = key.expert * slot_of(key).parts.size() + static_cast<size_t>(key.part);
+  return coverage_[key.store][key.slot][place];
+}
+
+std::string WeightSession::part_name(const PartKey& key) const {
+  const WeightSlot& slot = slot_of(key);
+  std::string name = slot.name(slot.parts[key.part]);
+  if (slot.num_experts > 0) name += concat(" of expert ", key.expert);
+  if (stores_.size() > 1) name += concat(" on rank ", key.store);
+  return name;
+}
+
+// Rows and columns as a transfer names them.
+CellRange WeightSession::global_range(const PartKey& key, CellRange range) const {
+  const WeightSlot& slot = slot_of(key);
+  const int64_t first_row = slot.parts[key.part].first_row;
+  range.row_begin += first_row;
+  range.row_end += first_row;
+  range.column_begin += slot.first_col;
+  range.column_end += slot.first_col;
+  return range;
+}
+
+template <class Visit>
+void WeightSession::for_each_part(Visit visit) const {
+  for (int store = 0; store < static_cast<int>(stores_.size()); ++store) {
+    const std::vector<WeightSlot>& slots = stores_[store]->slots();
+    for (int slot = 0; slot < static_cast<int>(slots.size()); ++slot) {
+      for (int expert = 0; expert < slots[slot].count(); ++expert) {
+        for (int part = 0; part < static_cast<int>(slots[slot].parts.size()); ++part) {
+          visit(PartKey{store, slot, expert, part});
+        }
+      }
+    }
+  }
 }
 
 // With fewer threads than asked for a load is only slower.
@@ -54,18 +124,19 @@ std::vector<std::shared_ptr<const FileReader>> WeightSession::open_files(
   return files;
 }
 
-void WeightSession::cover(const WeightTransfer& transfer,
-                          std::vector<std::pair<PartKey, CellRange>>* added) {
+void WeightSession::cover(const WeightTransfer& transfer, std::vector<Covered>* added) {
   for (const WeightPiece& piece : transfer.pieces) {
-    const PartKey key(piece.slot, piece.part);
-    Coverage& coverage = coverage_.at(key);
+    const PartKey key{piece.store, piece.slot, piece.expert, piece.part};
+    Coverage& coverage = coverage_of(key);
     const CellRange* earlier = coverage.find_overlap(piece.destination);
-    const WeightSlot& slot = store_.slots()[piece.slot];
-    SLUICE_CHECK_ARG(earlier == nullptr, transfer.name, ": ", slot.name(slot.parts[piece.part]),
-                     " ", piece.destination.text(), " (expected: cells that no transfer names, ",
-                     earlier->text(), " are taken)");
+    if (earlier != nullptr) {
+      SLUICE_FAIL(SLUICE_STATUS_INVALID_ARGUMENT, transfer.name, ": ", part_name(key), " ",
+                  global_range(key, piece.destination).text(),
+                  " (expected: cells that no transfer names, ", global_range(key, *earlier).text(),
+                  " are taken)");
+    }
     coverage.add(piece.destination);
-    added->emplace_back(key, piece.destination);
+    added->push_back({key, piece.destination});
   }
 }
 
@@ -83,43 +154,41 @@ void WeightSession::enqueue(std::span<const uint8_t> bytes) {
   const std::lock_guard coverage_lock(coverage_mutex_);
   // Takes the cells back unless the whole list is good.
   struct Undo {
-    std::map<PartKey, Coverage>& coverage;
-    std::vector<std::pair<PartKey, CellRange>> added;
+    WeightSession& session;
+    std::vector<Covered> added;
     bool keep = false;
     ~Undo() {
       if (keep) return;
-      for (auto entry = added.rbegin(); entry != added.rend(); ++entry) {
-        coverage.at(entry->first).remove_last();
-      }
+      for (const Covered& cells : added) session.coverage_of(cells.key).remove(cells.range);
     }
-  } undo{coverage_, {}};
+  } undo{*this, {}};
 
   std::vector<Job> jobs;
   int64_t bytes_total = 0;
+  int64_t empty_transfers = 0;
   for (size_t i = 0; i < list->n_transfers; ++i) {
-    auto transfer =
-        std::make_shared<const WeightTransfer>(decode_transfer(*list->transfers[i], files, store_));
-    const WeightSource& source = transfer->source;
-    if (source.file != nullptr) {
-      const int64_t size = source.file->size();
-      SLUICE_CHECK(source.offset <= size - source.bytes, SLUICE_STATUS_CORRUPT_DATA, transfer->name,
-                   ": bytes ", source.offset, " to ", source.offset + source.bytes - 1, " of ",
-                   source.file->path(), " (expected: inside its ", size, " bytes)");
+    const auto transfer = std::make_shared<const WeightTransfer>(
+        decode_transfer(*list->transfers[i], files, stores_));
+    check_size(transfer->source.tensor, transfer->name);
+    if (transfer->source.scale) {
+      check_size(transfer->source.scale->tensor, transfer->name + ": scale");
     }
     cover(*transfer, &undo.added);
     const auto jobs_left = std::make_shared<int64_t>(0);
     for (const WeightPiece& piece : transfer->pieces) {
-      for (const CellRange& rectangle : split_piece(source, piece)) {
+      for (const CellRange& rectangle : split_piece(transfer->source, piece)) {
         jobs.push_back({transfer, jobs_left, &piece, rectangle});
-        bytes_total += rectangle_bytes(source, rectangle);
+        bytes_total += rectangle_bytes(transfer->source, rectangle);
         ++*jobs_left;
       }
     }
+    if (transfer->pieces.empty()) ++empty_transfers;  // no rank here holds any of it
   }
   const std::lock_guard lock(mutex_);
   throw_if_over();
   undo.keep = true;
   progress_.transfers_total += static_cast<int64_t>(list->n_transfers);
+  progress_.transfers_done += empty_transfers;
   progress_.bytes_total += bytes_total;
   queue_.insert(queue_.end(), jobs.begin(), jobs.end());
   work_ready_.notify_all();
@@ -139,24 +208,25 @@ void WeightSession::drain() { poll(-1, nullptr); }
 std::set<PartKey> WeightSession::touched_parts() const {
   const std::lock_guard lock(coverage_mutex_);
   std::set<PartKey> parts;
-  for (const auto& [key, coverage] : coverage_) {
-    if (!coverage.empty()) parts.insert(key);
-  }
+  for_each_part([&](const PartKey& key) {
+    if (!coverage_of(key).empty()) parts.insert(parts.end(), key);
+  });
   return parts;
 }
 
-std::vector<std::string> WeightSession::incomplete_parts(
-    const std::optional<std::set<PartKey>>& among) const {
+std::string WeightSession::incomplete_parts(const std::optional<std::set<PartKey>>& among) const {
   const std::lock_guard lock(coverage_mutex_);
-  std::vector<std::string> parts;
-  for (const auto& [key, coverage] : coverage_) {
-    if (coverage.complete() || (among && !among->contains(key))) continue;
-    const WeightSlot& slot = store_.slots()[key.first];
-    std::string text = slot.name(slot.parts[key.second]);
-    if (!coverage.empty()) text += " (" + coverage.first_gap().text() + ")";
-    parts.push_back(std::move(text));
-  }
-  return parts;
+  std::string text;
+  size_t count = 0;
+  for_each_part([&](const PartKey& key) {
+    const Coverage& coverage = coverage_of(key);
+    if (coverage.complete() || (among && !among->contains(key))) return;
+    if (++count > kMaxNamedParts) return;
+    text += (count == 1 ? "" : ", ") + part_name(key);
+    if (!coverage.empty()) text += " (" + global_range(key, coverage.first_gap()).text() + ")";
+  });
+  if (count > kMaxNamedParts) text += concat(" and ", count - kMaxNamedParts, " more");
+  return text;
 }
 
 void WeightSession::request_abort() {
@@ -193,7 +263,9 @@ void WeightSession::work() {
     run(job, &scratch);
     lock.lock();
     --working_;
-    progress_made_.notify_all();
+    // Nobody waits for less: a caller that was woken for every small tensor would only be in the
+    // way.
+    if (failure_ || (queue_.empty() && working_ == 0)) progress_made_.notify_all();
   }
 }
 
@@ -202,8 +274,8 @@ void WeightSession::work() {
 void WeightSession::run(const Job& job, WeightScratch* scratch) {
   std::optional<Error> failure;
   try {
-    if (job.transfer->source.file != nullptr) faults_.pass(FaultPoint::kWeightsRead);
-    copy_rectangle(*job.transfer, *job.piece, job.rectangle, store_, scratch);
+    if (job.transfer->source.tensor.file != nullptr) faults_.pass(FaultPoint::kWeightsRead);
+    copy_rectangle(*job.transfer, *job.piece, job.rectangle, *stores_[job.piece->store], scratch);
   } catch (Error& error) {
     error.add_context(job.transfer->name);
     failure = std::move(error);

@@ -14,7 +14,6 @@
 #include <span>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -24,15 +23,23 @@
 
 namespace sluice {
 
-/// A part of a slot: indices into WeightStore::slots() and WeightSlot::parts.
-using PartKey = std::pair<int, int>;
+/// What one rank holds of a part of a slot, or of one expert of it: what is filled as a whole.
+struct PartKey {
+  int store = 0;   ///< rank of this process
+  int slot = 0;    ///< index in WeightStore::slots()
+  int expert = 0;  ///< 0: a slot without experts
+  int part = 0;    ///< index in WeightSlot::parts
+
+  auto operator<=>(const PartKey& other) const = default;
+};
 
 /// Loader threads that read, convert and store queued weights. enqueue(), poll() and finish() are
 /// for one caller at a time; request_abort() and abort() are safe from any thread.
 class WeightSession {
  public:
+  /// @param stores  of the ranks of this process; they hold the same slots, each its share
   /// @throws Error OUT_OF_HOST_MEMORY when the system gives no thread
-  WeightSession(const WeightStore& store, const FaultPoints& faults, int num_threads);
+  WeightSession(std::vector<const WeightStore*> stores, const FaultPoints& faults, int num_threads);
   /// Aborts and waits for the threads.
   ~WeightSession();
   WeightSession(const WeightSession&) = delete;
@@ -55,9 +62,9 @@ class WeightSession {
   /// Parts with any cell filled or queued.
   std::set<PartKey> touched_parts() const;
 
-  /// Texts of parts that are not filled whole, each with its first gap; of all parts by default.
-  std::vector<std::string> incomplete_parts(
-      const std::optional<std::set<PartKey>>& among = std::nullopt) const;
+  /// What is not filled whole, each with its first gap, at most ten of them and how many more; of
+  /// all parts by default. Empty: everything is filled.
+  std::string incomplete_parts(const std::optional<std::set<PartKey>>& among = std::nullopt) const;
 
   /// Drops the queue and returns at once. Calls in progress and later ones throw ABORTED.
   void request_abort();
@@ -72,21 +79,32 @@ class WeightSession {
     const WeightPiece* piece = nullptr;
     CellRange rectangle;
   };
+  struct Covered {
+    PartKey key;
+    CellRange range;
+  };
 
   void start_threads(int num_threads);
   std::vector<std::shared_ptr<const FileReader>> open_files(
       const Sluice__Proto__WeightTransferList& list);
-  void cover(const WeightTransfer& transfer, std::vector<std::pair<PartKey, CellRange>>* added);
+  const WeightSlot& slot_of(const PartKey& key) const;
+  Coverage& coverage_of(const PartKey& key);
+  const Coverage& coverage_of(const PartKey& key) const;
+  std::string part_name(const PartKey& key) const;
+  CellRange global_range(const PartKey& key, CellRange range) const;
+  template <class Visit>
+  void for_each_part(Visit visit) const;  // in the order of the keys
+  void cover(const WeightTransfer& transfer, std::vector<Covered>* added);
   void work();
   void run(const Job& job, WeightScratch* scratch);
   void throw_if_over() const;
 
-  const WeightStore& store_;
+  const std::vector<const WeightStore*> stores_;
   const FaultPoints& faults_;
   std::map<std::string, std::shared_ptr<const FileReader>> files_;  // by path
 
   mutable std::mutex coverage_mutex_;
-  std::map<PartKey, Coverage> coverage_;
+  std::vector<std::vector<std::vector<Coverage>>> coverage_;  // [store][slot][expert, part]
 
   mutable std::mutex mutex_;
   std::condition_variable work_ready_;

@@ -1,128 +1,233 @@
+// Moving the values of a weight transfer; its checks are in weight_decode.cc.
 #include "runtime/weight_source.h"
 
 #include <algorithm>
-#include <cmath>
-#include <numbers>
+#include <utility>
 
-#include "ops/sampling/sampling.h"
 #include "quant/decode.h"
+#include "runtime/random_values.h"
 
 namespace sluice {
 namespace {
 
 // Values read at once: large enough for the disk, small enough for a few threads' scratch memory.
 constexpr int64_t kMaxValues = int64_t{1} << 20;
+// What lies between two runs is read along with them unless it is at least this long.
+constexpr int64_t kMaxGapBytes = 16384;
 
-// Values from the first to the last of a rectangle, gaps included.
-int64_t span_values(const WeightSource& source, const CellRange& cells) {
-  return (cells.row_end - cells.row_begin - 1) * source.row_stride +
-         (cells.column_end - cells.column_begin - 1) * source.col_stride + 1;
+// Whether a rectangle is read as runs of columns or of rows, whichever lie closer together.
+bool columns_inside(const WeightTensor& tensor) {
+  return tensor.cols > 1 && tensor.col_stride <= tensor.row_stride;
 }
 
-int64_t whole_blocks(Format format, int64_t values) {
-  const int64_t block = format_traits(format).values_per_block;
-  return (values + block - 1) / block * block;
+// The rectangle as `count` runs of values, each cut into whole blocks of the format.
+struct Runs {
+  int64_t first = 0;  // value, in the file, where the first run's first block begins
+  int64_t lead = 0;   // values of that block that are not of the rectangle
+  int64_t count = 0;
+  int64_t stride = 0;  // values from run to run, in the file
+  int64_t span = 0;    // values of a run from its first block to its last one, gaps included
+  int64_t inner_stride = 0;
+  bool one_read = true;  // of all runs and what lies between them
+};
+
+Runs runs_of(const WeightTensor& tensor, int64_t expert, const CellRange& cells) {
+  const bool by_row = columns_inside(tensor);
+  const int64_t inner_begin = by_row ? cells.column_begin : cells.row_begin;
+  const int64_t inner_count = by_row ? cells.columns() : cells.rows();
+  const int64_t block = format_traits(tensor.format).values_per_block;
+  Runs runs;
+  runs.count = by_row ? cells.rows() : cells.columns();
+  runs.stride = by_row ? tensor.row_stride : tensor.col_stride;
+  runs.inner_stride = by_row ? tensor.col_stride : tensor.row_stride;
+  runs.lead = inner_begin % block;  // blocks lie along a dimension of stride 1
+  const int64_t last = runs.lead + (inner_count - 1) * runs.inner_stride;
+  runs.span = (last / block + 1) * block;
+  runs.first = expert * tensor.expert_stride +
+               (by_row ? cells.row_begin : cells.column_begin) * runs.stride +
+               inner_begin * runs.inner_stride - runs.lead;
+  const int64_t gap = runs.stride - runs.span;
+  runs.one_read = runs.count == 1 || gap < block ||
+                  format_bytes(tensor.format, gap / block * block) < kMaxGapBytes;
+  return runs;
 }
 
-// Normal numbers by Box and Muller. A value depends on its place in the part alone, so that however
-// a part is cut up, it gets the same numbers.
-void random_values(const WeightSource& source, const WeightSlot& slot, const WeightPiece& piece,
-                   const CellRange& cells, float* out) {
-  const uint64_t part = static_cast<uint64_t>(slot.parts[piece.part].part);
-  const uint64_t place = (static_cast<uint64_t>(slot.slot) << 40) |
-                         (static_cast<uint64_t>(slot.layer + 1) << 8) | part;
-  const int64_t row_offset = piece.destination.row_begin - piece.source_row_begin;
-  for (int64_t row = cells.row_begin; row < cells.row_end; ++row) {
-    for (int64_t col = cells.column_begin; col < cells.column_end; ++col) {
-      const int64_t element = (row + row_offset) * slot.cols + col + piece.destination.column_begin;
-      const PhiloxBlock block =
-          philox4x32_10(source.random_seed, static_cast<uint64_t>(element), place);
-      const double u = (block.x[0] + 1.0) * 0x1p-32;  // in (0, 1]
-      const double angle = 2 * std::numbers::pi * (block.x[1] * 0x1p-32);
-      *out++ =
-          static_cast<float>(source.random_std * std::sqrt(-2 * std::log(u)) * std::cos(angle));
+int64_t bytes_read(const WeightTensor& tensor, const Runs& runs) {
+  return runs.one_read ? format_bytes(tensor.format, (runs.count - 1) * runs.stride + runs.span)
+                       : runs.count * format_bytes(tensor.format, runs.span);
+}
+
+// A rectangle in memory.
+struct Cells {
+  void* data = nullptr;  // the first row's first column
+  Format format = Format::kF32;
+  int64_t row_stride = 0;  // values
+  int64_t col_stride = 0;
+};
+
+// Reads a rectangle; decoded to float32, or as it lies in the file where `keep` is its format.
+Cells read_cells(const WeightTensor& tensor, int64_t expert, const CellRange& rectangle, bool keep,
+                 std::vector<std::byte>* raw, std::vector<float>* values) {
+  const Runs runs = runs_of(tensor, expert, rectangle);
+  const Format format = tensor.format;
+  raw->resize(static_cast<size_t>(bytes_read(tensor, runs)));
+  if (runs.one_read) {
+    tensor.file->read(tensor.offset + format_bytes(format, runs.first),
+                      static_cast<int64_t>(raw->size()), raw->data());
+  } else {
+    const int64_t run_bytes = format_bytes(format, runs.span);
+    for (int64_t r = 0; r < runs.count; ++r) {
+      tensor.file->read(tensor.offset + format_bytes(format, runs.first + r * runs.stride),
+                        run_bytes, raw->data() + r * run_bytes);
     }
   }
+  Cells cells;
+  int64_t run_stride = runs.one_read ? runs.stride : runs.span;
+  if (keep) {
+    cells.data = raw->data();
+    cells.format = format;
+  } else {
+    const int64_t step = runs.count == 1 ? 0 : format_bytes(format, run_stride);
+    values->resize(static_cast<size_t>(runs.count * runs.span));
+    for (int64_t r = 0; r < runs.count; ++r) {
+      decode_values(format, raw->data() + r * step, runs.span, values->data() + r * runs.span);
+    }
+    cells.data = values->data() + runs.lead;
+    run_stride = runs.span;
+  }
+  const bool by_row = columns_inside(tensor);
+  cells.row_stride = by_row ? run_stride : runs.inner_stride;
+  cells.col_stride = by_row ? runs.inner_stride : run_stride;
+  return cells;
+}
+
+CellRange scale_rectangle(const WeightScale& scale, const CellRange& cells) {
+  return {cells.row_begin / scale.block_rows, (cells.row_end - 1) / scale.block_rows + 1,
+          cells.column_begin / scale.block_cols, (cells.column_end - 1) / scale.block_cols + 1};
+}
+
+// Multiplies decoded values by their blocks' scales. `cells` are their places in the source,
+// `scales` begins with the block of the first of them.
+void apply_scales(const WeightScale& scale, const Cells& scales, const CellRange& cells,
+                  int64_t row_stride, int64_t col_stride, float* values) {
+  const CellRange blocks = scale_rectangle(scale, cells);
+  const auto* factors = static_cast<const float*>(scales.data);
+  for (int64_t block_row = blocks.row_begin; block_row < blocks.row_end; ++block_row) {
+    const int64_t row_begin = std::max(cells.row_begin, block_row * scale.block_rows);
+    const int64_t row_end = std::min(cells.row_end, (block_row + 1) * scale.block_rows);
+    for (int64_t block_col = blocks.column_begin; block_col < blocks.column_end; ++block_col) {
+      const int64_t col_begin = std::max(cells.column_begin, block_col * scale.block_cols);
+      const int64_t col_end = std::min(cells.column_end, (block_col + 1) * scale.block_cols);
+      const float factor = factors[(block_row - blocks.row_begin) * scales.row_stride +
+                                   (block_col - blocks.column_begin) * scales.col_stride];
+      for (int64_t row = row_begin; row < row_end; ++row) {
+        float* at = values + (row - cells.row_begin) * row_stride;
+        for (int64_t col = col_begin; col < col_end; ++col) {
+          at[(col - cells.column_begin) * col_stride] *= factor;
+        }
+      }
+    }
+  }
+}
+
+// The same numbers however the slot is cut up and shared: an element is counted in the whole model.
+Cells random_cells(const WeightSource& source, const WeightSlot& slot, const WeightPiece& piece,
+                   const CellRange& to, std::vector<float>* values) {
+  const WeightPart& part = slot.parts[piece.part];
+  const uint64_t place =
+      static_cast<uint64_t>(slot.head) << 48 | static_cast<uint64_t>(slot.slot) << 40 |
+      static_cast<uint64_t>(slot.layer + 1) << 8 | static_cast<uint64_t>(part.part);
+  values->resize(static_cast<size_t>(to.cells()));
+  for (int64_t r = 0; r < to.rows(); ++r) {
+    const int64_t row = piece.expert * part.global_rows + part.first_row + to.row_begin + r;
+    const int64_t element = row * slot.global_cols + slot.first_col + to.column_begin;
+    normal_values(source.random_seed, place, static_cast<uint64_t>(element), to.columns(),
+                  source.random_std, values->data() + r * to.columns());
+  }
+  return {values->data(), Format::kF32, to.columns(), 1};
 }
 
 }  // namespace
 
 std::vector<CellRange> split_piece(const WeightSource& source, const WeightPiece& piece) {
-  const int64_t rows = piece.destination.row_end - piece.destination.row_begin;
-  const int64_t cols = piece.destination.column_end - piece.destination.column_begin;
+  const WeightTensor& tensor = source.tensor;
+  const int64_t rows = piece.destination.rows();
+  const int64_t cols = piece.destination.columns();
+  // At least the values themselves, where strides let rows overlap.
+  const int64_t row_stride = std::max(tensor.row_stride, columns_inside(tensor) ? cols : 1);
+  const int64_t col_stride = std::max(tensor.col_stride, columns_inside(tensor) ? 1 : rows);
   // The direction in which values lie far apart is cut first.
   int64_t step_rows = rows;
   int64_t step_cols = cols;
-  if (source.row_stride >= source.col_stride) {
-    step_rows = std::clamp<int64_t>(kMaxValues / source.row_stride, 1, rows);
-    if (step_rows == 1) step_cols = std::clamp<int64_t>(kMaxValues / source.col_stride, 1, cols);
+  if (columns_inside(tensor)) {
+    step_rows = std::clamp<int64_t>(kMaxValues / row_stride, 1, rows);
+    if (step_rows == 1) step_cols = std::clamp<int64_t>(kMaxValues / col_stride, 1, cols);
   } else {
-    step_cols = std::clamp<int64_t>(kMaxValues / source.col_stride, 1, cols);
-    if (step_cols == 1) step_rows = std::clamp<int64_t>(kMaxValues / source.row_stride, 1, rows);
+    step_cols = std::clamp<int64_t>(kMaxValues / col_stride, 1, cols);
+    if (step_cols == 1) step_rows = std::clamp<int64_t>(kMaxValues / row_stride, 1, rows);
   }
   std::vector<CellRange> rectangles;
   for (int64_t row = 0; row < rows; row += step_rows) {
     for (int64_t col = 0; col < cols; col += step_cols) {
-      rectangles.push_back({piece.source_row_begin + row,
-                            piece.source_row_begin + std::min(rows, row + step_rows), col,
-                            std::min(cols, col + step_cols)});
+      rectangles.push_back(
+          {piece.source_row_begin + row, piece.source_row_begin + std::min(rows, row + step_rows),
+           piece.source_col_begin + col, piece.source_col_begin + std::min(cols, col + step_cols)});
     }
   }
   return rectangles;
 }
 
 int64_t rectangle_bytes(const WeightSource& source, const CellRange& rectangle) {
-  if (source.file == nullptr) return 0;
-  return format_bytes(source.format, whole_blocks(source.format, span_values(source, rectangle)));
+  if (source.tensor.file == nullptr) return 0;
+  int64_t bytes = bytes_read(source.tensor, runs_of(source.tensor, 0, rectangle));
+  if (source.scale) {
+    const WeightTensor& scale = source.scale->tensor;
+    bytes += bytes_read(scale, runs_of(scale, 0, scale_rectangle(*source.scale, rectangle)));
+  }
+  return bytes;
 }
 
 void copy_rectangle(const WeightTransfer& transfer, const WeightPiece& piece,
                     const CellRange& rectangle, const WeightStore& store, WeightScratch* scratch) {
   const WeightSource& source = transfer.source;
   const WeightSlot& slot = store.slots()[piece.slot];
-  const int64_t rows = rectangle.row_end - rectangle.row_begin;
-  const int64_t cols = rectangle.column_end - rectangle.column_begin;
-
-  PackParams pack;
-  pack.row_stride = source.row_stride;
-  pack.col_stride = source.col_stride;
-  if (source.file == nullptr) {
-    scratch->values.resize(static_cast<size_t>(rows * cols));
-    random_values(source, slot, piece, rectangle, scratch->values.data());
-    pack.source = scratch->values.data();
-    pack.row_stride = cols;
-    pack.col_stride = 1;
+  const int64_t row_offset = piece.destination.row_begin - piece.source_row_begin;
+  const int64_t col_offset = piece.destination.column_begin - piece.source_col_begin;
+  const CellRange to = {rectangle.row_begin + row_offset, rectangle.row_end + row_offset,
+                        rectangle.column_begin + col_offset, rectangle.column_end + col_offset};
+  Cells cells;
+  if (source.tensor.file == nullptr) {
+    cells = random_cells(source, slot, piece, to, &scratch->values);
   } else {
-    const int64_t first =
-        rectangle.row_begin * source.row_stride + rectangle.column_begin * source.col_stride;
-    const int64_t values = whole_blocks(source.format, span_values(source, rectangle));
-    const int64_t bytes = format_bytes(source.format, values);
-    scratch->raw.resize(static_cast<size_t>(bytes));
-    source.file->read(source.offset + format_bytes(source.format, first), bytes,
-                      scratch->raw.data());
-    if (is_compute_format(source.format) && !slot.is_vector) {
-      pack.source = scratch->raw.data();
-      pack.source_format = source.format;
-    } else {
-      scratch->values.resize(static_cast<size_t>(values));
-      decode_values(source.format, scratch->raw.data(), values, scratch->values.data());
-      pack.source = scratch->values.data();
-    }
+    const bool keep = is_compute_format(source.tensor.format) && !slot.is_vector;
+    cells = read_cells(source.tensor, piece.source_expert, rectangle, keep, &scratch->raw,
+                       &scratch->values);
+  }
+  if (source.scale) {
+    const Cells scales = read_cells(source.scale->tensor, piece.source_expert,
+                                    scale_rectangle(*source.scale, rectangle), false, &scratch->raw,
+                                    &scratch->scales);
+    apply_scales(*source.scale, scales, rectangle, cells.row_stride, cells.col_stride,
+                 static_cast<float*>(cells.data));
   }
 
-  const int64_t row_begin = slot.parts[piece.part].row_begin + piece.destination.row_begin +
-                            rectangle.row_begin - piece.source_row_begin;
+  const int64_t row_begin = slot.parts[piece.part].row_begin + to.row_begin;
   if (slot.is_vector) {
-    const auto* values = static_cast<const float*>(pack.source);
-    float* out = store.vector_at(piece.slot, 0) + row_begin;
-    for (int64_t i = 0; i < rows; ++i) out[i] = values[i * pack.row_stride];
+    const auto* values = static_cast<const float*>(cells.data);
+    float* out = store.vector_at(piece.slot, piece.expert) + row_begin;
+    for (int64_t i = 0; i < to.rows(); ++i) out[i] = values[i * cells.row_stride];
     return;
   }
-  pack.weight = store.matrix_at(piece.slot, 0);
+  PackParams pack;
+  pack.weight = store.matrix_at(piece.slot, piece.expert);
+  pack.source = cells.data;
+  pack.source_format = cells.format;
+  pack.row_stride = cells.row_stride;
+  pack.col_stride = cells.col_stride;
   pack.row_begin = row_begin;
-  pack.num_rows = rows;
-  pack.col_begin = piece.destination.column_begin + rectangle.column_begin;
-  pack.num_cols = cols;
+  pack.num_rows = to.rows();
+  pack.col_begin = to.column_begin;
+  pack.num_cols = to.columns();
   pack_rows(pack);
 }
 

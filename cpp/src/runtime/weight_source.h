@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -14,51 +16,76 @@
 
 namespace sluice {
 
-/// Values of a checkpoint tensor as a [rows, cols] matrix, outputs first.
-struct WeightSource {
-  std::shared_ptr<const FileReader> file;  ///< nullptr: random numbers
-  int64_t offset = 0;
-  int64_t bytes = 0;
+/// Formats that a WeightTransfer's source may have, in the order of their numbers.
+std::span<const Format> weight_formats();
+
+/// A checkpoint tensor as [experts, rows, cols], outputs first; strides in values.
+struct WeightTensor {
+  std::shared_ptr<const FileReader> file;
+  int64_t offset = 0;  ///< of value [0, 0, 0], in bytes
+  int64_t bytes = 0;   ///< to the end of the last value
   Format format = Format::kUnknown;
+  int64_t experts = 1;
   int64_t rows = 0;
   int64_t cols = 0;
-  int64_t row_stride = 0;  ///< in values
+  int64_t expert_stride = 0;
+  int64_t row_stride = 0;
   int64_t col_stride = 0;
+};
+
+/// One number for a block of rows and columns, by which their values are multiplied.
+struct WeightScale {
+  WeightTensor tensor;  ///< [experts, ceil(rows / block_rows), ceil(cols / block_cols)]
+  int64_t block_rows = 1;
+  int64_t block_cols = 1;
+};
+
+struct WeightSource {
+  WeightTensor tensor;  ///< without a file: random numbers
+  std::optional<WeightScale> scale;
   uint64_t random_seed = 0;
   double random_std = 0;
 };
 
 /// A rectangle of a source that fills an equal one of a slot.
 struct WeightPiece {
-  int slot = 0;                  ///< index in WeightStore::slots()
-  int part = 0;                  ///< index in WeightSlot::parts
-  CellRange destination;         ///< inside the part
-  int64_t source_row_begin = 0;  ///< columns of the source begin at 0
+  int store = 0;          ///< index of the rank's store
+  int slot = 0;           ///< index in WeightStore::slots()
+  int part = 0;           ///< index in WeightSlot::parts
+  int expert = 0;         ///< of the slot; 0: a slot without experts
+  CellRange destination;  ///< inside what the rank holds of the part
+  int64_t source_expert = 0;
+  int64_t source_row_begin = 0;
+  int64_t source_col_begin = 0;
 };
 
 /// One entry of a WeightTransferList.
 struct WeightTransfer {
   std::string name;  ///< of the tensor, for messages
   WeightSource source;
-  std::vector<WeightPiece> pieces;
+  std::vector<WeightPiece> pieces;  ///< of all ranks, rank by rank within an expert and part
 };
 
-/// Decodes and checks one entry: destination, format, shape, strides, byte count. The file's size
-/// is not looked at.
+/// The stores of the ranks of this process, in rank order: the same slots, shapes of their own.
+using WeightStores = std::span<const WeightStore* const>;
+
+/// Decodes and checks one entry: destination, format, shape, strides, byte count, scales. The
+/// file's size is not looked at.
 ///
 /// @param files   readers by index of WeightTransferList.files
 /// @throws Error INVALID_ARGUMENT, UNSUPPORTED; the text begins with the tensor's name
 WeightTransfer decode_transfer(const Sluice__Proto__WeightTransfer& transfer,
                                const std::vector<std::shared_ptr<const FileReader>>& files,
-                               const WeightStore& store);
+                               WeightStores stores);
 
-/// Source rectangles of a piece, each small enough to be read at once.
+/// Rectangles of the source's [rows, cols] that make a piece, each small enough to be read at once.
 std::vector<CellRange> split_piece(const WeightSource& source, const WeightPiece& piece);
 
 /// Memory of one loader thread.
 struct WeightScratch {
   std::vector<std::byte> raw;
   std::vector<float> values;
+  std::vector<float> scales;
 };
 
 /// Reads, decodes and stores one rectangle that split_piece() gave. Different rectangles may be
@@ -66,7 +93,7 @@ struct WeightScratch {
 void copy_rectangle(const WeightTransfer& transfer, const WeightPiece& piece,
                     const CellRange& rectangle, const WeightStore& store, WeightScratch* scratch);
 
-/// Bytes that copy_rectangle() reads from the file.
+/// Bytes that copy_rectangle() reads from files.
 int64_t rectangle_bytes(const WeightSource& source, const CellRange& rectangle);
 
 }  // namespace sluice
