@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 # Where each format keeps its float16 scales.
 SCALES = {"Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,), "Q5_1": (0, 2), "Q8_0": (0,), "Q4_K": (0, 2),
-          "Q5_K": (0, 2), "Q6_K": (208,)}
+          "Q5_K": (0, 2), "Q6_K": (208,), "MXFP4": ()}
 
 
 def main():
@@ -26,6 +26,9 @@ def main():
     for offset in offsets:
       scale = random.uniform(-0.2, 0.2, size=(count, 1)).astype("<f2")
       blocks[:, offset:offset + 2] = scale.view(np.uint8)
+    if name == "MXFP4":
+      # The three largest scales would overflow float32.
+      blocks[:, 0] = random.integers(0, 253, size=count)
     vectors[f"{name}.blocks"] = blocks
     vectors[f"{name}.values"] = dequantize(blocks, kind).astype("<f4").reshape(count, size)
   folder = pathlib.Path(__file__).parent / "data"

@@ -11,11 +11,22 @@ from tests.support import FIXTURES, FolderTest, run_cli
 from tests.test_reference import read, relative
 from sluice_export import float8, hf_folder, safetensors_io
 from sluice_export.fixtures import RECIPES
+from sluice_export.gguf_reader import GgufFile
 from sluice_export.reference.decoder import Decoder
 from sluice_export.reference.weights import Weights
 from sluice_export.tensor import from_array
 
 HAS_TRANSFORMERS = all(importlib.util.find_spec(name) for name in ("torch", "transformers"))
+
+
+# The reference reads folders; what a GGUF file holds is compared with the folder's.
+SAME_MODEL = {"gpt_oss_gguf": "gpt_oss_mxfp4"}
+
+
+def _checkpoint(name):
+  """Returns (config.json's object, tensors) of a fixture."""
+  settings = json.loads((FIXTURES / name / "config.json").read_text())
+  return settings, safetensors_io.read_folder(FIXTURES / name)
 
 
 class RecipeTest(FolderTest):
@@ -51,9 +62,10 @@ class RecipeTest(FolderTest):
   def test_rerun_gives_the_same_bytes(self):
     for run in ("first", "second"):
       (self.folder / run).mkdir()
-      self.assertEqual(run_cli("golden", self.folder / run, "--fixture", "deepseek_v3_fp8")[0], 0)
+      self.assertEqual(run_cli("golden", self.folder / run, "--fixture", "deepseek_v3_fp8",
+                               "gpt_oss_gguf")[0], 0)
     first = [path for path in (self.folder / "first").rglob("*") if path.is_file()]
-    self.assertEqual(len(first), 5)
+    self.assertEqual(len(first), 7)
     for path in first:
       other = self.folder / "second" / path.relative_to(self.folder / "first")
       self.assertEqual(path.read_bytes(), other.read_bytes(), path.name)
@@ -62,11 +74,9 @@ class RecipeTest(FolderTest):
     for name, recipe in RECIPES.items():
       with self.subTest(name):
         folder = FIXTURES / name
-        settings = json.loads((folder / "config.json").read_text())
-        tensors = safetensors_io.read_folder(folder)
         expected = read(folder / "expected.safetensors")
         eos = set(recipe.eos_ids())
-        decoder = Decoder(settings, tensors)
+        decoder = Decoder(*_checkpoint(SAME_MODEL.get(name, name)))
         for number, length in enumerate(recipe.prompt_lengths):
           ids, greedy = expected[f"input_ids_{number}"], expected[f"greedy_{number}"]
           self.assertEqual(len(ids), length)
@@ -91,6 +101,43 @@ class RecipeTest(FolderTest):
            if tensor.dtype == "F8_E4M3"}
     self.assertEqual(cut, {(False, False), (False, True), (True, False), (True, True)})
 
+  def test_gguf_holds_the_same_values(self):
+    settings, tensors = _checkpoint("gpt_oss_mxfp4")
+    weights = Weights(tensors, settings)
+    file = GgufFile(FIXTURES / "gpt_oss_gguf" / "model.gguf")
+    self.assertEqual(file.text("general.architecture"), "gpt-oss")
+    self.assertEqual({key: file.count(f"gpt-oss.{key}") for key in (
+        "expert_count", "expert_used_count", "attention.sliding_window")},
+                     {"expert_count": 6, "expert_used_count": 2, "attention.sliding_window": 8})
+    self.assertEqual({stored.type for stored in file.stored.values()}, {"F32", "BF16", "MXFP4"})
+    found = {tensor.name: tensor.as_dtype("F32").load() for tensor in file.tensors()}
+    for layer in range(settings["num_hidden_layers"]):
+      prefix, experts = f"blk.{layer}.", f"model.layers.{layer}.mlp.experts."
+      for ours, name, rows in (("ffn_gate_exps", "gate_up_proj", slice(0, None, 2)),
+                               ("ffn_up_exps", "gate_up_proj", slice(1, None, 2)),
+                               ("ffn_down_exps", "down_proj", slice(None))):
+        np.testing.assert_array_equal(found.pop(f"{prefix}{ours}.weight"),
+                                      weights[experts + name][:, rows])
+        np.testing.assert_array_equal(found.pop(f"{prefix}{ours}.bias"),
+                                      weights[f"{experts}{name}_bias"][:, rows])
+      layer_prefix = f"model.layers.{layer}."
+      for ours, name in (("attn_sinks.weight", "self_attn.sinks"),
+                         ("ffn_gate_inp.weight", "mlp.router.weight"),
+                         ("ffn_gate_inp.bias", "mlp.router.bias"),
+                         ("attn_norm.weight", "input_layernorm.weight"),
+                         ("post_attention_norm.weight", "post_attention_layernorm.weight")):
+        np.testing.assert_array_equal(found.pop(prefix + ours), weights[layer_prefix + name])
+      for ours, name in (("q", "q"), ("k", "k"), ("v", "v"), ("output", "o")):
+        for kind in ("weight", "bias"):
+          np.testing.assert_array_equal(found.pop(f"{prefix}attn_{ours}.{kind}"),
+                                        weights[f"{layer_prefix}self_attn.{name}_proj.{kind}"])
+    for ours, name in (("token_embd", "model.embed_tokens"), ("output_norm", "model.norm"),
+                       ("output", "lm_head")):
+      np.testing.assert_array_equal(found.pop(f"{ours}.weight"), weights[f"{name}.weight"])
+    self.assertEqual(found, {})
+    self.assertEqual((FIXTURES / "gpt_oss_gguf" / "expected.safetensors").read_bytes(),
+                     (FIXTURES / "gpt_oss_mxfp4" / "expected.safetensors").read_bytes())
+
   def test_existing_fixtures_are_kept(self):
     shutil.copytree(FIXTURES / "qwen3", self.folder / "qwen3")
     (self.folder / "meta.json").write_text('{"fixtures": {"other": {"a": 1}}, "torch": "2"}')
@@ -108,10 +155,9 @@ class TransformersTest(FolderTest):
   """transformers, in float64, on the decoded weights of each fixture."""
 
   def _load(self, name):
-    settings = json.loads((FIXTURES / name / "config.json").read_text())
+    settings, tensors = _checkpoint(name)
     settings.pop("quantization_config", None)
     settings.pop("auto_map", None)
-    tensors = safetensors_io.read_folder(FIXTURES / name)
     prediction = f"model.layers.{settings['num_hidden_layers']}."
     tensors = [tensor for tensor in tensors if not tensor.name.startswith(prediction)]
     weights = Weights(tensors, settings)
@@ -196,8 +242,7 @@ class TransformersTest(FolderTest):
   def test_mxfp4_as_transformers_decodes_it(self):
     import torch
     from transformers.integrations.mxfp4 import convert_moe_packed_tensors
-    settings = json.loads((FIXTURES / "gpt_oss_mxfp4" / "config.json").read_text())
-    tensors = safetensors_io.read_folder(FIXTURES / "gpt_oss_mxfp4")
+    settings, tensors = _checkpoint("gpt_oss_mxfp4")
     stored = {tensor.name: tensor.load() for tensor in tensors}
     weights = Weights(tensors, settings)
     names = [name[:-len("_blocks")] for name in stored if name.endswith("_blocks")]

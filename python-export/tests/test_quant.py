@@ -98,6 +98,15 @@ class HandMadeBlockTest(FolderTest):
     self.assertEqual(values[96], 0.5 * -4 * (4 + 48 - 32))
     self.assertTrue((values[128:] == 0).all())
 
+  def test_mxfp4(self):
+    values = _decode("MXFP4", bytes([129, 0x21] + [0x00] * 14 + [0xF7]))
+    self.assertEqual(values[0], 4 * 0.5)
+    self.assertEqual(values[16], 4 * 1)
+    self.assertEqual(values[15], 4 * 6)
+    self.assertEqual(values[31], 4 * -6)
+    self.assertTrue((values[1:15] == 0).all())
+    self.assertEqual(_decode("MXFP4", bytes([0, 0x02] + [0] * 15))[0], 2.0**-127)
+
 
 class IndependentDecoderTest(FolderTest):
 

@@ -45,7 +45,7 @@ TENSOR_TYPES = {
     35: "TQ2_0", 39: "MXFP4",
 }
 PLAIN_TYPES = ("F32", "F16", "BF16")
-TENSOR_TYPE_IDS = {TENSOR_TYPES[i]: i for i in (0, 1, 30)}
+TENSOR_TYPE_IDS = {TENSOR_TYPES[i]: i for i in (0, 1, 30, 39)}
 
 # general.file_type for files whose matrices are all of one plain type.
 FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32}

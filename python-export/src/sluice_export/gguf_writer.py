@@ -1,12 +1,46 @@
 """Writes GGUF files, version 3, little-endian."""
 
 import struct
+from dataclasses import dataclass
 
 import numpy as np
 
 from sluice_export import gguf_format as gguf
+from sluice_export import mxfp4
 from sluice_export.dtypes import NUMPY_TYPES
 from sluice_export.errors import ExportError
+
+
+@dataclass(frozen=True)
+class MXFP4Tensor:
+  """A tensor of MXFP4 blocks, from the form that `mxfp4` describes; made for `write` alone.
+
+  Attributes:
+    name: name in the file.
+    blocks: uint8 [..., groups, 16].
+    scales: uint8 [..., groups].
+  """
+
+  name: str
+  blocks: np.ndarray
+  scales: np.ndarray
+  dtype = "MXFP4"
+
+  @property
+  def shape(self):
+    """Sizes in values."""
+    return (*self.scales.shape[:-1], self.scales.shape[-1] * mxfp4.GROUP)
+
+  @property
+  def nbytes(self):
+    """Bytes as stored."""
+    return self.blocks.size + self.scales.size
+
+  def stored(self):
+    """Returns the bytes: each scale before its codes, values 0-15 low and 16-31 high."""
+    codes = mxfp4.unpack(self.blocks, self.scales)[0].reshape(*self.scales.shape, mxfp4.GROUP)
+    low, high = np.split(codes, 2, axis=-1)
+    return np.concatenate([self.scales[..., None], low | high << 4], axis=-1)
 
 
 def header_bytes(metadata, tensors):
@@ -14,7 +48,7 @@ def header_bytes(metadata, tensors):
 
   Args:
     metadata: key to gguf_format.Value, in the order to write.
-    tensors: list of Tensor, each F32, F16 or BF16.
+    tensors: list of Tensor, each F32, F16 or BF16, or of MXFP4Tensor.
   """
   parts = [gguf.MAGIC, struct.pack("<IQQ", gguf.WRITE_VERSION, len(tensors), len(metadata))]
   for key, value in metadata.items():
@@ -50,16 +84,19 @@ def write(file, metadata, tensors):
   Args:
     file: binary file, at its start.
     metadata: key to gguf_format.Value. A general.alignment is refused: the default holds.
-    tensors: list of Tensor.
+    tensors: list of Tensor or MXFP4Tensor.
   """
   if "general.alignment" in metadata:
     raise ExportError("general.alignment", "set by the caller",
                       expected=f"absent, for {gguf.DEFAULT_ALIGNMENT}")
   file.write(header_bytes(metadata, tensors))
   for tensor in tensors:
-    values = np.asarray(tensor.load(), dtype=NUMPY_TYPES[tensor.dtype], order="C")
-    if tuple(values.shape) != tensor.shape:
-      raise ExportError(tensor.name, f"shape {list(values.shape)}", expected=list(tensor.shape))
+    if isinstance(tensor, MXFP4Tensor):
+      values = tensor.stored()
+    else:
+      values = np.asarray(tensor.load(), dtype=NUMPY_TYPES[tensor.dtype], order="C")
+      if tuple(values.shape) != tensor.shape:
+        raise ExportError(tensor.name, f"shape {list(values.shape)}", expected=list(tensor.shape))
     file.write(values.reshape(-1).view("u1"))
     file.write(bytes(_aligned(tensor.nbytes) - tensor.nbytes))
 

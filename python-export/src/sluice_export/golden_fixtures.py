@@ -7,7 +7,7 @@ from typing import List
 
 import numpy as np
 
-from sluice_export import hf_folder, staging, strict_json
+from sluice_export import gguf_writer, hf_folder, staging, strict_json
 from sluice_export.errors import ExportError
 from sluice_export.fixtures import RECIPES
 from sluice_export.reference.decoder import Decoder
@@ -97,12 +97,17 @@ def _make(parent, recipe, force):
   expected, meta = _expected(recipe, tensors, decoder, prompts)
   meta = {"model_type": recipe.config["model_type"], "weight_seed": seed,
           "prompt_seed": recipe.prompt_seed, "seeds_rejected": rejected,
-          "stored_dtype": recipe.stored_dtype, "shards": 1, "config_style": "legacy",
+          "stored_dtype": recipe.stored_dtype, "shards": 1,
+          "config_style": "legacy" if recipe.to_gguf is None else "gguf",
           "made_by": f"sluice-export golden --fixture {recipe.name}", **meta}
   folder = parent / recipe.name
   with staging.staged_folder(folder, force) as stage:
-    hf_folder.write(stage, recipe.config, tensors, 1 << 30, texts={
-        "generation_config.json": hf_folder.to_json(recipe.generation_config())})
+    if recipe.to_gguf is None:
+      hf_folder.write(stage, recipe.config, tensors, 1 << 30, texts={
+          "generation_config.json": hf_folder.to_json(recipe.generation_config())})
+    else:
+      with open(stage / "model.gguf", "wb") as file:
+        gguf_writer.write(file, *recipe.to_gguf(recipe.config, tensors))
     with open(stage / "expected.safetensors", "wb") as file:
       write_file(file, expected)
   _write_meta(parent / _META, recipe.name, meta)

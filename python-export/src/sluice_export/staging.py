@@ -11,12 +11,15 @@ from sluice_export.errors import ExportError
 # Left free beside what is written, for the file system's own needs.
 _SPARE_BYTES = 16 << 20
 
+# A folder with one of these holds a checkpoint.
+_CHECKPOINT = ("config.json", "model.gguf")
+
 
 def check_free(destination, force):
   """Refuses an output path that is taken or that cannot be written.
 
-  An empty folder is free. `force` allows a file or a folder that holds a checkpoint (a config.json)
-  to be replaced; any other folder is never replaced, whatever the caller says.
+  An empty folder is free. `force` allows a file or a folder that holds a checkpoint (a config.json
+  or a model.gguf) to be replaced; any other folder is never replaced, whatever the caller says.
   """
   destination = Path(destination)
   parent = destination.absolute().parent
@@ -30,7 +33,7 @@ def check_free(destination, force):
     if not force:
       raise ExportError(destination, "exists and is not empty",
                         remedy="choose another name, or --force to replace it")
-    if destination.is_symlink() or not (destination / "config.json").is_file():
+    if destination.is_symlink() or not any((destination / name).is_file() for name in _CHECKPOINT):
       raise ExportError(destination, "is a folder that holds no checkpoint",
                         expected="a checkpoint folder, with config.json",
                         remedy="remove it by hand or choose another name")

@@ -5,7 +5,7 @@ Each module has BLOCK_SIZE (values per block), BLOCK_BYTES and `decode(blocks)`,
 float32.
 """
 
-from sluice_export.quant import q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k, q8_0
+from sluice_export.quant import mxfp4, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k, q8_0
 
 FORMATS = {
     "Q4_0": q4_0,
@@ -16,4 +16,5 @@ FORMATS = {
     "Q4_K": q4_k,
     "Q5_K": q5_k,
     "Q6_K": q6_k,
+    "MXFP4": mxfp4,
 }
