@@ -149,26 +149,34 @@ public final class Checkpoint {
 
   private static CheckpointSummary summarize(CheckpointParts parts) {
     Map<String, TensorInfo> byName = new HashMap<>();
-    parts.tensors().tensors().forEach(tensor -> byName.put(tensor.name(), tensor));
     EnumMap<DType, Long> elements = new EnumMap<>(DType.class);
     EnumMap<DType, Long> bytes = new EnumMap<>(DType.class);
+    for (TensorInfo tensor : parts.bound().tensors()) {
+      byName.put(tensor.name(), tensor);
+      bytes.merge(stored(tensor.dtype()), tensor.byteLength(), Long::sum);
+    }
     long embedding = 0;
-    for (WeightTransfer transfer : parts.weights().getTransfersList()) {
-      TensorInfo tensor = byName.get(transfer.getName());
-      elements.merge(tensor.dtype(), tensor.elements(), Long::sum);
-      bytes.merge(tensor.dtype(), tensor.byteLength(), Long::sum);
+    for (WeightTransfer transfer : parts.bound().weights().getTransfersList()) {
+      // Some transfers take a part of a tensor only, or unpack it.
+      long values = transfer.getSource().getShapeList().stream().reduce(1L, (a, b) -> a * b);
+      elements.merge(stored(byName.get(transfer.getName()).dtype()), values, Long::sum);
       if (transfer.getDestination().getSlot() == Slot.EMBED_TOKENS) {
-        embedding += tensor.elements();
+        embedding += values;
       }
     }
     return new CheckpointSummary(
-        parts.weights().getTransfersCount(),
-        parts.weights().getFilesCount(),
+        parts.bound().tensors().size(),
+        parts.bound().weights().getFilesCount(),
         elements.values().stream().mapToLong(Long::longValue).sum(),
         embedding,
         elements,
         bytes,
         bytes.values().stream().mapToLong(Long::longValue).sum());
+  }
+
+  /** Bytes that a model uses are MXFP4 values or their scales. */
+  private static DType stored(DType dtype) {
+    return dtype == DType.U8 || dtype == DType.F8_E8M0 ? DType.MXFP4 : dtype;
   }
 
   /** The folder or file that was opened; for a folder with one GGUF file, that file. */
@@ -201,7 +209,7 @@ public final class Checkpoint {
 
   /** Every weight that the model needs, ready to be enqueued. */
   public WeightTransferList weights() {
-    return parts.weights();
+    return parts.bound().weights();
   }
 
   /** How RoPE depends on a prompt's length, if it does. */

@@ -2,7 +2,6 @@ package ai.sluice.checkpoint;
 
 import ai.sluice.api.Sampling;
 import ai.sluice.checkpoint.arch.ModelPlan;
-import ai.sluice.proto.WeightTransferList;
 import com.google.common.collect.ImmutableMap;
 import java.nio.file.Path;
 import java.util.List;
@@ -15,7 +14,7 @@ record CheckpointParts(
     Optional<String> name,
     ModelPlan plan,
     TensorDirectory tensors,
-    WeightTransferList weights,
+    WeightBinder.Bound bound,
     Sampling sampling,
     Optional<String> samplingSource,
     List<Integer> bosTokenIds,

@@ -5,6 +5,7 @@ import ai.sluice.api.Sampling;
 import ai.sluice.checkpoint.arch.Architectures;
 import ai.sluice.checkpoint.arch.ModelPlan;
 import ai.sluice.checkpoint.io.Quote;
+import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableMap;
 import java.nio.file.Path;
 import java.util.List;
@@ -35,6 +36,7 @@ final class GgufCheckpoint {
     Architectures.requireGguf(path, architecture);
     ModelPlan plan = Architectures.planGguf(architecture, GgufSettings.read(file, architecture));
     TensorDirectory tensors = GgufNames.rename(file.tensors());
+    WeightBinder.Bound bound = WeightBinder.bind(plan, tensors, GgufNames::toGguf);
     Optional<GgufTokenizerData> tokenizer = tokenizer(file);
     List<Integer> bos = GgufSettings.tokenIds(metadata, TOKENIZER + "bos_token_id");
     List<Integer> eos =
@@ -49,7 +51,7 @@ final class GgufCheckpoint {
         metadata.string("general.name"),
         plan,
         tensors,
-        WeightBinder.bind(plan, tensors, GgufNames::toGguf),
+        bound,
         Sampling.unset(),
         Optional.empty(),
         bos,
@@ -58,7 +60,7 @@ final class GgufCheckpoint {
         tokenizer.flatMap(data -> token(data, data.bosTokenId())),
         tokenizer.flatMap(data -> token(data, data.eosTokenId())),
         templates(metadata),
-        plan.notes());
+        ImmutableList.<String>builder().addAll(plan.notes()).addAll(bound.notes()).build());
   }
 
   private static Optional<String> token(GgufTokenizerData data, Optional<Integer> id) {

@@ -27,7 +27,9 @@ final class HuggingFaceFolder {
     TensorDirectory tensors = ShardIndex.open(folder);
     GenerationSettings generation = GenerationSettings.read(folder);
     TokenizerSettings tokenizer = TokenizerSettings.read(folder);
+    WeightBinder.Bound bound = WeightBinder.bind(plan, tensors, UnaryOperator.identity());
     List<String> notes = new ArrayList<>(plan.notes());
+    notes.addAll(bound.notes());
     notes.addAll(generation.notes());
     return new CheckpointParts(
         folder,
@@ -35,7 +37,7 @@ final class HuggingFaceFolder {
         Optional.empty(),
         plan,
         tensors,
-        WeightBinder.bind(plan, tensors, UnaryOperator.identity()),
+        bound,
         generation.sampling(),
         generation.present() ? Optional.of(GenerationSettings.FILE) : Optional.empty(),
         firstNonEmpty(generation.bosTokenIds(), config.tokenIds("bos_token_id")),

@@ -2,50 +2,39 @@ package ai.sluice.checkpoint;
 
 import ai.sluice.api.CheckpointFormatException;
 import ai.sluice.api.UnsupportedModelException;
+import ai.sluice.checkpoint.arch.Binding;
 import ai.sluice.checkpoint.arch.ModelPlan;
-import ai.sluice.checkpoint.arch.ModelPlan.Binding;
 import ai.sluice.checkpoint.io.Quote;
-import ai.sluice.proto.Format;
-import ai.sluice.proto.WeightSource;
+import ai.sluice.proto.WeightDestination;
 import ai.sluice.proto.WeightTransfer;
 import ai.sluice.proto.WeightTransferList;
-import com.google.common.collect.ImmutableMap;
-import com.google.common.collect.Maps;
-import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.EnumSet;
 import java.util.HashSet;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
 import java.util.function.UnaryOperator;
-import java.util.stream.Collectors;
 
 /**
  * Joins what a model needs with what a checkpoint holds. A missing, extra or misshapen tensor, or
  * one in a format that weights cannot have, is named with what was expected.
  */
 final class WeightBinder {
-  /** Formats that weights may be stored in. */
-  static final ImmutableMap<DType, Format> FORMATS =
-      Maps.immutableEnumMap(
-          Map.ofEntries(
-              Map.entry(DType.F32, Format.F32),
-              Map.entry(DType.F16, Format.F16),
-              Map.entry(DType.BF16, Format.BF16),
-              Map.entry(DType.Q8_0, Format.Q8_0),
-              Map.entry(DType.Q4_0, Format.Q4_0),
-              Map.entry(DType.Q4_1, Format.Q4_1),
-              Map.entry(DType.Q5_0, Format.Q5_0),
-              Map.entry(DType.Q5_1, Format.Q5_1),
-              Map.entry(DType.Q4_K, Format.Q4_K),
-              Map.entry(DType.Q5_K, Format.Q5_K),
-              Map.entry(DType.Q6_K, Format.Q6_K)));
+  // A config may name millions of tensors that a small file does not have.
+  private static final int MAX_MISSING = 100_000;
+
+  /**
+   * What a model's weights come from.
+   *
+   * @param weights the transfers and the files
+   * @param tensors the tensors that they use, scales included
+   * @param notes tensors that were set aside
+   */
+  record Bound(WeightTransferList weights, List<TensorInfo> tensors, List<String> notes) {}
 
   private final TensorDirectory tensors;
   private final UnaryOperator<String> spelling;
-  private final Map<Path, Integer> files = new LinkedHashMap<>();
+  private final List<Binding> chosen = new ArrayList<>();
+  private final Set<String> needed = new HashSet<>();
 
   private WeightBinder(TensorDirectory tensors, UnaryOperator<String> spelling) {
     this.tensors = tensors;
@@ -61,42 +50,90 @@ final class WeightBinder {
    * @throws CheckpointFormatException if a tensor is missing, extra or misshapen
    * @throws UnsupportedModelException if a tensor is stored in a format that weights cannot have
    */
-  static WeightTransferList bind(
-      ModelPlan plan, TensorDirectory tensors, UnaryOperator<String> spelling) {
+  static Bound bind(ModelPlan plan, TensorDirectory tensors, UnaryOperator<String> spelling) {
     WeightBinder binder = new WeightBinder(tensors, spelling);
-    binder.requireComplete(plan);
+    binder.choose(plan);
+    WeightSources sources = new WeightSources(tensors, spelling, plan.scaleBlock());
+    List<String> notes = binder.requireNoOther(plan, sources);
     WeightTransferList.Builder list = WeightTransferList.newBuilder();
-    for (Binding binding : plan.bindings()) {
-      list.addTransfers(binder.transfer(binding));
+    for (Binding binding : binder.chosen) {
+      TensorInfo tensor = tensors.get(binding.tensor());
+      list.addTransfers(
+          WeightTransfer.newBuilder()
+              .setName(tensor.name())
+              .setDestination(binding.destination())
+              .setSource(sources.of(binding)));
     }
-    binder.files.keySet().forEach(file -> list.addFiles(file.toAbsolutePath().toString()));
-    return list.build();
+    list.addAllFiles(sources.files());
+    return new Bound(list.build(), binder.used(), notes);
   }
 
-  private void requireComplete(ModelPlan plan) {
-    Set<String> needed = new HashSet<>();
-    List<Binding> missing = new ArrayList<>();
-    for (Binding binding : plan.bindings()) {
-      needed.add(binding.tensor());
-      if (tensors.find(binding.tensor()).isEmpty()) {
-        missing.add(binding);
+  /** Picks a form for each weight; all of its tensors must be there. */
+  private void choose(ModelPlan plan) {
+    Binding first = null;
+    int missing = 0;
+    for (ModelPlan.Choice choice : plan.weights()) {
+      for (Binding binding : form(choice)) {
+        if (tensors.find(binding.tensor()).isPresent()) {
+          needed.add(binding.tensor());
+          chosen.add(binding);
+          continue;
+        }
+        first = first == null ? binding : first;
+        if (++missing > MAX_MISSING) {
+          throw missing(first, ", as are more than " + MAX_MISSING + " others");
+        }
       }
     }
-    if (!missing.isEmpty()) {
-      Binding first = missing.get(0);
-      throw new CheckpointFormatException(
-          tensors.source(),
-          spelling.apply(first.tensor()),
-          "missing"
-              + others(missing.size() - 1)
-              + " (expected: a tensor of shape "
-              + TensorInfo.shapeText(first.shape())
-              + ")");
+    if (first != null) {
+      throw missing(first, others(missing - 1));
     }
-    List<String> extra =
-        tensors.names().stream()
-            .filter(name -> !needed.contains(name) && !plan.ignorable().contains(name))
+  }
+
+  private Iterable<Binding> form(ModelPlan.Choice choice) {
+    for (Iterable<Binding> form : choice.forms().subList(1, choice.forms().size())) {
+      if (tensors.find(form.iterator().next().tensor()).isPresent()) {
+        return form;
+      }
+    }
+    return choice.forms().get(0);
+  }
+
+  private CheckpointFormatException missing(Binding first, String others) {
+    WeightDestination place = first.destination();
+    String expert =
+        place.getExpert() < 0
+            ? ""
+            : ": expert " + place.getExpert() + " of layer " + place.getLayer();
+    return new CheckpointFormatException(
+        tensors.source(),
+        spelling.apply(first.tensor()),
+        "missing"
+            + expert
+            + others
+            + " (expected: a tensor of shape "
+            + TensorInfo.shapeText(first.shape())
+            + ")");
+  }
+
+  /** Throws if there is a tensor that nothing needs; returns notes about layers set aside. */
+  private List<String> requireNoOther(ModelPlan plan, WeightSources sources) {
+    for (Binding binding : chosen) {
+      sources.scales(binding).ifPresent(needed::add);
+    }
+    List<String> extra = new ArrayList<>();
+    List<ModelPlan.SetAside> layers =
+        plan.setAside().stream()
+            .filter(layer -> tensors.find(layer.prefix() + layer.mark()).isPresent())
             .toList();
+    int[] counts = new int[layers.size()];
+    for (String name : tensors.names()) {
+      if (!needed.contains(name)
+          && !plan.ignorable().contains(name)
+          && !belongs(name, layers, counts)) {
+        extra.add(name);
+      }
+    }
     if (!extra.isEmpty()) {
       TensorInfo first = tensors.get(extra.get(0));
       throw new CheckpointFormatException(
@@ -108,55 +145,31 @@ final class WeightBinder {
               + " model"
               + others(extra.size() - 1)
               + " (expected: "
-              + plan.bindings().size()
+              + needed.size()
               + " tensors that its settings call for, and no other)");
     }
+    List<String> notes = new ArrayList<>();
+    for (int i = 0; i < counts.length; i++) {
+      notes.add(layers.get(i).what() + " is not run: " + counts[i] + " tensors are set aside");
+    }
+    return notes;
+  }
+
+  private static boolean belongs(String name, List<ModelPlan.SetAside> layers, int[] counts) {
+    for (int i = 0; i < counts.length; i++) {
+      if (name.startsWith(layers.get(i).prefix())) {
+        counts[i]++;
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private List<TensorInfo> used() {
+    return tensors.names().stream().filter(needed::contains).map(tensors::get).toList();
   }
 
   private static String others(int count) {
     return count == 0 ? "" : ", as " + (count == 1 ? "is 1 other" : "are " + count + " others");
-  }
-
-  private WeightTransfer transfer(Binding binding) {
-    TensorInfo tensor = tensors.get(binding.tensor());
-    if (!tensor.shape().equals(binding.shape())) {
-      throw new CheckpointFormatException(
-          tensor.file(),
-          Quote.clip(tensor.name()),
-          "shape: "
-              + TensorInfo.shapeText(tensor.shape())
-              + " (expected: "
-              + TensorInfo.shapeText(binding.shape())
-              + ", by the model's settings)");
-    }
-    Format format = FORMATS.get(tensor.dtype());
-    if (format == null) {
-      throw new UnsupportedModelException(
-          tensor.file()
-              + ": "
-              + Quote.clip(tensor.name())
-              + ": dtype: "
-              + tensor.dtype().label()
-              + " (expected: "
-              + supportedFormats()
-              + "; convert the checkpoint)");
-    }
-    return WeightTransfer.newBuilder()
-        .setName(tensor.name())
-        .setDestination(binding.destination())
-        .setSource(
-            WeightSource.newBuilder()
-                .setFile(files.computeIfAbsent(tensor.file(), file -> files.size()))
-                .setOffset(tensor.offset())
-                .setBytes(tensor.byteLength())
-                .setFormat(format)
-                .addAllShape(tensor.shape()))
-        .build();
-  }
-
-  private static String supportedFormats() {
-    return EnumSet.copyOf(FORMATS.keySet()).stream()
-        .map(DType::label)
-        .collect(Collectors.joining(", "));
   }
 }

@@ -11,6 +11,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import ai.sluice.api.CheckpointFormatException;
 import ai.sluice.api.SluiceException;
 import ai.sluice.api.UnsupportedModelException;
+import ai.sluice.checkpoint.arch.Binding;
 import ai.sluice.checkpoint.arch.ModelPlan;
 import ai.sluice.proto.Activation;
 import ai.sluice.proto.GqaSpec;
@@ -125,7 +126,7 @@ class ConfigTest {
         "architectures | [\"LlamaForSequenceClassification\"] | architecture: LlamaForSequence",
         "architectures | [\"LlamaForCausalLM\",\"X\"] | architectures: ",
         "hidden_act | \"xielu\" | hidden_act: xielu (expected: silu, gelu",
-        "rope_scaling | {\"type\":\"yarn\",\"factor\":4} | rope_scaling.type: yarn (expected:"
+        "rope_scaling | {\"type\":\"su\",\"factor\":4} | rope_scaling.type: su (expected:"
             + " default, linear",
         "rope_scaling | {\"rope_type\":\"longrope\"} | rope_scaling.rope_type: longrope (expected",
         "rope_scaling | {\"type\":\"mrope\",\"mrope_section\":[1]} | rope_scaling.type: mrope"
@@ -139,7 +140,8 @@ class ConfigTest {
         "rope_parameters | {\"full_attention\":{\"rope_theta\":1}} |"
             + " rope_parameters.full_attention",
         "partial_rotary_factor | 0.5 | partial_rotary_factor: 0.5 (expected: 1)",
-        "quantization_config | {\"quant_method\":\"awq\"} | quantization_config: ",
+        "quantization_config | {\"quant_method\":\"awq\"} | quantization_config.quant_method: awq"
+            + " (expected: fp8 or mxfp4",
         "compression_config | {\"format\":\"x\"} | compression_config: ",
         "sliding_window | 1024 | sliding_window: 1024 (expected: absent",
         "final_logit_softcapping | 30.0 | final_logit_softcapping: 30.0 (expected: absent",
@@ -350,7 +352,7 @@ class ConfigTest {
                         .map(n -> "model.layers." + i + ".self_attn." + n + ".weight"))
             .toList(),
         plan(TestModels.json(QWEN3)).bindings().stream()
-            .map(ModelPlan.Binding::tensor)
+            .map(Binding::tensor)
             .filter(t -> t.contains("_norm."))
             .toList());
   }

@@ -7,7 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ai.sluice.api.CheckpointFormatException;
 import ai.sluice.api.Sampling;
-import ai.sluice.api.UnsupportedModelException;
 import ai.sluice.proto.Activation;
 import ai.sluice.proto.Format;
 import ai.sluice.proto.GqaSpec;
@@ -284,31 +283,6 @@ class FixturesTest {
     CheckpointFormatException e =
         assertThrows(CheckpointFormatException.class, checkpoint::requireTokenizer);
     assertTrue(e.getMessage().contains("tokenizer.json: no such file"), e.getMessage());
-  }
-
-  @ParameterizedTest
-  @CsvSource({
-    "mixtral,MixtralForCausalLM",
-    "qwen3_moe,Qwen3MoeForCausalLM",
-    "deepseek_v2,DeepseekV2ForCausalLM",
-    "deepseek_v2_grouped,DeepseekV2ForCausalLM",
-    "deepseek_v3,DeepseekV3ForCausalLM",
-    "gpt_oss,GptOssForCausalLM",
-    "adaptive_moe,AdaptiveMoeForCausalLM",
-    "adaptive_moe_sparse,AdaptiveMoeForCausalLM"
-  })
-  void refusesFamiliesThatAreNotBuiltByName(String name, String architecture) {
-    Path folder = Fixtures.folder(name);
-    UnsupportedModelException e =
-        assertThrows(UnsupportedModelException.class, () -> Checkpoint.open(folder));
-    assertTrue(
-        e.getMessage()
-            .endsWith(
-                "config.json: architecture: "
-                    + architecture
-                    + " (expected: LlamaForCausalLM, "
-                    + "MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)"),
-        e.getMessage());
   }
 
   @ParameterizedTest

@@ -13,7 +13,18 @@ import java.util.stream.Collectors;
 /** The families that Sluice reads. A new one is one line here. */
 public final class Architectures {
   private static final ImmutableList<Family> FAMILIES =
-      ImmutableList.of(new Llama(), new Mistral(), new Qwen2(), new Qwen3());
+      ImmutableList.of(
+          new Llama(),
+          new Mistral(),
+          new Qwen2(),
+          new Qwen3(),
+          new Mixtral(),
+          new Qwen3Moe(),
+          new Deepseek(),
+          new DeepseekV2(),
+          new DeepseekV3(),
+          new GptOss(),
+          new AdaptiveMoe());
 
   private Architectures() {}
 

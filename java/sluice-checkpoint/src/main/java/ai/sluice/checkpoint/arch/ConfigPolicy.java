@@ -220,9 +220,25 @@ final class ConfigPolicy {
             "absent: not supported for this family; if it does not change the arithmetic, remove"
                 + " it from the file");
       }
-      notes.add(config.name(key) + ": " + config.show(key) + " is not known and was passed over");
+      notes.add(passedOver(config, key));
     }
     return notes;
+  }
+
+  /**
+   * Notes about what {@code config} has left unread, for a family whose definition says that other
+   * keys mean nothing.
+   */
+  static List<String> passOver(ModelConfig config) {
+    return config.unread().stream()
+        .filter(key -> !HARMLESS.contains(key))
+        .filter(key -> !isNeutral(key, config.peek(key).orElseThrow()))
+        .map(key -> passedOver(config, key))
+        .toList();
+  }
+
+  private static String passedOver(ModelConfig config, String key) {
+    return config.name(key) + ": " + config.show(key) + " is not known and was passed over";
   }
 
   private static boolean isNeutral(String key, JsonNode value) {

@@ -14,5 +14,8 @@ public final class GgufKeys {
   /** One divisor per inverse frequency: the values of rope_freqs.weight. */
   public static final String ROPE_FREQUENCY_FACTORS = "gguf.rope_frequency_factors";
 
+  /** True where the second projection of an MLA latent is stored as k_b and v_b. */
+  public static final String MLA_SPLIT_KV_B = "gguf.mla_split_kv_b";
+
   private GgufKeys() {}
 }

@@ -17,8 +17,18 @@ import java.util.Set;
  * gated feed-forward, under the tensor names that their checkpoints use.
  */
 final class GqaDecoder {
-  /** Which biases and norms a family's attention has. */
-  record Attention(boolean qkvBias, boolean oBias, boolean qkNorm) {}
+  /** Which biases, norms and sinks a family's attention has. */
+  record Attention(boolean qkvBias, boolean oBias, boolean qkNorm, boolean sinks) {
+    Attention(boolean qkvBias, boolean oBias, boolean qkNorm) {
+      this(qkvBias, oBias, qkNorm, false);
+    }
+  }
+
+  /** Sets the feed-forward of one layer and binds its tensors. */
+  interface FeedForward {
+    /** Called once for each layer, in their order. */
+    void add(DecoderPlan plan, int layer, LayerSpec.Builder spec);
+  }
 
   private GqaDecoder() {}
 
@@ -37,20 +47,54 @@ final class GqaDecoder {
       boolean mlpBias,
       List<Integer> windows,
       Set<String> harmless) {
-    ActivationSpec activation = activation(config);
-    Rope rope = Rope.read(config, sizes.headDim(), sizes.maxPositions());
+    return decoder(
+        name,
+        config,
+        sizes,
+        attention,
+        Rope.Defaults.USUAL,
+        dense(sizes.intermediateSize(), activation(config), mlpBias),
+        windows,
+        harmless);
+  }
+
+  /**
+   * A whole decoder whose layers differ in their window and their feed-forward. Reads the settings
+   * that are common to its families, then judges what is left unread.
+   *
+   * @param windows the window of each layer, 0 for none
+   * @param harmless further keys that do not matter for the family
+   */
+  static ModelPlan decoder(
+      String name,
+      ModelConfig config,
+      Sizes sizes,
+      Attention attention,
+      Rope.Defaults ropeDefaults,
+      FeedForward feedForward,
+      List<Integer> windows,
+      Set<String> harmless) {
+    Rope rope =
+        Rope.read(config, sizes.headDim(), "head_dim", sizes.maxPositions(), ropeDefaults);
     DecoderPlan plan =
         new DecoderPlan(name, sizes.vocabSize(), sizes.hiddenSize(), rope.maxPositions());
     int ropeIndex = plan.addRope(rope);
+    plan.scaleBlock(Quantization.read(config));
     plan.addEnds(sizes.normEps(), config.flag("tie_word_embeddings", false));
     for (int i = 0; i < sizes.numLayers(); i++) {
       LayerSpec.Builder layer = layer(plan, i, sizes.normEps());
       attention(plan, i, layer, sizes, attention, ropeIndex, windows.get(i));
-      feedForward(plan, i, layer, sizes.intermediateSize(), activation, mlpBias);
+      feedForward.add(plan, i, layer);
       plan.addLayer(layer);
     }
     plan.note(ConfigPolicy.judge(config, harmless));
     return plan.build();
+  }
+
+  /** A gated feed-forward of this width in every layer. */
+  static FeedForward dense(int intermediateSize, ActivationSpec activation, boolean bias) {
+    return (plan, layer, spec) ->
+        feedForward(plan, layer, spec, intermediateSize, activation, bias);
   }
 
   /** The activation under {@code hidden_act}. */
@@ -126,6 +170,10 @@ final class GqaDecoder {
       gqa.setQNorm(norm).setKNorm(norm);
       plan.bindLayer(layer, prefix + "q_norm.weight", Slot.Q_NORM, sizes.headDim());
       plan.bindLayer(layer, prefix + "k_norm.weight", Slot.K_NORM, sizes.headDim());
+    }
+    if (attention.sinks()) {
+      gqa.setSinks(true);
+      plan.bindLayer(layer, prefix + "sinks", Slot.SINKS, sizes.numQHeads());
     }
     plan.ignore(prefix + "rotary_emb.inv_freq");
     spec.setGqa(gqa).setKvGroup(plan.kvGroup(window));

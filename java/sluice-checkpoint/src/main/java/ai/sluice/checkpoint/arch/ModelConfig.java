@@ -122,6 +122,80 @@ public final class ModelConfig {
     return value;
   }
 
+  /** A number of at least 0, or {@code fallback} if the key is absent or null. */
+  public double notNegative(String key, double fallback) {
+    JsonNode node = find(key);
+    if (node == null) {
+      return fallback;
+    }
+    double value = node.isNumber() ? node.doubleValue() : Double.NaN;
+    if (!(value >= 0 && value < Double.POSITIVE_INFINITY)) {
+      throw bad(key, node, "a number of at least 0");
+    }
+    return value;
+  }
+
+  /** A number from {@code min} to {@code max}, or {@code fallback} if the key is absent or null. */
+  public double between(String key, double min, double max, double fallback) {
+    JsonNode node = find(key);
+    if (node == null) {
+      return fallback;
+    }
+    double value = node.isNumber() ? node.doubleValue() : Double.NaN;
+    if (!(value >= min && value <= max)) {
+      throw bad(key, node, "a number from " + min + " to " + max);
+    }
+    return value;
+  }
+
+  /** A whole number of 64 bits, or {@code fallback} if the key is absent or null. */
+  public long wideInteger(String key, long fallback) {
+    JsonNode node = find(key);
+    if (node == null) {
+      return fallback;
+    }
+    if (!node.isIntegralNumber() || !node.canConvertToLong()) {
+      throw bad(key, node, "a whole number of 64 bits");
+    }
+    return node.longValue();
+  }
+
+  /** An array of whole numbers, if the key is there. */
+  public Optional<List<Integer>> integers(String key) {
+    JsonNode node = find(key);
+    if (node == null) {
+      return Optional.empty();
+    }
+    List<Integer> integers = new ArrayList<>();
+    for (JsonNode entry : array(key, node, "an array of whole numbers")) {
+      if (!entry.isIntegralNumber() || !entry.canConvertToInt()) {
+        throw bad(key, node, "an array of whole numbers");
+      }
+      integers.add(entry.intValue());
+    }
+    return Optional.of(integers);
+  }
+
+  /**
+   * The one of several spellings of a setting that the file uses, else the first. Counts as a read
+   * of all.
+   *
+   * @throws CheckpointFormatException if two are there with different values
+   */
+  public String spelled(String... keys) {
+    String found = keys[0];
+    for (String key : keys) {
+      if (!has(key)) {
+        continue;
+      }
+      if (has(found) && !values.get(key).equals(values.get(found))) {
+        throw bad(key, show(found) + ", as " + name(found) + " says");
+      }
+      found = has(found) ? found : key;
+    }
+    return found;
+  }
+
   /** A truth value, or {@code fallback} if the key is absent or null. */
   public boolean flag(String key, boolean fallback) {
     JsonNode node = find(key);
@@ -217,6 +291,11 @@ public final class ModelConfig {
       throw bad(key, node, "an object");
     }
     return Optional.of(new ModelConfig(file, name(key) + ".", object, spelling));
+  }
+
+  /** The object that a family assumes under a key of which the file says nothing. */
+  ModelConfig assumed(String key, ObjectNode object) {
+    return new ModelConfig(file, name(key) + ".", object, spelling);
   }
 
   /** Keys that no getter was asked for and whose value is not null. */

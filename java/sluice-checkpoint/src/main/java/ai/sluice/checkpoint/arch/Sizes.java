@@ -25,11 +25,11 @@ record Sizes(
     int maxPositions,
     double normEps) {
   static final int MAX_LAYERS = 1024;
-  private static final int MAX_VOCAB = 1 << 24;
-  private static final int MAX_WIDTH = 1 << 22;
-  private static final int MAX_HEADS = 1 << 14;
-  private static final int MAX_HEAD_DIM = 1 << 14;
-  private static final int MAX_POSITIONS = 1 << 30;
+  static final int MAX_VOCAB = 1 << 24;
+  static final int MAX_WIDTH = 1 << 22;
+  static final int MAX_HEADS = 1 << 14;
+  static final int MAX_HEAD_DIM = 1 << 14;
+  static final int MAX_POSITIONS = 1 << 30;
 
   /** What a family assumes where a config is silent. */
   record Defaults(int numKvHeads, int headDim, int maxPositions, double normEps) {

@@ -3,6 +3,7 @@ package ai.sluice.checkpoint.arch;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
+import java.util.function.IntPredicate;
 
 /** Which layers see only a sliding window of positions. */
 final class SlidingWindows {
@@ -31,7 +32,13 @@ final class SlidingWindows {
     int first =
         config.integer("max_window_layers", 0, Integer.MAX_VALUE, DEFAULT_FIRST_WINDOWED_LAYER);
     boolean used = config.flag("use_sliding_window", false);
-    return perLayer(config, numLayers, used ? window : 0, first);
+    return perLayer(config, numLayers, used ? window : 0, layer -> layer >= first);
+  }
+
+  /** The window for the first layer and every other one after it, unless layer_types says else. */
+  static List<Integer> everyOther(ModelConfig config, int numLayers, int fallback) {
+    int window = window(config, fallback);
+    return perLayer(config, numLayers, window, layer -> layer % 2 == 0);
   }
 
   /** The window under {@code sliding_window}; 0 if it is null, {@code fallback} if absent. */
@@ -42,17 +49,17 @@ final class SlidingWindows {
 
   /**
    * The window of each layer, 0 where it sees everything. {@code layer_types} decides if it is
-   * there, else the layers from {@code firstWindowedLayer} on have the window.
+   * there, else {@code usual} says which layers have the window.
    */
   private static List<Integer> perLayer(
-      ModelConfig config, int numLayers, int window, int firstWindowedLayer) {
+      ModelConfig config, int numLayers, int window, IntPredicate usual) {
     List<Integer> windows = new ArrayList<>();
     List<String> types = config.texts("layer_types").orElse(List.of());
     if (!types.isEmpty() && types.size() != numLayers) {
       throw config.bad("layer_types", numLayers + " entries, one per layer");
     }
     for (int layer = 0; layer < numLayers; layer++) {
-      boolean windowed = window > 0 && layer >= firstWindowedLayer;
+      boolean windowed = window > 0 && usual.test(layer);
       if (!types.isEmpty()) {
         windowed = isWindowed(config, types.get(layer), window);
       }
