@@ -64,6 +64,26 @@ void write_tokens(const KvWriteParams& p, int64_t begin, int64_t end) {
   }
 }
 
+template <typename Cached, typename Out>
+void read_rows(const KvReadParams& p, int64_t begin, int64_t end) {
+  constexpr int64_t kPair = sizeof(Cached) == 2 ? 2 : 1;
+  const KvCacheView& cache = p.cache;
+  const int64_t v_dim16 = round_up(cache.v_dim, 16);
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t position = p.first_position + i;
+    const int64_t offset = position % cache.block_size;
+    const auto* block = reinterpret_cast<const Cached*>(static_cast<const char*>(cache.v) +
+                                                        p.block_table[position / cache.block_size] *
+                                                            cache.v_block_stride);
+    auto* out = static_cast<Out*>(p.rows) + i * p.row_stride;
+    for (int64_t h = 0; h < cache.num_kv_heads; ++h) {
+      const Cached* row = block + h * cache.block_size * v_dim16 +
+                          (offset / kPair) * v_dim16 * kPair + offset % kPair;
+      for (int64_t d = 0; d < cache.v_dim; ++d) convert(row[d * kPair], out++);
+    }
+  }
+}
+
 void check_block(const char* field, const KvCacheView& cache, int32_t block) {
   SLUICE_CHECK_ARG(block >= 0 && block < cache.num_blocks, field, ": ", block, " (expected: 0 to ",
                    cache.num_blocks - 1, ")");
@@ -96,6 +116,29 @@ void kv_write(const Exec& exec, const KvWriteParams& p) {
       exec, p.num_tokens,
       grain_for_bytes(int64_t{p.cache.num_kv_heads} * (p.cache.k_dim + p.cache.v_dim) * 16),
       [&](int64_t begin, int64_t end) { kernel(p, begin, end); });
+}
+
+void kv_read_values(const Exec& exec, const KvReadParams& p) {
+  check_kv_cache(p.cache);
+  check_compute_format("kv_read format", p.format);
+  check_at_least("kv_read first_position", p.first_position, 0);
+  check_at_least("kv_read num_positions", p.num_positions, 0);
+  check_stride("kv_read row_stride", p.row_stride, int64_t{p.cache.num_kv_heads} * p.cache.v_dim,
+               p.num_positions);
+  check_memory("kv_read rows", p.rows, p.num_positions);
+  check_memory("kv_read block_table", p.block_table, p.num_positions);
+  if (p.num_positions == 0) return;
+  const int64_t last = p.first_position + p.num_positions - 1;
+  for (int64_t i = p.first_position / p.cache.block_size; i <= last / p.cache.block_size; ++i) {
+    check_block("block", p.cache, p.block_table[i]);
+  }
+  const bool cached = p.cache.format == Format::kBf16;
+  const bool out = p.format == Format::kBf16;
+  const auto kernel = cached ? (out ? read_rows<Bf16, Bf16> : read_rows<Bf16, float>)
+                             : (out ? read_rows<float, Bf16> : read_rows<float, float>);
+  parallel_ranges(exec, p.num_positions,
+                  grain_for_bytes(int64_t{p.cache.num_kv_heads} * p.cache.v_dim * 8),
+                  [&](int64_t begin, int64_t end) { kernel(p, begin, end); });
 }
 
 void kv_copy_block(const KvCacheView& cache, int32_t source, int32_t target) {

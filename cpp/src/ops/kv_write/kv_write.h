@@ -1,5 +1,6 @@
 /// @file
-/// Writes keys and values of new positions into the paged cache, and moves whole blocks.
+/// Writes keys and values of new positions into the paged cache, reads values back, and moves whole
+/// blocks.
 #ifndef SLUICE_OPS_KV_WRITE_KV_WRITE_H_
 #define SLUICE_OPS_KV_WRITE_KV_WRITE_H_
 
@@ -27,6 +28,21 @@ struct KvWriteParams {
 /// Throws INVALID_ARGUMENT for a slot outside [-1, num_blocks * block_size). Two tokens must not
 /// share a slot.
 void kv_write(const Exec& exec, const KvWriteParams& params);
+
+/// Value rows of positions of one sequence, as they were written.
+struct KvReadParams {
+  KvCacheView cache{};
+  const int32_t* block_table = nullptr;  ///< block of positions [i * block_size, ...) at i
+  int64_t first_position = 0;
+  int64_t num_positions = 0;
+  void* rows = nullptr;              ///< [num_positions, num_kv_heads, v_dim], heads dense
+  Format format = Format::kUnknown;  ///< F32 or BF16, rounded to nearest even
+  int64_t row_stride = 0;            ///< elements between positions
+};
+
+/// Reads nothing but the named positions. Throws INVALID_ARGUMENT for a block outside
+/// [0, num_blocks).
+void kv_read_values(const Exec& exec, const KvReadParams& params);
 
 /// Block `source` to block `target`. Throws INVALID_ARGUMENT for ids outside [0, num_blocks).
 void kv_copy_block(const KvCacheView& cache, int32_t source, int32_t target);

@@ -86,5 +86,46 @@ TEST(KvWriteTest, WritesTheDocumentedLayoutAndNothingElse) {
   }
 }
 
+TEST(KvWriteTest, ReadsTheValuesBack) {
+  for (const Format format : {Format::kF32, Format::kBf16}) {
+    for (const Format out : {Format::kF32, Format::kBf16}) {
+      KvCacheView c{
+          .format = format, .num_blocks = 4, .block_size = 8, .num_kv_heads = 2, .v_dim = 300};
+      c.v_block_stride = kv_block_bytes(format, 8, 2, 300);
+      Values cache(format, 4 * c.v_block_stride / format_bytes(format, 1));
+      c.v = cache.data();
+      const Values v = Values::random(Format::kF32, 13 * 600, 3);
+      const std::vector<int32_t> table{3, 0, -1, 2};
+      std::vector<int32_t> slots;
+      for (int32_t pos = 0; pos < 13; ++pos) slots.push_back(table[pos / 8] * 8 + pos % 8);
+      kv_write({detect_isa(), 2}, {.num_tokens = 13,
+                                   .v = v.data(),
+                                   .format = Format::kF32,
+                                   .v_stride = 600,
+                                   .slots = slots.data(),
+                                   .cache = c});
+      Values rows(out, 8 * 610), expected(out, 8 * 610);
+      for (int64_t i = 0; i < 8; ++i) {
+        for (int64_t d = 0; d < 600; ++d) {
+          const float value = v.get((i + 5) * 600 + d);
+          const bool narrow = format == Format::kBf16;
+          expected.set(i * 610 + d, narrow ? to_float(to_bf16(value)) : value);
+        }
+      }
+      KvReadParams params{.cache = c,
+                          .block_table = table.data(),
+                          .first_position = 5,
+                          .num_positions = 8,
+                          .rows = rows.data(),
+                          .format = out,
+                          .row_stride = 610};
+      kv_read_values({detect_isa(), 2}, params);
+      EXPECT_TRUE(rows == expected);
+      params.first_position = 16;
+      EXPECT_THROW(kv_read_values({}, params), Error);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace sluice
