@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "layers/dense.h"
 #include "layers/gqa.h"
+#include "layers/mla.h"
 
 namespace sluice {
 namespace {
@@ -35,8 +36,21 @@ std::unique_ptr<AttentionLayer> make_layer(const GqaSpec& spec, const Place& pla
   return std::make_unique<GqaLayer>(spec, group, place.model.kv_groups[group].window, bound);
 }
 
-std::unique_ptr<AttentionLayer> make_layer(const MlaSpec& /*spec*/, const Place& place) {
-  SLUICE_FAIL(SLUICE_STATUS_UNSUPPORTED, "layers[", place.layer, "].mla: not built (built: gqa)");
+std::unique_ptr<AttentionLayer> make_layer(const MlaSpec& spec, const Place& place) {
+  MlaWeights bound;
+  if (spec.q_lora_rank > 0) bound.q_a = place.matrix(SLUICE__PROTO__SLOT__Q_A);
+  bound.q_a_bias = place.vector(SLUICE__PROTO__SLOT__Q_A_BIAS);
+  bound.q_a_norm = {place.vector(SLUICE__PROTO__SLOT__Q_A_NORM), nullptr};
+  bound.q_b = place.matrix(SLUICE__PROTO__SLOT__Q_B);
+  bound.kv_a = place.matrix(SLUICE__PROTO__SLOT__KV_A);
+  bound.kv_a_bias = place.vector(SLUICE__PROTO__SLOT__KV_A_BIAS);
+  bound.kv_a_norm = {place.vector(SLUICE__PROTO__SLOT__KV_A_NORM), nullptr};
+  bound.kv_b = place.matrix(SLUICE__PROTO__SLOT__KV_B);
+  bound.absorbed = absorbed_weights(spec, bound.kv_b);
+  bound.o = place.matrix(SLUICE__PROTO__SLOT__O);
+  bound.o_bias = place.vector(SLUICE__PROTO__SLOT__O_BIAS);
+  const int32_t group = place.kv_group();
+  return std::make_unique<MlaLayer>(spec, group, place.model.kv_groups[group].window, bound);
 }
 
 std::unique_ptr<AttentionLayer> make_layer(const AdaptiveSpec& /*spec*/, const Place& place) {

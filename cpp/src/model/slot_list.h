@@ -81,6 +81,13 @@ class SlotList {
     if (spec) norm(slot, *spec, size, axis);
   }
 
+  /// Copies in other shapes behind the slot that was added last.
+  void derive(std::vector<std::string> names, int64_t bytes) {
+    WeightSlot& last = slots_.back();
+    last.derived = std::move(names);
+    last.stored_bytes = checked_add(last.stored_bytes, bytes);
+  }
+
   std::vector<WeightSlot> take() { return std::move(slots_); }
 
  private:

@@ -50,7 +50,8 @@ struct WeightSlot {
   Format format = Format::kF32;
   WeightLayout layout = WeightLayout::kRowMajor;
   int64_t expert_bytes = 0;  ///< of one expert
-  int64_t stored_bytes = 0;  ///< of the whole slot
+  int64_t stored_bytes = 0;  ///< of the whole slot and of what is derived from it, which lies behind
+  std::vector<std::string> derived;  ///< copies in other shapes, made when a load finishes
 
   /// Matrices or vectors in the slot.
   int64_t count() const { return num_experts == 0 ? 1 : num_experts; }

@@ -134,6 +134,12 @@ MlaSpec decode_mla(const Sluice__Proto__MlaSpec& mla, const FieldReader& fields,
   SLUICE_CHECK_ARG(spec.q_lora_rank > 0 || !spec.q_a_norm, fields.name("q_a_norm"),
                    ": set (expected: absent, q_lora_rank is 0)");
   spec.kv_a_norm = decode_row_norm(mla.kv_a_norm, "kv_a_norm", fields);
+  // The schema has no slots for such biases.
+  fields.unsupported_if(spec.q_a_norm && spec.q_a_norm->has_bias, "q_a_norm.has_bias", "false");
+  fields.unsupported_if(spec.kv_a_norm && spec.kv_a_norm->has_bias, "kv_a_norm.has_bias", "false");
+  SLUICE_CHECK(spec.latent_size() <= kBuiltLatentSize, SLUICE_STATUS_UNSUPPORTED,
+               fields.name("kv_lora_rank"), ": ", spec.kv_lora_rank, " and qk_rope_head_dim ",
+               spec.qk_rope_head_dim, " (built: together at most ", kBuiltLatentSize, ")");
   spec.bias = mla.bias;
   fields.unsupported_if(mla.indexer != nullptr, "indexer", "none, every key is attended");
   return spec;

@@ -18,6 +18,7 @@ inline constexpr int64_t kMaxWidth = 1 << 20;
 inline constexpr int64_t kMaxHeads = 4096;
 inline constexpr int64_t kMaxHeadDim = 1 << 16;
 inline constexpr int64_t kBuiltHeadDim = 256;  // what the KV cache's layout holds
+inline constexpr int64_t kBuiltLatentSize = 1024;
 inline constexpr int64_t kMaxContext = 1 << 27;
 inline constexpr int64_t kMaxLayers = 4096;
 inline constexpr int64_t kMaxGroups = 64;

@@ -46,6 +46,10 @@ Sluice__Proto__WeightSlot* describe_slot(const WeightSlot& slot, ProtoArena* are
   message->stored_format = static_cast<Sluice__Proto__Format>(slot.format);
   message->has_stored_bytes = 1;
   message->stored_bytes = static_cast<uint64_t>(slot.stored_bytes);
+  std::vector<char*> derived;
+  for (const std::string& name : slot.derived) derived.push_back(arena->text(name));
+  message->n_derived = derived.size();
+  message->derived = arena->array(derived);
   return message;
 }
 

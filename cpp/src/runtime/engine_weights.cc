@@ -1,6 +1,7 @@
 // The weight calls of an engine.
 #include <algorithm>
 
+#include "model/derived_weights.h"
 #include "runtime/engine.h"
 
 namespace sluice {
@@ -77,6 +78,10 @@ void Engine::finish_weights() {
                update ? "weights: an earlier update ended early, this one must rewrite whole: "
                       : "weights: not filled: ",
                missing);
+  // No step runs yet, and what was not touched has its copies.
+  std::set<int> touched;
+  for (const PartKey& part : session->touched_parts()) touched.insert(part.first);
+  for (const int slot : touched) derive_weights(plan_.exec, plan_.spec, weights_, slot);
   const std::lock_guard lock(mutex_);
   check_alive();
   // An abort may have come in between: then the session is gone.
