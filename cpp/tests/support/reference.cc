@@ -98,13 +98,15 @@ class Reference {
     }
   }
 
-  void rotate(const GqaSpec& gqa, int position, std::vector<double>* row) const {
-    if (gqa.rope < 0) return;
-    const RopeSpec& rope = spec_.ropes[gqa.rope];
+  // Turns columns of every head, the first of them at `offset`.
+  void rotate(int index, size_t head_dim, size_t offset, size_t position,
+              std::vector<double>* row) const {
+    if (index < 0) return;
+    const RopeSpec& rope = spec_.ropes[index];
     const int pairs = rope.rotary_dim / 2;
-    for (size_t begin = 0; begin < row->size(); begin += gqa.head_dim) {
+    for (size_t begin = offset; begin < row->size(); begin += head_dim) {
       for (int p = 0; p < pairs; ++p) {
-        const double angle = position * rope.variants[0].inv_freq[p];
+        const double angle = static_cast<double>(position) * rope.variants[0].inv_freq[p];
         const double scale = rope.variants[0].attention_scale;
         double& a = (*row)[begin + (rope.interleaved ? 2 * p : p)];
         double& b = (*row)[begin + (rope.interleaved ? 2 * p + 1 : p + pairs)];
@@ -131,35 +133,101 @@ class Reference {
     const size_t dim = static_cast<size_t>(gqa.head_dim);
     for (size_t t = 0; t < x.size(); ++t) {
       if (gqa.norm_after_rope) {
-        rotate(gqa, static_cast<int>(t), &q[t]);
-        rotate(gqa, static_cast<int>(t), &k[t]);
+        rotate(gqa.rope, dim, 0, t, &q[t]);
+        rotate(gqa.rope, dim, 0, t, &k[t]);
       }
       norm_heads(gqa.q_norm, SLUICE__PROTO__SLOT__Q_NORM, layer, dim, &q[t]);
       norm_heads(gqa.k_norm, SLUICE__PROTO__SLOT__K_NORM, layer, dim, &k[t]);
       if (!gqa.norm_after_rope) {
-        rotate(gqa, static_cast<int>(t), &q[t]);
-        rotate(gqa, static_cast<int>(t), &k[t]);
+        rotate(gqa.rope, dim, 0, t, &q[t]);
+        rotate(gqa.rope, dim, 0, t, &k[t]);
       }
     }
+    return mix({gqa.num_q_heads, gqa.num_kv_heads, dim, dim, gqa.softmax_scale, gqa.logit_soft_cap,
+                weights_.get(SLUICE__PROTO__SLOT__SINKS, layer, 0)},
+               layer, q, k, v);
+  }
+
+  // Keys and values of every head from the latent, as the formulas of the decompressed form say.
+  Rows attend(const MlaSpec& mla, int layer, const Rows& x) const {
+    const auto get = [&](int slot) -> const std::vector<float>& {
+      return weights_.get(slot, layer, 0);
+    };
+    // No bias slot follows these norms' weights.
+    const auto normed = [&](const std::optional<NormSpec>& spec, int slot,
+                            std::vector<double> row) {
+      if (spec) norm_span(*spec, get(slot), kNone, 0, row.size(), 0, &row);
+      return row;
+    };
+    const auto rank = static_cast<size_t>(mla.kv_lora_rank);
+    const auto nope = static_cast<size_t>(mla.qk_nope_head_dim);
+    const auto v_dim = static_cast<size_t>(mla.v_head_dim);
+    const auto dim = static_cast<size_t>(mla.qk_head_dim());
+    Rows q, k, v;
+    for (size_t t = 0; t < x.size(); ++t) {
+      std::vector<double> row = x[t];
+      if (mla.q_lora_rank > 0) {
+        row =
+            normed(mla.q_a_norm, SLUICE__PROTO__SLOT__Q_A_NORM,
+                   linear(get(SLUICE__PROTO__SLOT__Q_A), get(SLUICE__PROTO__SLOT__Q_A_BIAS), row));
+      }
+      q.push_back(linear(get(SLUICE__PROTO__SLOT__Q_B), kNone, row));
+      rotate(mla.rope, dim, nope, t, &q.back());
+      const auto both =
+          linear(get(SLUICE__PROTO__SLOT__KV_A), get(SLUICE__PROTO__SLOT__KV_A_BIAS), x[t]);
+      const auto split = both.begin() + static_cast<std::ptrdiff_t>(rank);
+      const auto latent =
+          normed(mla.kv_a_norm, SLUICE__PROTO__SLOT__KV_A_NORM, {both.begin(), split});
+      std::vector<double> rotary(split, both.end());
+      rotate(mla.rope, rotary.size(), 0, t, &rotary);
+      const auto heads = linear(get(SLUICE__PROTO__SLOT__KV_B), kNone, latent);
+      k.emplace_back();
+      v.emplace_back();
+      for (size_t h = 0; h < static_cast<size_t>(mla.num_q_heads); ++h) {
+        const auto head = heads.begin() + static_cast<std::ptrdiff_t>(h * (nope + v_dim));
+        const auto values = head + static_cast<std::ptrdiff_t>(nope);
+        k.back().insert(k.back().end(), head, values);
+        k.back().insert(k.back().end(), rotary.begin(), rotary.end());
+        v.back().insert(v.back().end(), values, values + static_cast<std::ptrdiff_t>(v_dim));
+      }
+    }
+    return mix({mla.num_q_heads, mla.num_q_heads, dim, v_dim, mla.softmax_scale, 0, kNone}, layer,
+               q, k, v);
+  }
+
+  Rows attend(const AdaptiveSpec&, int, const Rows&) const { std::abort(); }
+
+  struct Heads {
+    int num_q_heads, num_kv_heads;
+    size_t k_dim, v_dim;
+    double scale, soft_cap;
+    const std::vector<float>& sinks;
+  };
+
+  // Softmax attention and the output projection.
+  Rows mix(const Heads& heads, int layer, const Rows& q, const Rows& k, const Rows& v) const {
     const int window = spec_.kv_groups[spec_.layers[layer].kv_group].window;
     Rows out;
-    for (size_t t = 0; t < x.size(); ++t) {
-      std::vector<double> row(q[t].size());
-      for (int h = 0; h < gqa.num_q_heads; ++h) {
-        const size_t kv = static_cast<size_t>(h / (gqa.num_q_heads / gqa.num_kv_heads)) * dim;
-        const size_t at = static_cast<size_t>(h) * dim;
+    for (size_t t = 0; t < q.size(); ++t) {
+      std::vector<double> row(static_cast<size_t>(heads.num_q_heads) * heads.v_dim);
+      for (size_t h = 0; h < static_cast<size_t>(heads.num_q_heads); ++h) {
+        const size_t kv = h / static_cast<size_t>(heads.num_q_heads / heads.num_kv_heads);
         const size_t first =
             window > 0 && static_cast<int>(t) >= window ? t - static_cast<size_t>(window) + 1 : 0;
         std::vector<double> weight;
-        double sum = 0;
+        double sum = heads.sinks.empty() ? 0 : std::exp(double{heads.sinks[h]});
         for (size_t j = first; j <= t; ++j) {
           double score = 0;
-          for (size_t d = 0; d < dim; ++d) score += q[t][at + d] * k[j][kv + d];
-          weight.push_back(std::exp(cap(score * gqa.softmax_scale, gqa.logit_soft_cap)));
+          for (size_t d = 0; d < heads.k_dim; ++d) {
+            score += q[t][h * heads.k_dim + d] * k[j][kv * heads.k_dim + d];
+          }
+          weight.push_back(std::exp(cap(score * heads.scale, heads.soft_cap)));
           sum += weight.back();
         }
         for (size_t j = first; j <= t; ++j) {
-          for (size_t d = 0; d < dim; ++d) row[at + d] += weight[j - first] / sum * v[j][kv + d];
+          for (size_t d = 0; d < heads.v_dim; ++d) {
+            row[h * heads.v_dim + d] += weight[j - first] / sum * v[j][kv * heads.v_dim + d];
+          }
         }
       }
       out.push_back(linear(weights_.get(SLUICE__PROTO__SLOT__O, layer, 0),
@@ -224,7 +292,8 @@ class Reference {
     for (const auto& row : *x) {
       in.push_back(norm(layer.attention_norm, SLUICE__PROTO__SLOT__ATTENTION_NORM, l, row));
     }
-    const Rows out = attend(std::get<GqaSpec>(layer.attention), l, in);
+    const Rows out =
+        std::visit([&](const auto& kind) { return attend(kind, l, in); }, layer.attention);
     for (size_t t = 0; t < x->size(); ++t) {
       add(norm(layer.post_attention_norm, SLUICE__PROTO__SLOT__POST_ATTENTION_NORM, l, out[t]),
           layer.residual_multiplier, &(*x)[t]);

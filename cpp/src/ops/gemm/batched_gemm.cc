@@ -59,7 +59,7 @@ void batched_gemm(const Exec& exec, const BatchedGemmParams& p) {
         for (int64_t at = begin; at < end;) {
           const int64_t batch = at / units;
           const int64_t next = std::min((batch + 1) * units, end);
-          GemmParams one;
+          PanelParams one;
           one.num_rows = p.num_rows;
           one.x =
               static_cast<const char*>(p.x) + format_bytes(p.x_format, batch * p.x_batch_stride);

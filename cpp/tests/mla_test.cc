@@ -1,0 +1,306 @@
+// Multi-head latent attention through the engine, against the decompressed definition in double
+// precision.
+#include "layers/mla.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "support/driver.h"
+#include "support/reference.h"
+
+namespace sluice::test {
+namespace {
+
+constexpr auto kFast = SLUICE__PROTO__NUMERICS__FAST;
+constexpr auto kInvariant = SLUICE__PROTO__NUMERICS__BATCH_INVARIANT;
+constexpr auto kBf16 = SLUICE__PROTO__FORMAT__BF16;
+
+struct Shape {
+  uint32_t heads = 4, q_rank = 24, rank = 32, nope = 16, rope = 8, v = 16;
+  bool interleaved = true, norms = true, bias = false;
+  uint32_t window = 0;
+};
+
+// The llama fixture with its attention replaced; YaRN's factor on the angles.
+void make_mla(Fixture* fixture, const Shape& shape) {
+  auto* spec = fixture->spec();
+  auto& arena = fixture->arena();
+  spec->ropes[0]->rotary_dim = shape.rope;
+  spec->ropes[0]->variants[0]->n_inv_freq = shape.rope / 2;
+  spec->ropes[0]->variants[0]->has_attention_scale = 1;
+  spec->ropes[0]->variants[0]->attention_scale = 1.2;
+  spec->ropes[0]->has_interleaved = 1;
+  spec->ropes[0]->interleaved = shape.interleaved;
+  spec->kv_groups[0]->has_window = 1;
+  spec->kv_groups[0]->window = shape.window;
+  for (size_t l = 0; l < spec->n_layers; ++l) {
+    auto* mla = arena.make(sluice__proto__mla_spec__init);
+    mla->has_num_q_heads = mla->has_q_lora_rank = mla->has_kv_lora_rank = 1;
+    mla->has_qk_nope_head_dim = mla->has_qk_rope_head_dim = mla->has_v_head_dim = 1;
+    mla->num_q_heads = shape.heads;
+    mla->q_lora_rank = shape.q_rank;
+    mla->kv_lora_rank = shape.rank;
+    mla->qk_nope_head_dim = shape.nope;
+    mla->qk_rope_head_dim = shape.rope;
+    mla->v_head_dim = shape.v;
+    mla->has_rope = mla->has_softmax_scale = mla->has_bias = 1;
+    mla->rope = 0;
+    mla->softmax_scale = 1.3 / std::sqrt(static_cast<double>(shape.nope + shape.rope));
+    mla->bias = shape.bias;
+    if (shape.norms) {
+      if (shape.q_rank > 0) mla->q_a_norm = spec->layers[l]->attention_norm;
+      mla->kv_a_norm = spec->layers[l]->attention_norm;
+    }
+    spec->layers[l]->attention_case = SLUICE__PROTO__LAYER_SPEC__ATTENTION_MLA;
+    spec->layers[l]->mla = mla;
+  }
+}
+
+class Model {
+ public:
+  explicit Model(const Shape& shape, const OptionValues& values = {}) : values_(values) {
+    make_mla(&fixture_, shape);
+    open();
+  }
+
+  void open() {
+    const Outcome created = engine_.create(*fixture_.spec(), *fixture_.options(values_));
+    EXPECT_EQ(created.status, SLUICE_STATUS_OK) << created.text;
+    if (created.status != SLUICE_STATUS_OK) return;
+    slots_bytes_.resize(1 << 20);
+    sluice_error error = {};
+    int64_t size = 0;
+    EXPECT_EQ(sluice_weights_slots(engine_.get(), slots_bytes_.data(), 1 << 20, &size, &error),
+              SLUICE_STATUS_OK);
+    slots_ =
+        unpack<Sluice__Proto__WeightSlotList>(sluice__proto__weight_slot_list__descriptor,
+                                              {slots_bytes_.data(), static_cast<size_t>(size)});
+    weights_ = std::make_unique<WeightValues>(*slots_);
+    const std::string path = ::testing::TempDir() + "sluice_mla_" + std::to_string(::getpid());
+    const Outcome loaded = engine_.load(*weights_->write(path, &fixture_.arena()));
+    std::remove(path.c_str());
+    EXPECT_EQ(loaded.status, SLUICE_STATUS_OK) << loaded.text;
+    driver_ = std::make_unique<Driver>(engine_.get(), static_cast<int>(values_.block_size));
+  }
+
+  Rows wanted(const std::vector<int32_t>& ids) {
+    return reference_logits(decode_model_spec(pack_message(fixture_.spec()->base)), *weights_, ids);
+  }
+
+  // Logits of the message in work.
+  std::vector<float> trace() {
+    std::vector<std::vector<float>> tensors;
+    const Outcome traced = driver_->trace({"logits"}, &tensors);
+    EXPECT_EQ(traced.status, SLUICE_STATUS_OK) << traced.text;
+    return tensors.empty() ? std::vector<float>() : tensors[0];
+  }
+
+  // Logits of `ids` fed in chunks of these sizes to one sequence.
+  std::vector<float> run(Sequence* sequence, const std::vector<int32_t>& ids,
+                         const std::vector<size_t>& chunks) {
+    std::vector<float> all;
+    size_t at = 0;
+    for (const size_t count : chunks) {
+      driver_->begin();
+      driver_->feed(sequence, {ids.data() + at, count});
+      const std::vector<float> part = trace();
+      all.insert(all.end(), part.begin(), part.end());
+      at += count;
+    }
+    return all;
+  }
+
+  size_t vocab() { return static_cast<size_t>(fixture_.vocab_size()); }
+  Driver& driver() { return *driver_; }
+  EngineHandle& engine() { return engine_; }
+  Fixture& fixture() { return fixture_; }
+  const Sluice__Proto__WeightSlotList& slots() const { return *slots_; }
+
+ private:
+  OptionValues values_;
+  Fixture fixture_{"llama"};
+  EngineHandle engine_;
+  std::vector<uint8_t> slots_bytes_;
+  decltype(unpack<Sluice__Proto__WeightSlotList>(sluice__proto__weight_slot_list__descriptor,
+                                                 {})) slots_;
+  std::unique_ptr<WeightValues> weights_;
+  std::unique_ptr<Driver> driver_;
+};
+
+std::vector<int32_t> prompt(size_t length) {
+  std::vector<int32_t> ids;
+  for (size_t i = 0; i < length; ++i) {
+    ids.push_back(static_cast<int32_t>((i * i * 7 + i * 13 + 5) % 120));
+  }
+  return ids;
+}
+
+// Relative distance of logits from the reference's.
+double distance(const std::vector<float>& actual, const Rows& wanted, size_t first = 0) {
+  const size_t vocab = wanted[0].size();
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < actual.size(); ++i) {
+    const double b = wanted[first + i / vocab][i % vocab];
+    difference += std::pow(actual[i] - b, 2);
+    norm += b * b;
+  }
+  return std::sqrt(difference / norm);
+}
+
+double distance(const std::vector<float>& a, const std::vector<float>& b) {
+  double difference = 0, norm = 0;
+  EXPECT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    difference += std::pow(double{a[i]} - b[i], 2);
+    norm += double{b[i]} * b[i];
+  }
+  return std::sqrt(difference / norm);
+}
+
+struct Named {
+  const char* name;
+  Shape shape;
+};
+
+const Named kShapes[] = {
+    {"deepseek_v3", {}},
+    {"no_query_compression", {.q_rank = 0}},
+    {"halves", {.interleaved = false}},
+    {"biases", {.bias = true}},
+    {"no_norms", {.norms = false}},
+    {"window", {.window = 9}},
+    {"odd_sizes", {.heads = 3, .q_rank = 7, .rank = 33, .nope = 9, .rope = 6, .v = 21}},
+    // Values wider than the latent: decompressing never pays.
+    {"wide_values", {.heads = 2, .rank = 12, .nope = 20, .rope = 4, .v = 40}},
+    {"one_head", {.heads = 1, .rank = 64}},
+};
+
+class MlaTest : public ::testing::TestWithParam<Named> {};
+
+TEST_P(MlaTest, EqualsTheReference) {
+  const std::vector<int32_t> ids = prompt(70);
+  for (const auto numerics : {kFast, kInvariant}) {
+    OptionValues values;
+    values.numerics = numerics;
+    Model model(GetParam().shape, values);
+    const Rows wanted = model.wanted(ids);
+    // Whole; behind prefixes short and long, in chunks that decompress and ones that do not.
+    int slot = 0;
+    for (const std::vector<size_t>& chunks :
+         {std::vector<size_t>{70}, {9, 1, 50, 10}, {40, 30}, {1, 1, 16, 52}}) {
+      Sequence sequence;
+      sequence.slot = slot++;
+      EXPECT_LT(distance(model.run(&sequence, ids, chunks), wanted), 1e-5)
+          << "numerics " << numerics << ", first chunk " << chunks[0];
+    }
+  }
+}
+
+TEST_P(MlaTest, Bfloat16IsNear) {
+  const std::vector<int32_t> ids = prompt(40);
+  for (const auto numerics : {kFast, kInvariant}) {
+    OptionValues values;
+    values.numerics = numerics;
+    values.compute_format = values.kv_format = kBf16;
+    Model model(GetParam().shape, values);
+    const Rows wanted = model.wanted(ids);
+    Sequence whole, cut;
+    cut.slot = 1;
+    EXPECT_LT(distance(model.run(&whole, ids, {40}), wanted), 0.03);
+    EXPECT_LT(distance(model.run(&cut, ids, {7, 1, 32}), wanted), 0.03);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, MlaTest, ::testing::ValuesIn(kShapes),
+                         [](const auto& each) { return std::string(each.param.name); });
+
+// Under BATCH_INVARIANT a row's bits do not depend on the batch, the chunks or the threads, also
+// where the context has several spans and pieces of tokens.
+TEST(MlaInvarianceTest, BitsDependOnTheSequenceAlone) {
+  const size_t length = 1100;
+  const std::vector<int32_t> ids = prompt(length);
+  for (const auto format : {SLUICE__PROTO__FORMAT__F32, kBf16}) {
+    OptionValues values;
+    values.compute_format = values.kv_format = format;
+    values.block_size = 16;
+    values.num_blocks = 400;
+    values.max_context_len = values.max_step_tokens = 1200;
+    values.num_threads = 1;
+    Model one({.heads = 12}, values);
+    Sequence sequence;
+    const std::vector<float> all = one.run(&sequence, ids, {length});
+    ASSERT_EQ(all.size(), length * one.vocab());
+
+    values.num_threads = 3;
+    Model many({.heads = 12}, values);
+    const size_t vocab = many.vocab();
+    const auto expect_same = [&](const std::vector<float>& part, size_t first) {
+      ASSERT_EQ(std::memcmp(part.data(), all.data() + first * vocab, part.size() * 4), 0)
+          << "from " << first;
+    };
+    Sequence cut;
+    expect_same(many.run(&cut, ids, {511, 2, 1, 1, 585}), 0);
+    // Two others in one batch with it.
+    Sequence a, b;
+    a.slot = 1;
+    b.slot = 2;
+    many.driver().begin();
+    many.driver().feed(&a, {ids.data(), 300});
+    many.driver().feed(&b, {ids.data(), 17});
+    const std::vector<float> both = many.trace();
+    expect_same({both.begin(), both.begin() + static_cast<std::ptrdiff_t>(300 * vocab)}, 0);
+    expect_same({both.begin() + static_cast<std::ptrdiff_t>(300 * vocab), both.end()}, 0);
+  }
+}
+
+// FAST chooses by the arithmetic; both forms agree within rounding, in pieces of the context too.
+TEST(MlaFastTest, LongContextsAreNearTheAbsorbedForm) {
+  const size_t length = 1400;  // more than one piece of 8192 / 8 keys
+  const std::vector<int32_t> ids = prompt(length);
+  OptionValues values;
+  values.block_size = 32;
+  values.num_blocks = 300;
+  values.max_context_len = values.max_step_tokens = 1500;
+  const Shape shape{.heads = 8};
+  Model exact(shape, values);
+  Sequence sequence;
+  const std::vector<float> wanted = exact.run(&sequence, ids, {length});
+  values.numerics = kFast;
+  Model fast(shape, values);
+  Sequence whole, cut;
+  cut.slot = 1;
+  EXPECT_LT(distance(fast.run(&whole, ids, {length}), wanted), 1e-5);
+  EXPECT_LT(distance(fast.run(&cut, ids, {100, 1000, 1, 299}), wanted), 1e-5);
+}
+
+TEST(MlaFormTest, TheArithmeticDecides) {
+  MlaSpec spec;
+  spec.num_q_heads = 16;
+  spec.kv_lora_rank = 512;
+  spec.qk_nope_head_dim = 128;
+  spec.qk_rope_head_dim = 64;
+  spec.v_head_dim = 128;
+  const MlaLayer layer(spec, 0, 0, {});
+  const auto chunk = [&](int64_t tokens, int64_t context) {
+    return layer.decompresses(tokens, context,
+                              tokens * (context - tokens) + tokens * (tokens + 1) / 2);
+  };
+  EXPECT_FALSE(chunk(1, 1));
+  EXPECT_FALSE(chunk(1, 4096));
+  EXPECT_TRUE(chunk(16, 16));
+  EXPECT_TRUE(chunk(512, 512));
+  // 512 * 256 / (2 * 512 - 256) = 170.7 tokens behind a long prefix.
+  EXPECT_FALSE(chunk(170, 1 << 20));
+  EXPECT_TRUE(chunk(172, 1 << 20));
+}
+
+}  // namespace
+}  // namespace sluice::test
