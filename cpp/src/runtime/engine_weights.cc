@@ -80,7 +80,7 @@ void Engine::finish_weights() {
                missing);
   // No step runs yet, and what was not touched has its copies.
   std::set<int> touched;
-  for (const PartKey& part : session->touched_parts()) touched.insert(part.first);
+  for (const PartKey& part : session->touched_parts()) touched.insert(part.slot);
   for (const int slot : touched) derive_weights(plan_.exec, plan_.spec, weights_, slot);
   const std::lock_guard lock(mutex_);
   check_alive();
