@@ -39,6 +39,7 @@ public final class GenerationRequest {
   private final @Nullable Integer logprobs;
   private final @Nullable Duration timeout;
   private final boolean ignoreEos;
+  private final @Nullable String head;
 
   private GenerationRequest(Builder builder) {
     int inputs =
@@ -68,6 +69,7 @@ public final class GenerationRequest {
     logprobs = builder.logprobs;
     timeout = builder.timeout;
     ignoreEos = builder.ignoreEos;
+    head = builder.head;
   }
 
   /** Starts a request. */
@@ -96,6 +98,7 @@ public final class GenerationRequest {
     builder.logprobs = logprobs;
     builder.timeout = timeout;
     builder.ignoreEos = ignoreEos;
+    builder.head = head;
     return builder;
   }
 
@@ -164,6 +167,11 @@ public final class GenerationRequest {
     return ignoreEos;
   }
 
+  /** Name of the head that chooses tokens; absent: the model's first GENERATION head. */
+  public Optional<String> head() {
+    return Optional.ofNullable(head);
+  }
+
   /** Sizes and settings; never the prompt itself, which may be private. */
   @Override
   public String toString() {
@@ -191,6 +199,7 @@ public final class GenerationRequest {
     private @Nullable Integer logprobs;
     private @Nullable Duration timeout;
     private boolean ignoreEos;
+    private @Nullable String head;
 
     private Builder() {}
 
@@ -355,6 +364,16 @@ public final class GenerationRequest {
     /** Generates over the checkpoint's end-of-sequence tokens; meant for measuring. */
     public Builder ignoreEos(boolean value) {
       ignoreEos = value;
+      return this;
+    }
+
+    /**
+     * Names the head that chooses tokens, where a model has several, for example {@code reasoning}.
+     *
+     * @param name as {@link ModelInfo#heads()} lists it; checked at submit
+     */
+    public Builder head(String name) {
+      head = Check.given("head", name);
       return this;
     }
 

@@ -27,6 +27,7 @@ import java.util.Map;
  * @param kvCacheBytes memory of the KV cache
  * @param workspaceBytes memory of the step workspace
  * @param eosTokenIds tokens that end a generation
+ * @param heads output heads, in the model's order
  * @param sampling sampling values where a request sets none
  * @param hasTokenizer whether requests may be text
  * @param hasChatTemplate whether requests may be chat messages
@@ -54,6 +55,7 @@ public record ModelInfo(
     long kvCacheBytes,
     long workspaceBytes,
     List<Integer> eosTokenIds,
+    List<ModelHead> heads,
     SamplingDefaults sampling,
     boolean hasTokenizer,
     boolean hasChatTemplate,
@@ -62,6 +64,7 @@ public record ModelInfo(
   /** Copies the collections. */
   public ModelInfo {
     eosTokenIds = List.copyOf(eosTokenIds);
+    heads = List.copyOf(heads);
     kernels = Map.copyOf(kernels);
     notes = List.copyOf(notes);
   }

@@ -1,5 +1,7 @@
 package ai.sluice.core;
 
+import ai.sluice.api.ClassificationRequest;
+import ai.sluice.api.ClassificationResult;
 import ai.sluice.api.EngineClosedException;
 import ai.sluice.api.EngineFailedException;
 import ai.sluice.api.EngineMetrics;
@@ -16,6 +18,7 @@ import ai.sluice.api.Timings;
 import ai.sluice.api.Usage;
 import ai.sluice.checkpoint.Checkpoint;
 import ai.sluice.core.scheduler.EngineLoop;
+import ai.sluice.core.scheduler.HeadChoice;
 import ai.sluice.core.scheduler.Scheduler;
 import ai.sluice.core.scheduler.SchedulerCounters;
 import ai.sluice.core.scheduler.Sequence;
@@ -31,13 +34,10 @@ import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
-import java.util.concurrent.ForkJoinPool;
-import java.util.concurrent.ForkJoinWorkerThread;
-import java.util.concurrent.SynchronousQueue;
-import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -64,9 +64,6 @@ public final class Engine implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(Engine.class);
   private static final AtomicInteger NUMBER = new AtomicInteger();
   private static final long CLOCK_ORIGIN = System.nanoTime();
-  private static final long PUMP_IDLE_SECONDS = 10;
-  private static final long RESULTS_IDLE_DAYS = 36_500;
-  private static final int MOST_RESULT_THREADS = 256;
 
   private final LoadedModel model;
   private final EngineOptions options;
@@ -107,8 +104,8 @@ public final class Engine implements AutoCloseable {
     planner = new RequestPlanner(model, encoder, sampling, eosTokens.ids(), tokenizer);
     modelInfo = ModelInfos.of(model, sampling.defaults(), eosTokens, tokenizer != null);
     int number = NUMBER.incrementAndGet();
-    pumps = pumps(number);
-    results = results(number);
+    pumps = EngineThreads.pumps(number);
+    results = EngineThreads.results(number);
     int slots = model.engine().layout().numSlots();
     StepMessage[] messages = new StepMessage[slots];
     StepOutput[] outputs = new StepOutput[slots];
@@ -208,50 +205,6 @@ public final class Engine implements AutoCloseable {
   }
 
   /**
-   * Completes results on one thread, which exists from the start: no result depends on a thread
-   * that may not be had. The pool adds a thread only while an action waits for something that the
-   * pool is told of, such as another generation's result, which would otherwise never come.
-   */
-  private static ExecutorService results(int engineNumber) {
-    ForkJoinPool pool =
-        new ForkJoinPool(
-            1,
-            owner -> {
-              ForkJoinWorkerThread thread =
-                  ForkJoinPool.defaultForkJoinWorkerThreadFactory.newThread(owner);
-              thread.setName("sluice-results-" + engineNumber);
-              return thread;
-            },
-            null,
-            true,
-            1,
-            MOST_RESULT_THREADS,
-            1,
-            owner -> true,
-            RESULTS_IDLE_DAYS,
-            TimeUnit.DAYS);
-    pool.execute(() -> {});
-    return pool;
-  }
-
-  private static ExecutorService pumps(int engineNumber) {
-    AtomicInteger count = new AtomicInteger();
-    return new ThreadPoolExecutor(
-        0,
-        Integer.MAX_VALUE,
-        PUMP_IDLE_SECONDS,
-        TimeUnit.SECONDS,
-        new SynchronousQueue<>(),
-        task -> {
-          Thread thread =
-              new Thread(
-                  task, "sluice-chunks-" + engineNumber + "-" + count.incrementAndGet());
-          thread.setDaemon(true);
-          return thread;
-        });
-  }
-
-  /**
    * Starts a generation. Returns at once; a full queue gives a generation that is over already,
    * with {@link FinishReason#REJECTED}.
    *
@@ -265,12 +218,9 @@ public final class Engine implements AutoCloseable {
   public Generation submit(GenerationRequest request) {
     requireOpen();
     long submitted = now();
-    // The place is taken before the prompt is tokenized, so that a burst costs nothing.
-    int ahead = waiting.getAndIncrement();
-    int opened = open.getAndIncrement();
-    if (ahead >= options.maxQueuedRequests() && opened >= options.maxSequences()) {
-      waiting.decrementAndGet();
-      open.decrementAndGet();
+    int ahead = waiting.get();
+    QueuePlace place = takePlace();
+    if (place == null) {
       return rejected(request, ahead);
     }
     AtomicReference<Sequence> sequence = new AtomicReference<>();
@@ -290,15 +240,117 @@ public final class Engine implements AutoCloseable {
                       facts.topN(),
                       facts.promptTokens(),
                       facts.seed(),
-                      waiting::decrementAndGet,
-                      open::decrementAndGet)));
+                      place)));
     } catch (Throwable e) {
-      waiting.decrementAndGet();
-      open.decrementAndGet();
+      place.leave();
       throw e;
     }
     loop.add(sequence.get());
     return generation;
+  }
+
+  /**
+   * A place among the waiting, or null when the queue is full. It is taken before the prompt is
+   * tokenized, so that a burst costs nothing.
+   */
+  private @Nullable QueuePlace takePlace() {
+    int ahead = waiting.getAndIncrement();
+    int opened = open.getAndIncrement();
+    QueuePlace place = new QueuePlace(waiting::decrementAndGet, open::decrementAndGet);
+    if (ahead >= options.maxQueuedRequests() && opened >= options.maxSequences()) {
+      place.leave();
+      return null;
+    }
+    return place;
+  }
+
+  private String queueIsFull() {
+    return "queue: " + waiting.get() + " requests wait (expected: fewer than maxQueuedRequests = "
+        + options.maxQueuedRequests() + "; try again later)";
+  }
+
+  /**
+   * Starts a classification: the scores of one of the model's heads at the prompt's last position.
+   * Returns at once; a full queue gives a result that says {@link FinishReason#REJECTED}.
+   *
+   * @return completes with the result, or exceptionally with {@link EngineFailedException};
+   *     cancelling it cancels the work
+   * @throws ai.sluice.api.InvalidRequestException if the request does not fit the model
+   * @throws ai.sluice.api.UnsupportedModelException if the model has no head that gives scores
+   * @throws EngineFailedException if the engine has failed
+   * @throws EngineClosedException if the engine is closed
+   */
+  public CompletableFuture<ClassificationResult> submit(ClassificationRequest request) {
+    requireOpen();
+    long submitted = now();
+    QueuePlace place = takePlace();
+    if (place == null) {
+      counters.finished(FinishReason.REJECTED).incrementAndGet();
+      return CompletableFuture.completedFuture(
+          new ClassificationResult(
+              List.of(),
+              FinishReason.REJECTED,
+              queueIsFull(),
+              new Usage(0, 0, 0),
+              new Timings(0, 0, 0, 0)));
+    }
+    CompletableFuture<ClassificationResult> future = new CompletableFuture<>();
+    Sequence sequence;
+    try {
+      HeadChoice head = planner.heads().forValues(request.head());
+      sequence =
+          planner.plan(
+              request.input(),
+              head,
+              submitted,
+              facts ->
+                  new ClassificationSink(
+                      future, results, facts.promptTokens(), head.numValues(), place));
+    } catch (Throwable e) {
+      place.leave();
+      throw e;
+    }
+    future.whenComplete(
+        (result, failure) -> {
+          if (future.isCancelled()) {
+            loop.cancel(sequence, "cancelled by the caller");
+          }
+        });
+    loop.add(sequence);
+    return future;
+  }
+
+  /**
+   * Classifies and waits for the scores. An interrupt cancels: the result then says {@link
+   * FinishReason#CANCELLED}, and the thread stays interrupted.
+   *
+   * @throws SluiceException as {@link #submit(ClassificationRequest)}, and {@link
+   *     EngineFailedException} if the engine fails meanwhile
+   */
+  public ClassificationResult classify(ClassificationRequest request) {
+    CompletableFuture<ClassificationResult> future = submit(request);
+    try {
+      return future.get();
+    } catch (InterruptedException e) {
+      future.cancel(true);
+      Thread.currentThread().interrupt();
+      return new ClassificationResult(
+          List.of(),
+          FinishReason.CANCELLED,
+          "interrupted",
+          new Usage(0, 0, 0),
+          new Timings(0, 0, 0, 0));
+    } catch (ExecutionException e) {
+      if (e.getCause() instanceof SluiceException cause) {
+        throw cause;
+      }
+      throw new IllegalStateException("classification: failed (a defect of Sluice)", e);
+    }
+  }
+
+  /** Classifies a plain prompt by the model's first head that gives scores. */
+  public ClassificationResult classify(String prompt) {
+    return classify(ClassificationRequest.of(prompt));
   }
 
   private Generation rejected(GenerationRequest request, int ahead) {

@@ -29,10 +29,7 @@ final class GenerationSink implements TokenSink {
   private final int topN;
   private final int promptTokens;
   private final long seed;
-  private final Runnable leftQueue;
-  private final Runnable ended;
-  private boolean queued = true;
-  private boolean running = true;
+  private final QueuePlace place;
 
   /**
    * Creates a sink.
@@ -43,8 +40,7 @@ final class GenerationSink implements TokenSink {
    * @param topN likeliest tokens to report, below 0 for no log-probabilities
    * @param promptTokens tokens of the prompt
    * @param seed in force
-   * @param leftQueue called once, when the request no longer waits
-   * @param ended called once, when it is over
+   * @param place given back when the request no longer waits, and when it is over
    */
   GenerationSink(
       Generation generation,
@@ -53,8 +49,7 @@ final class GenerationSink implements TokenSink {
       int topN,
       int promptTokens,
       long seed,
-      Runnable leftQueue,
-      Runnable ended) {
+      QueuePlace place) {
     this.generation = generation;
     this.tokenizer = tokenizer;
     this.decoder = tokenizer == null ? null : tokenizer.continuingDecoder(true);
@@ -62,28 +57,12 @@ final class GenerationSink implements TokenSink {
     this.topN = topN;
     this.promptTokens = promptTokens;
     this.seed = seed;
-    this.leftQueue = leftQueue;
-    this.ended = ended;
+    this.place = place;
   }
 
   @Override
   public void admitted() {
-    leaveQueue();
-  }
-
-  private void leaveQueue() {
-    if (queued) {
-      queued = false;
-      leftQueue.run();
-    }
-  }
-
-  private void leave() {
-    leaveQueue();
-    if (running) {
-      running = false;
-      ended.run();
-    }
+    place.leaveQueue();
   }
 
   @Override
@@ -120,7 +99,7 @@ final class GenerationSink implements TokenSink {
 
   @Override
   public void finished(FinishReason reason, String detail, SequenceTimes times) {
-    leave();
+    place.leave();
     String rest = decoder == null ? "" : stops.accept(decoder.finish()) + stops.finish();
     generation.publish(rest);
     generation.finish(
@@ -139,7 +118,7 @@ final class GenerationSink implements TokenSink {
   @Override
   public void failed(SluiceException cause) {
     try {
-      leave();
+      place.leave();
     } finally {
       generation.fail(cause);
     }

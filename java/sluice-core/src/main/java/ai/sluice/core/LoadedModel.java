@@ -16,7 +16,6 @@ import ai.sluice.core.scheduler.StepOutput;
 import ai.sluice.jni.NativeEngine;
 import ai.sluice.proto.EngineInfo;
 import ai.sluice.proto.FaultPoint;
-import ai.sluice.proto.HeadKind;
 import ai.sluice.proto.ModelSpec;
 import ai.sluice.proto.RopeSpec;
 import ai.sluice.proto.SystemInfo;
@@ -138,8 +137,7 @@ final class LoadedModel implements AutoCloseable {
         engine.layout(),
         spec.getPositionDims(),
         spec.getKvGroupsCount(),
-        spec.getRopesCount(),
-        generationHead(spec));
+        spec.getRopesCount());
   }
 
   /** A reader for a slot's output area. */
@@ -148,7 +146,8 @@ final class LoadedModel implements AutoCloseable {
         engine.output(slot),
         engine.layout(),
         options.message().getMaxDraftLen(),
-        options.message().getMaxTopN());
+        options.message().getMaxTopN(),
+        new ModelHeads(options.spec()).maxValues());
   }
 
   /** Dynamic RoPE is fixed by the whole prompt's length; short prompts use the resident one. */
@@ -165,16 +164,6 @@ final class LoadedModel implements AutoCloseable {
             spec.getVariantsCount(),
             rope.inverseFrequencies(promptLength),
             spec.getVariants(0).getAttentionScale()));
-  }
-
-  private static int generationHead(ModelSpec spec) {
-    for (int i = 0; i < spec.getHeadsCount(); i++) {
-      if (spec.getHeads(i).getKind() == HeadKind.GENERATION) {
-        return i;
-      }
-    }
-    throw new ai.sluice.api.UnsupportedModelException(
-        "heads: none generates tokens (expected: one of kind GENERATION)");
   }
 
   @Override

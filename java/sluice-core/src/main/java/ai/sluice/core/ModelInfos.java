@@ -52,6 +52,7 @@ final class ModelInfos {
         info.getKvCacheBytes(),
         info.getWorkspaceBytes(),
         eosTokens.ids(),
+        new ModelHeads(options.spec()).all(),
         sampling,
         tokenizer,
         tokenizer && checkpoint.chatTemplate().isPresent(),

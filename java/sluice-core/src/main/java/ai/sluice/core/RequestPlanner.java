@@ -2,6 +2,7 @@ package ai.sluice.core;
 
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.InvalidRequestException;
+import ai.sluice.core.scheduler.HeadChoice;
 import ai.sluice.core.scheduler.SamplingParams;
 import ai.sluice.core.scheduler.Sequence;
 import ai.sluice.core.scheduler.TokenSink;
@@ -22,6 +23,7 @@ final class RequestPlanner {
   private final SamplingResolver sampling;
   private final int[] eosTokens;
   private final int vocabSize;
+  private final ModelHeads heads;
   private final @Nullable Tokenizer tokenizer;
 
   RequestPlanner(
@@ -36,6 +38,11 @@ final class RequestPlanner {
     this.eosTokens = eosTokens.stream().mapToInt(Integer::intValue).toArray();
     this.vocabSize = model.options().spec().getVocabSize();
     this.tokenizer = tokenizer;
+    this.heads = new ModelHeads(model.options().spec());
+  }
+
+  ModelHeads heads() {
+    return heads;
   }
 
   /** What a sink needs to know of its sequence. */
@@ -49,6 +56,19 @@ final class RequestPlanner {
    * @throws InvalidRequestException if the request does not fit the model or the engine
    */
   Sequence plan(GenerationRequest request, long submitted, Function<Facts, TokenSink> sink) {
+    return plan(request, heads.forTokens(request.head()), submitted, sink);
+  }
+
+  /**
+   * Plans a request for what a certain head gives.
+   *
+   * @throws InvalidRequestException if the request does not fit the model or the engine
+   */
+  Sequence plan(
+      GenerationRequest request,
+      HeadChoice head,
+      long submitted,
+      Function<Facts, TokenSink> sink) {
     int topN = request.logprobs().orElse(Sequence.NO_LOGPROBS);
     if (topN > model.options().maxTopN()) {
       throw new InvalidRequestException(
@@ -74,6 +94,7 @@ final class RequestPlanner {
     return new Sequence(
         prompt,
         maxNew,
+        head,
         params,
         seed,
         topN,

@@ -282,8 +282,12 @@ public final class Scheduler {
     plan.numPromptTokens += Math.max(0, Math.min(end, sequence.promptLength) - begin);
     sequence.numPlanned = end;
     if (end >= sequence.numKnown) {
+      HeadChoice head = sequence.head;
       int row =
-          message.addSampleRow(end, sequence.seed, sequence.sampling, sequence.topN);
+          head.givesValues()
+              ? message.addHeadRow(head.head())
+              : message.addSampleRow(
+                  end, head.head(), sequence.seed, sequence.sampling, sequence.topN);
       plan.rows[plan.numRows++] = sequence;
       sequence.numOutputsPlanned++;
       sequence.pendingRow = row;
@@ -344,9 +348,13 @@ public final class Scheduler {
       String detail =
           finite == StepOutput.NO_TOKEN_ALLOWED
               ? "the logit bias allows no token (expected: at least one without -Infinity)"
-              : "logits that are not finite at position " + sequence.numKnown
+              : "values that are not finite at position " + sequence.numKnown
                   + " (expected: finite; the weights may be damaged, or the dtype too narrow)";
       finish(sequence, FinishReason.ERROR, detail, now);
+      return;
+    }
+    if (sequence.head.givesValues()) {
+      takeValues(sequence, output, row, now);
       return;
     }
     int token = output.token(row, 0);
@@ -373,6 +381,18 @@ public final class Scheduler {
     } else if (sequence.numOutputs() == sequence.maxNewTokens) {
       finish(sequence, FinishReason.LENGTH, "", now);
     }
+  }
+
+  private void takeValues(Sequence sequence, StepOutput output, int row, long now) {
+    sequence.lastToken = now;
+    sequence.firstToken = now;
+    try {
+      sequence.sink.values(output, row);
+    } catch (Throwable e) {
+      finish(sequence, FinishReason.ERROR, "the values could not be taken: " + e, now);
+      return;
+    }
+    finish(sequence, FinishReason.STOP, "", now);
   }
 
   private void release(Sequence sequence) {

@@ -33,6 +33,7 @@ public final class Sequence {
   private static final int NO_STEP = -1;
 
   final TokenSink sink;
+  final HeadChoice head;
   final SamplingParams sampling;
   final long seed;
   final int promptLength;
@@ -66,7 +67,9 @@ public final class Sequence {
    * Creates a waiting sequence.
    *
    * @param prompt at least one token; not copied
-   * @param maxNewTokens at least 1; prompt and new tokens fit the context
+   * @param maxNewTokens at least 1, and 1 for a head that gives values; prompt and new tokens fit
+   *     the context
+   * @param head what is asked for
    * @param sampling how tokens are chosen
    * @param seed of the random choices
    * @param topN likeliest tokens to report, or {@link #NO_LOGPROBS}
@@ -79,6 +82,7 @@ public final class Sequence {
   public Sequence(
       int[] prompt,
       int maxNewTokens,
+      HeadChoice head,
       SamplingParams sampling,
       long seed,
       int topN,
@@ -91,6 +95,7 @@ public final class Sequence {
     this.promptLength = prompt.length;
     this.numKnown = prompt.length;
     this.maxNewTokens = maxNewTokens;
+    this.head = head;
     this.sampling = sampling;
     this.seed = seed;
     this.topN = topN;

@@ -3,6 +3,7 @@ package ai.sluice.core.scheduler;
 import static ai.sluice.jni.SluiceAbi.SLUICE_ABI_VERSION;
 import static ai.sluice.jni.SluiceAbi.SLUICE_OUTPUT_FLAG_COUNT;
 import static ai.sluice.jni.SluiceAbi.SLUICE_OUTPUT_FLAG_LOGPROB;
+import static ai.sluice.jni.SluiceAbi.SLUICE_OUTPUT_HEAD;
 import static ai.sluice.jni.SluiceAbi.SLUICE_OUTPUT_SAMPLE;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_ADAPTER;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_BLOCK_UPDATE;
@@ -42,7 +43,6 @@ public final class StepMessage {
   private final int positionDims;
   private final int kvGroups;
   private final int ropes;
-  private final int head;
   private int tokens;
   private int sequences;
 
@@ -54,15 +54,13 @@ public final class StepMessage {
    * @param positionDims ModelSpec.position_dims
    * @param kvGroups number of kv groups
    * @param ropes number of RoPEs
-   * @param head index of the head that tokens are chosen by
    */
   public StepMessage(
-      ByteBuffer buffer, StepLayout layout, int positionDims, int kvGroups, int ropes, int head) {
+      ByteBuffer buffer, StepLayout layout, int positionDims, int kvGroups, int ropes) {
     this.buffer = buffer;
     this.positionDims = positionDims;
     this.kvGroups = kvGroups;
     this.ropes = ropes;
-    this.head = head;
     for (int section = 0; section < SLUICE_SECTION_INPUT_COUNT; section++) {
       offset[section] = Math.toIntExact(layout.offset()[section]);
       capacity[section] = offset[section] < 0 ? 0 : Math.toIntExact(layout.capacity()[section]);
@@ -156,12 +154,14 @@ public final class StepMessage {
    * Adds a row that chooses a token after the token added last.
    *
    * @param drawPosition position of the token to be chosen
+   * @param head whose logits are meant, an index into ModelSpec.heads
    * @param seed of the random choice
    * @param sampling how it is chosen
    * @param topN likeliest tokens to report; below 0: no log-probabilities at all
    * @return the row's number
    */
-  public int addSampleRow(long drawPosition, long seed, SamplingParams sampling, int topN) {
+  public int addSampleRow(
+      long drawPosition, int head, long seed, SamplingParams sampling, int topN) {
     int row = count[SLUICE_SECTION_OUTPUT_ROW]++;
     int at = at(SLUICE_SECTION_OUTPUT_ROW, row);
     int biasBegin = count[SLUICE_SECTION_LOGIT_BIAS];
@@ -197,6 +197,27 @@ public final class StepMessage {
     for (int i = 88; i < 128; i += 8) {
       buffer.putLong(at + i, 0);
     }
+    return row;
+  }
+
+  /**
+   * Adds a row that asks for a head's values at the token added last.
+   *
+   * @param head an index into ModelSpec.heads, of a head that gives values
+   * @return the row's number
+   */
+  public int addHeadRow(int head) {
+    int row = count[SLUICE_SECTION_OUTPUT_ROW]++;
+    int at = at(SLUICE_SECTION_OUTPUT_ROW, row);
+    for (int i = 0; i < 128; i += 8) {
+      buffer.putLong(at + i, 0);
+    }
+    buffer.putInt(at, tokens - 1);
+    buffer.putInt(at + 4, SLUICE_OUTPUT_HEAD);
+    buffer.putInt(at + 8, head);
+    buffer.putFloat(at + 36, 1);
+    buffer.putFloat(at + 48, 1);
+    buffer.putInt(at + 84, -1);
     return row;
   }
 

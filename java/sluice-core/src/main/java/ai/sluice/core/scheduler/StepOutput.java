@@ -2,6 +2,7 @@ package ai.sluice.core.scheduler;
 
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_ACCEPTED_COUNT;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_FINITE;
+import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_HEAD_VALUE;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_LOGPROB;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_RANK;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_TOKENS;
@@ -31,6 +32,8 @@ public final class StepOutput {
   private final int finite;
   private final int topTokens;
   private final int topLogprobs;
+  private final int headValues;
+  private final int valuesPerRow;
 
   /**
    * Creates a reader.
@@ -39,8 +42,10 @@ public final class StepOutput {
    * @param layout where sections lie
    * @param maxDraftLen of the engine's options
    * @param maxTopN of the engine's options
+   * @param valuesPerRow most values that a head of the model gives; 0: none gives any
    */
-  public StepOutput(ByteBuffer buffer, StepLayout layout, int maxDraftLen, int maxTopN) {
+  public StepOutput(
+      ByteBuffer buffer, StepLayout layout, int maxDraftLen, int maxTopN, int valuesPerRow) {
     this.buffer = buffer;
     this.perRow = 1 + maxDraftLen;
     this.maxTopN = maxTopN;
@@ -52,6 +57,8 @@ public final class StepOutput {
     finite = Math.toIntExact(offset[SLUICE_SECTION_FINITE]);
     topTokens = Math.toIntExact(offset[SLUICE_SECTION_TOP_TOKEN]);
     topLogprobs = Math.toIntExact(offset[SLUICE_SECTION_TOP_LOGPROB]);
+    headValues = Math.toIntExact(offset[SLUICE_SECTION_HEAD_VALUE]);
+    this.valuesPerRow = valuesPerRow;
   }
 
   /** Time the step took, in microseconds. */
@@ -82,6 +89,11 @@ public final class StepOutput {
   /** How many tokens were likelier, if the row asked for it. */
   public int rank(int row, int i) {
     return buffer.getInt(ranks + 4 * (row * perRow + i));
+  }
+
+  /** Value {@code i} of the head that a row of kind HEAD asked for. */
+  public float headValue(int row, int i) {
+    return buffer.getFloat(headValues + 4 * (row * valuesPerRow + i));
   }
 
   /** The {@code n}-th likeliest token at the {@code i}-th accepted token of a row. */

@@ -20,6 +20,16 @@ public interface TokenSink {
   boolean token(int token, boolean stopsHere, StepOutput output, int row);
 
   /**
+   * Takes the values of the head that the sequence asked for; {@link #finished} follows.
+   *
+   * @param output the step's output; valid during the call only
+   * @param row the output row
+   */
+  default void values(StepOutput output, int row) {
+    throw new IllegalStateException("values for a sequence of tokens (a defect of Sluice)");
+  }
+
+  /**
    * The sequence is over and holds nothing any more. Either this or {@link #failed} is called,
    * exactly once, last; but if this throws, {@link #failed} is called after it.
    *

@@ -19,6 +19,8 @@ import org.junit.jupiter.api.Timeout;
 /** The thread around the scheduler, with many callers at once. */
 @Timeout(600)
 class EngineLoopTest {
+  private static final HeadChoice HEAD = HeadChoice.tokens(0);
+
   private final SchedulerLimits limits = new SchedulerLimits(4, 16, 8, new int[] {40});
   private final FakeEngine engine = new FakeEngine(2, 1, 0, limits, 64, 2, 32, 32, 8);
   private final SchedulerCounters counters = new SchedulerCounters();
@@ -36,7 +38,7 @@ class EngineLoopTest {
   }
 
   private static Sequence sequence(int maxNew, RecordingSink sink) {
-    return new Sequence(new int[] {1, 2, 3}, maxNew, SamplingParams.GREEDY, 1,
+    return new Sequence(new int[] {1, 2, 3}, maxNew, HEAD, SamplingParams.GREEDY, 1,
         Sequence.NO_LOGPROBS, new int[0], List.of(), System.nanoTime(), Sequence.NO_DEADLINE,
         sink);
   }
@@ -212,7 +214,7 @@ class EngineLoopTest {
     RecordingSink sink = new RecordingSink();
     long now = System.nanoTime();
     engine.stepNanos = 20_000_000;
-    loop.add(new Sequence(new int[] {1}, 60, SamplingParams.GREEDY, 1, Sequence.NO_LOGPROBS,
+    loop.add(new Sequence(new int[] {1}, 60, HEAD, SamplingParams.GREEDY, 1, Sequence.NO_LOGPROBS,
         new int[0], List.of(), now, now + 50_000_000, sink));
     until(() -> sink.reason != null);
     assertEquals(FinishReason.TIMEOUT, sink.reason);

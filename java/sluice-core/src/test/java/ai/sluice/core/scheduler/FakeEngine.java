@@ -22,6 +22,10 @@ import java.util.Set;
 final class FakeEngine implements StepRunner {
   static final int VOCAB = 50;
   static final int EOS = 0;
+  /** The head that gives values, and how many. */
+  static final int VALUES_HEAD = 1;
+
+  static final int HEAD_VALUES = 3;
 
   final int groups;
   final int ropes;
@@ -109,6 +113,7 @@ final class FakeEngine implements StepRunner {
     long[][] output = {
       {SLUICE_SECTION_ACCEPTED_COUNT, s, 4}, {SLUICE_SECTION_TOKENS, s, 4},
       {SLUICE_SECTION_LOGPROB, s, 4}, {SLUICE_SECTION_RANK, s, 4}, {SLUICE_SECTION_FINITE, s, 4},
+      {SLUICE_SECTION_HEAD_VALUE, (long) s * HEAD_VALUES, 4},
       {SLUICE_SECTION_TOP_TOKEN, (long) s * maxTopN, 4},
       {SLUICE_SECTION_TOP_LOGPROB, (long) s * maxTopN, 4}
     };
@@ -127,11 +132,16 @@ final class FakeEngine implements StepRunner {
   }
 
   StepMessage message(int slot) {
-    return new StepMessage(inputs[slot], layout, 1, groups, ropes, 0);
+    return new StepMessage(inputs[slot], layout, 1, groups, ropes);
   }
 
   StepOutput outputOf(int slot) {
-    return new StepOutput(outputs[slot], layout, 0, maxTopN);
+    return new StepOutput(outputs[slot], layout, 0, maxTopN, HEAD_VALUES);
+  }
+
+  /** Value {@code k} of the head that gives values, after these tokens. */
+  static float value(int[] tokens, int k) {
+    return Arrays.hashCode(tokens) % 1000 + k;
   }
 
   /** What the model says after these tokens. */
@@ -342,6 +352,16 @@ final class FakeEngine implements StepRunner {
         check(g == 0 || tokens[p] == (int) (entry >>> 32), "groups disagree");
         tokens[p] = (int) (entry >>> 32);
       }
+    }
+    if (b.getInt(at + 4) == SLUICE_OUTPUT_HEAD) {
+      check(b.getInt(at + 8) == VALUES_HEAD, "head of a row of values");
+      for (int k = 0; k < HEAD_VALUES; k++) {
+        outputs[slot].putFloat(
+            (int) layout.offset()[SLUICE_SECTION_HEAD_VALUE] + 4 * (r * HEAD_VALUES + k),
+            value(tokens, k));
+      }
+      outputs[slot].putInt((int) layout.offset()[SLUICE_SECTION_FINITE] + 4 * r, 1);
+      return 0;
     }
     long seed = b.getLong(at + 16);
     check(b.getLong(at + 24) == context, "draw position");

@@ -9,6 +9,7 @@ import org.jspecify.annotations.Nullable;
 /** Remembers what a sequence gave, and that the calls came in order. */
 final class RecordingSink implements TokenSink {
   final List<Integer> tokens = new ArrayList<>();
+  final List<Float> values = new ArrayList<>();
   volatile @Nullable FinishReason reason;
   volatile @Nullable SluiceException failure;
   volatile @Nullable SequenceTimes times;
@@ -35,6 +36,15 @@ final class RecordingSink implements TokenSink {
     breakAt("token");
     tokens.add(token);
     return tokens.size() >= stopAfter;
+  }
+
+  @Override
+  public void values(StepOutput output, int row) {
+    open();
+    breakAt("values");
+    for (int i = 0; i < FakeEngine.HEAD_VALUES; i++) {
+      values.add(output.headValue(row, i));
+    }
   }
 
   @Override

@@ -14,6 +14,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** Random arrivals, cancels and timeouts against a model that notices every wrong block. */
 class SchedulerSimulationTest {
+  private static final HeadChoice HEAD = HeadChoice.tokens(0);
+
   private static final int SEEDS = 120;
   private static final int STEPS = 600;
 
@@ -137,7 +139,7 @@ class SchedulerSimulationTest {
       }
       long deadline = random.nextInt(12) == 0
           ? now + random.nextInt(60) : Sequence.NO_DEADLINE;
-      Sequence sequence = new Sequence(prompt.clone(), maxNew, sampling, seed,
+      Sequence sequence = new Sequence(prompt.clone(), maxNew, HEAD, sampling, seed,
           random.nextInt(4) - 1, new int[] {FakeEngine.EOS}, ropes, now, deadline, sink);
       cases.add(new Case(sequence, sink, prompt, sampling, seed, maxNew, frequency));
       scheduler.add(sequence);

@@ -11,6 +11,8 @@ import java.util.List;
 import org.junit.jupiter.api.Test;
 
 class SchedulerTest {
+  private static final HeadChoice HEAD = HeadChoice.tokens(0);
+
   private final SchedulerLimits limits = new SchedulerLimits(2, 8, 8, new int[] {6});
   private final FakeEngine engine = new FakeEngine(2, 1, 0, limits, 48, 2, 8, 8, 8);
   private final SchedulerCounters counters = new SchedulerCounters();
@@ -22,7 +24,7 @@ class SchedulerTest {
   private Sequence sequence(int promptLength, int maxNew, RecordingSink sink) {
     int[] prompt = new int[promptLength];
     java.util.Arrays.fill(prompt, 1);
-    return new Sequence(prompt, maxNew, SamplingParams.GREEDY, 1, Sequence.NO_LOGPROBS,
+    return new Sequence(prompt, maxNew, HEAD, SamplingParams.GREEDY, 1, Sequence.NO_LOGPROBS,
         new int[0], List.of(), 0, Sequence.NO_DEADLINE, sink);
   }
 
@@ -119,7 +121,7 @@ class SchedulerTest {
     RecordingSink late = new RecordingSink();
     scheduler.add(sequence(1, 40, running));
     step();
-    scheduler.add(new Sequence(new int[] {1, 1}, 20, SamplingParams.GREEDY, 1,
+    scheduler.add(new Sequence(new int[] {1, 1}, 20, HEAD, SamplingParams.GREEDY, 1,
         Sequence.NO_LOGPROBS, new int[0], List.of(), 0, 100, late));
     assertEquals(100, scheduler.nearestDeadline());
     scheduler.expire(99);
@@ -135,7 +137,7 @@ class SchedulerTest {
     RecordingSink bad = new RecordingSink();
     RecordingSink good = new RecordingSink();
     engine.poisonedSeeds.add(13L);
-    scheduler.add(new Sequence(new int[] {1, 1}, 4, SamplingParams.GREEDY, 13,
+    scheduler.add(new Sequence(new int[] {1, 1}, 4, HEAD, SamplingParams.GREEDY, 13,
         Sequence.NO_LOGPROBS, new int[0], List.of(), 0, Sequence.NO_DEADLINE, bad));
     scheduler.add(sequence(2, 4, good));
     step();
@@ -165,7 +167,7 @@ class SchedulerTest {
       @Override
       public void failed(ai.sluice.api.SluiceException cause) {}
     };
-    scheduler.add(new Sequence(new int[] {1, 1}, 4, SamplingParams.GREEDY, 1,
+    scheduler.add(new Sequence(new int[] {1, 1}, 4, HEAD, SamplingParams.GREEDY, 1,
         Sequence.NO_LOGPROBS, new int[0], List.of(), 0, Sequence.NO_DEADLINE, bad));
     scheduler.add(sequence(2, 4, good));
     step();
@@ -174,5 +176,31 @@ class SchedulerTest {
     step();
     assertEquals(2, good.tokens.size());
     assertFalse(scheduler.isIdle());
+  }
+
+  @Test
+  void valuesEndASequenceAtItsPrompt() {
+    RecordingSink values = new RecordingSink();
+    RecordingSink tokens = new RecordingSink();
+    int[] prompt = {5, 6, 7, 8, 9, 10, 11, 12, 13, 14};
+    scheduler.add(
+        new Sequence(prompt, 1, new HeadChoice(FakeEngine.VALUES_HEAD, FakeEngine.HEAD_VALUES),
+            SamplingParams.GREEDY, 1, Sequence.NO_LOGPROBS, new int[0], List.of(), 0,
+            Sequence.NO_DEADLINE, values));
+    scheduler.add(sequence(3, 2, tokens));
+    assertEquals(8, step());
+    assertTrue(values.values.isEmpty());
+    step();
+    assertEquals(
+        List.of(FakeEngine.value(prompt, 0), FakeEngine.value(prompt, 1),
+            FakeEngine.value(prompt, 2)),
+        values.values);
+    assertEquals(FinishReason.STOP, values.reason);
+    assertTrue(values.tokens.isEmpty());
+    step();
+    assertEquals(FinishReason.LENGTH, tokens.reason);
+    assertEquals(2, counters.newTokens.get());
+    assertTrue(scheduler.isIdle());
+    assertEquals(0, counters.usedBlocks.get());
   }
 }

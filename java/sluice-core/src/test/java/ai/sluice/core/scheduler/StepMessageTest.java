@@ -18,7 +18,7 @@ class StepMessageTest {
           1, 2, 1, new SchedulerLimits(4, 16, 8, new int[] {9, 9}), 2, 6, 5, 3);
   private final ByteBuffer buffer =
       ByteBuffer.allocate((int) layout.inputBytes()).order(ByteOrder.LITTLE_ENDIAN);
-  private final StepMessage message = new StepMessage(buffer, layout, 1, 2, 1, 7);
+  private final StepMessage message = new StepMessage(buffer, layout, 1, 2, 1);
 
   private int at(int section) {
     return (int) layout.offset()[section];
@@ -51,12 +51,12 @@ class StepMessageTest {
     message.addToken(22, 1);
     message.setKvSlot(0, 17);
     message.setKvSlot(1, 65);
-    assertEquals(0, message.addSampleRow(2, -5L, sampling, 2));
+    assertEquals(0, message.addSampleRow(2, 7, -5L, sampling, 2));
     message.addSequence(0, 9);
     message.addToken(-1, 8);
     message.setKvSlot(0, 0);
     message.setKvSlot(1, 1);
-    assertEquals(1, message.addSampleRow(9, 6L, SamplingParams.GREEDY, -1));
+    assertEquals(1, message.addSampleRow(9, 7, 6L, SamplingParams.GREEDY, -1));
     message.end(42);
 
     assertEquals(0x504C5453, buffer.getInt(0));

@@ -1,0 +1,78 @@
+package ai.sluice.core;
+
+import ai.sluice.api.ClassificationResult;
+import ai.sluice.api.FinishReason;
+import ai.sluice.api.SluiceException;
+import ai.sluice.api.Usage;
+import ai.sluice.core.scheduler.SequenceTimes;
+import ai.sluice.core.scheduler.StepOutput;
+import ai.sluice.core.scheduler.TokenSink;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executor;
+
+/** Turns the values of a sequence's last position into a result. Lives on the scheduler's thread. */
+final class ClassificationSink implements TokenSink {
+  private final CompletableFuture<ClassificationResult> future;
+  private final Executor results;
+  private final int promptTokens;
+  private final int numValues;
+  private final QueuePlace place;
+  private List<Float> scores = List.of();
+
+  ClassificationSink(
+      CompletableFuture<ClassificationResult> future,
+      Executor results,
+      int promptTokens,
+      int numValues,
+      QueuePlace place) {
+    this.future = future;
+    this.results = results;
+    this.promptTokens = promptTokens;
+    this.numValues = numValues;
+    this.place = place;
+  }
+
+  @Override
+  public void admitted() {
+    place.leaveQueue();
+  }
+
+  @Override
+  public boolean token(int token, boolean stopsHere, StepOutput output, int row) {
+    throw new IllegalStateException("a token for a sequence of values (a defect of Sluice)");
+  }
+
+  @Override
+  public void values(StepOutput output, int row) {
+    List<Float> values = new ArrayList<>(numValues);
+    for (int i = 0; i < numValues; i++) {
+      values.add(output.headValue(row, i));
+    }
+    scores = values;
+  }
+
+  @Override
+  public void finished(FinishReason reason, String detail, SequenceTimes times) {
+    place.leave();
+    ClassificationResult result =
+        new ClassificationResult(
+            reason == FinishReason.STOP ? scores : List.of(),
+            reason,
+            detail,
+            new Usage(promptTokens, 0, 0),
+            GenerationSink.timings(times));
+    // What users hang on the result must not run on the scheduler's thread.
+    results.execute(() -> future.complete(result));
+  }
+
+  @Override
+  public void failed(SluiceException cause) {
+    try {
+      place.leave();
+    } finally {
+      results.execute(() -> future.completeExceptionally(cause));
+    }
+  }
+}
