@@ -35,8 +35,9 @@ final class GgufCheckpoint {
                             + ")"));
     Architectures.requireGguf(path, architecture);
     ModelPlan plan = Architectures.planGguf(architecture, GgufSettings.read(file, architecture));
-    TensorDirectory tensors = GgufNames.rename(file.tensors());
-    WeightBinder.Bound bound = WeightBinder.bind(plan, tensors, GgufNames::toGguf);
+    GgufNames names = GgufNames.of(architecture);
+    TensorDirectory tensors = names.rename(file.tensors());
+    WeightBinder.Bound bound = WeightBinder.bind(plan, tensors, names::toGguf);
     Optional<GgufTokenizerData> tokenizer = tokenizer(file);
     List<Integer> bos = GgufSettings.tokenIds(metadata, TOKENIZER + "bos_token_id");
     List<Integer> eos =

@@ -3,6 +3,7 @@ package ai.sluice.checkpoint;
 import ai.sluice.api.CheckpointFormatException;
 import ai.sluice.checkpoint.io.Quote;
 import com.google.common.collect.ImmutableBiMap;
+import com.google.common.collect.ImmutableMap;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.regex.Matcher;
@@ -42,25 +43,63 @@ final class GgufNames {
           .put("ffn_up.bias", "mlp.up_proj.bias")
           .put("ffn_down.weight", "mlp.down_proj.weight")
           .put("ffn_down.bias", "mlp.down_proj.bias")
+          .put("attn_sinks.weight", "self_attn.sinks")
+          .put("attn_q_a.weight", "self_attn.q_a_proj.weight")
+          .put("attn_q_a_norm.weight", "self_attn.q_a_layernorm.weight")
+          .put("attn_q_b.weight", "self_attn.q_b_proj.weight")
+          .put("attn_kv_a_mqa.weight", "self_attn.kv_a_proj_with_mqa.weight")
+          .put("attn_kv_a_norm.weight", "self_attn.kv_a_layernorm.weight")
+          .put("attn_kv_b.weight", "self_attn.kv_b_proj.weight")
+          .put("attn_k_b.weight", "self_attn.k_b_proj.weight")
+          .put("attn_v_b.weight", "self_attn.v_b_proj.weight")
+          .put("ffn_gate_inp.weight", "mlp.gate.weight")
+          .put("ffn_gate_inp.bias", "mlp.gate.bias")
+          .put("exp_probs_b.bias", "mlp.gate.e_score_correction_bias")
+          .put("ffn_gate_exps.weight", "mlp.experts.gate_proj.weight")
+          .put("ffn_gate_exps.bias", "mlp.experts.gate_proj.bias")
+          .put("ffn_up_exps.weight", "mlp.experts.up_proj.weight")
+          .put("ffn_up_exps.bias", "mlp.experts.up_proj.bias")
+          .put("ffn_down_exps.weight", "mlp.experts.down_proj.weight")
+          .put("ffn_down_exps.bias", "mlp.experts.down_proj.bias")
+          .put("ffn_gate_shexp.weight", "mlp.shared_experts.gate_proj.weight")
+          .put("ffn_up_shexp.weight", "mlp.shared_experts.up_proj.weight")
+          .put("ffn_down_shexp.weight", "mlp.shared_experts.down_proj.weight")
           .buildOrThrow();
 
-  private GgufNames() {}
+  // What an architecture calls otherwise.
+  private static final ImmutableMap<String, ImmutableMap<String, String>> RENAMED =
+      ImmutableMap.of(
+          "gpt-oss", ImmutableMap.of("ffn_norm.weight", "post_attention_norm.weight"));
+
+  private final ImmutableBiMap<String, String> block;
+
+  private GgufNames(ImmutableBiMap<String, String> block) {
+    this.block = block;
+  }
+
+  /** The names of files of this architecture. */
+  static GgufNames of(String architecture) {
+    Map<String, String> renamed = RENAMED.getOrDefault(architecture, ImmutableMap.of());
+    ImmutableBiMap.Builder<String, String> names = ImmutableBiMap.builder();
+    BLOCK.forEach((gguf, name) -> names.put(renamed.getOrDefault(gguf, gguf), name));
+    return new GgufNames(names.buildOrThrow());
+  }
 
   /** The Hugging Face name of a GGUF tensor. */
-  static String toHuggingFace(String gguf) {
-    Matcher block = GGUF_BLOCK.matcher(gguf);
-    if (block.matches()) {
-      String rest = BLOCK.get(block.group(2));
-      return rest == null ? gguf : "model.layers." + block.group(1) + "." + rest;
+  String toHuggingFace(String gguf) {
+    Matcher layer = GGUF_BLOCK.matcher(gguf);
+    if (layer.matches()) {
+      String rest = block.get(layer.group(2));
+      return rest == null ? gguf : "model.layers." + layer.group(1) + "." + rest;
     }
     return MODEL.getOrDefault(gguf, gguf);
   }
 
   /** The GGUF name of a tensor with a Hugging Face name. */
-  static String toGguf(String huggingFace) {
+  String toGguf(String huggingFace) {
     Matcher layer = HF_LAYER.matcher(huggingFace);
     if (layer.matches()) {
-      String rest = BLOCK.inverse().get(layer.group(2));
+      String rest = block.inverse().get(layer.group(2));
       return rest == null ? huggingFace : "blk." + layer.group(1) + "." + rest;
     }
     return MODEL.inverse().getOrDefault(huggingFace, huggingFace);
@@ -70,7 +109,7 @@ final class GgufNames {
    * The same tensors by their Hugging Face names; each keeps its own name for messages. Left out is
    * the tensor that {@link GgufSettings} has turned into a setting.
    */
-  static TensorDirectory rename(TensorDirectory gguf) {
+  TensorDirectory rename(TensorDirectory gguf) {
     Map<String, TensorInfo> renamed = new LinkedHashMap<>();
     for (TensorInfo tensor : gguf.tensors()) {
       if (tensor.name().equals(GgufSettings.ROPE_FREQUENCIES)) {

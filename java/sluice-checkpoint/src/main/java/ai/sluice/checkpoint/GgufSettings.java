@@ -27,6 +27,14 @@ final class GgufSettings {
   static final String ROPE_FREQUENCIES = "rope_freqs.weight";
   private static final int MAX_ROPE_FREQUENCIES = 1 << 14;
   private static final int MAX_SHOWN_ARRAY = 64;
+  private static final double YARN_GROWTH = 0.1;
+
+  // Architectures whose converters store the rows of q and k as (pair, half) instead of (half,
+  // pair); turning neighbouring columns is the same arithmetic.
+  private static final ImmutableSet<String> PERMUTED = ImmutableSet.of("llama", "deepseek");
+  // Every layer of the one, which Mistral's models use; every other layer of the other.
+  private static final ImmutableSet<String> WINDOWED = ImmutableSet.of("llama", "gpt-oss");
+  private static final ImmutableSet<String> LATENT = ImmutableSet.of("deepseek2");
 
   // GGUF key after the architecture's prefix -> Hugging Face key.
   private static final ImmutableMap<String, String> KEYS =
@@ -40,6 +48,7 @@ final class GgufSettings {
           .put("attention.layer_norm_rms_epsilon", "rms_norm_eps")
           .put("attention.key_length", "head_dim")
           .put("rope.freq_base", "rope_theta")
+          .putAll(GgufMixtures.KEYS)
           .buildOrThrow();
 
   private static final ImmutableSet<String> REQUIRED =
@@ -62,8 +71,16 @@ final class GgufSettings {
           "rope.scale_linear",
           "rope.scaling.type",
           "rope.scaling.factor",
-          "rope.scaling.finetuned");
+          "rope.scaling.finetuned",
+          "rope.scaling.original_context_length");
 
+  // YaRN's, after rope.scaling. -> Hugging Face key.
+  private static final ImmutableMap<String, String> YARN =
+      ImmutableMap.of(
+          "yarn_beta_fast", "beta_fast",
+          "yarn_beta_slow", "beta_slow");
+
+  private final GgufFile file;
   private final GgufMetadata metadata;
   private final TensorDirectory tensors;
   private final String prefix;
@@ -71,6 +88,7 @@ final class GgufSettings {
   private final Map<String, String> spelling = new LinkedHashMap<>();
 
   private GgufSettings(GgufFile file, String architecture) {
+    this.file = file;
     this.metadata = file.metadata();
     this.tensors = file.tensors();
     this.prefix = architecture + ".";
@@ -87,7 +105,7 @@ final class GgufSettings {
     reader.requireWholeModel();
     reader.copyKeys();
     reader.settleHeads(architecture);
-    reader.settleRope();
+    reader.settleRope(architecture);
     reader.settleByTensors();
     return ModelConfig.of(file.path(), reader.settings, reader.spelling);
   }
@@ -114,7 +132,7 @@ final class GgufSettings {
         continue;
       }
       String rest = key.substring(prefix.length());
-      if (!SETTLED.contains(rest)) {
+      if (!SETTLED.contains(rest) && !GgufMixtures.LATENT.contains(rest)) {
         put(KEYS.getOrDefault(rest, key), key);
       }
     }
@@ -158,9 +176,21 @@ final class GgufSettings {
 
   private void settleHeads(String architecture) {
     settings.put(GgufKeys.IS_GGUF, true);
-    // Converters store the rows of q and k of this architecture as (pair, half) instead of
-    // (half, pair); turning neighbouring columns is the same arithmetic.
-    settings.put(GgufKeys.ROPE_INTERLEAVED, architecture.equals("llama"));
+    settings.put(GgufKeys.ROPE_INTERLEAVED, PERMUTED.contains(architecture));
+    if (!metadata.bool(prefix + "attention.causal").orElse(true)) {
+      throw unsupported(prefix + "attention.causal", "true");
+    }
+    GgufMixtures mixtures = new GgufMixtures(file, prefix, settings, spelling);
+    if (LATENT.contains(architecture)) {
+      mixtures.settleLatent();
+    } else {
+      settleHeadSizes();
+    }
+    mixtures.settle(architecture);
+    settleWindow(architecture);
+  }
+
+  private void settleHeadSizes() {
     if (!settings.has("num_key_value_heads")) {
       settings.set("num_key_value_heads", settings.get("num_attention_heads"));
       spelling.put("num_key_value_heads", prefix + "attention.head_count");
@@ -178,12 +208,12 @@ final class GgufSettings {
     long headDim = read.integer("head_dim", 1, Integer.MAX_VALUE);
     requireEqual("attention.value_length", headDim);
     requireEqual("rope.dimension_count", headDim);
-    if (!metadata.bool(prefix + "attention.causal").orElse(true)) {
-      throw unsupported(prefix + "attention.causal", "true");
-    }
+  }
+
+  private void settleWindow(String architecture) {
     String window = prefix + "attention.sliding_window";
-    // Of these architectures only the one that Mistral models use has a window for every layer.
-    if (architecture.equals("llama") && settings.has(window)) {
+    // Of the others the file does not say which layers have it.
+    if (WINDOWED.contains(architecture) && settings.has(window)) {
       if (metadata.integer(window).orElseThrow() != 0) {
         settings.set("sliding_window", settings.get(window));
         spelling.put("sliding_window", window);
@@ -198,7 +228,7 @@ final class GgufSettings {
     }
   }
 
-  private void settleRope() {
+  private void settleRope(String architecture) {
     String type = metadata.string(prefix + "rope.scaling.type").orElse("none");
     double older = metadata.number(prefix + "rope.scale_linear").orElse(1.0);
     double factor = metadata.number(prefix + "rope.scaling.factor").orElse(older);
@@ -206,7 +236,6 @@ final class GgufSettings {
       type = "linear";
     }
     if (type.equals("none")) {
-      settings.remove(prefix + "rope.scaling.original_context_length");
       return;
     }
     ObjectNode scaling = settings.putObject("rope_scaling");
@@ -214,8 +243,35 @@ final class GgufSettings {
     scaling.put("factor", factor);
     spelling.put("rope_scaling", prefix + "rope.scaling");
     spelling.put("rope_type", "type");
-    if (type.equals("linear")) {
-      settings.remove(prefix + "rope.scaling.original_context_length");
+    if (type.equals("yarn")) {
+      settleYarn(architecture, scaling);
+    }
+  }
+
+  private void settleYarn(String architecture, ObjectNode scaling) {
+    String original = prefix + "rope.scaling.original_context_length";
+    metadata
+        .integer(original)
+        .ifPresent(length -> scaling.put("original_max_position_embeddings", length));
+    spelling.put("original_max_position_embeddings", "original_context_length");
+    YARN.forEach(
+        (key, name) -> {
+          settings.remove(prefix + "rope.scaling." + key);
+          metadata
+              .number(prefix + "rope.scaling." + key)
+              .ifPresent(value -> scaling.put(name, value));
+          spelling.put(name, key);
+        });
+    String multiplier = prefix + "rope.scaling.yarn_log_multiplier";
+    if (LATENT.contains(architecture) && metadata.has(multiplier)) {
+      // Ten times this is what config.json calls both mscale and mscale_all_dim.
+      double mscale = metadata.number(multiplier).orElseThrow() / YARN_GROWTH;
+      settings.remove(multiplier);
+      scaling.put("mscale", mscale).put("mscale_all_dim", mscale);
+    }
+    if (architecture.equals("gpt-oss")) {
+      // The models' own arithmetic, of which the file has no word.
+      scaling.put("truncate", false);
     }
   }
 

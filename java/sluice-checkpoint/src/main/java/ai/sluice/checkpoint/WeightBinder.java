@@ -20,7 +20,7 @@ import java.util.function.UnaryOperator;
  */
 final class WeightBinder {
   // A config may name millions of tensors that a small file does not have.
-  private static final int MAX_MISSING = 100_000;
+  private static final int MAX_MISSING = 1000;
 
   /**
    * What a model's weights come from.

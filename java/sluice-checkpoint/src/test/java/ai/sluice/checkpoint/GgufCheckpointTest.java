@@ -202,7 +202,9 @@ class GgufCheckpointTest {
     return Stream.of(
         refused(k -> k.key("general.type", "adapter"), "general.type: adapter (expected: model)"),
         refused(k -> k.key("split.count", 3), "split.count: 3 (expected: 1; merge"),
-        refused(k -> k.key("llama.expert_count", 8), "llama.expert_count: 8 (expected: absent"),
+        refused(
+            k -> k.key("llama.expert_group_count", 2),
+            "llama.expert_group_count: 2 (expected: absent"),
         refused(
             k -> k.key("llama.attention.value_length", 16),
             "llama.attention.value_length: 16 (expected: 8, the size of a head)"),
@@ -325,7 +327,8 @@ class GgufCheckpointTest {
   void namesTheArchitectureAndTheSupportedOnes() {
     String message = failure(UnsupportedModelException.class, llama(ggufKeys("gemma3")));
     assertTrue(
-        message.endsWith("general.architecture: gemma3 (expected: llama, qwen2, qwen3)"), message);
+        message.endsWith("general.architecture: gemma3 (expected: llama, qwen2, qwen3, qwen3moe,"
+            + " deepseek, deepseek2, gpt-oss)"), message);
     String none = failure(CheckpointFormatException.class, new GgufBytes().key("a", 1));
     assertTrue(none.contains("general.architecture: missing (expected: llama, qwen2"), none);
     String wrong =
@@ -459,11 +462,12 @@ class GgufCheckpointTest {
 
   @Test
   void everyNameTranslatesBack() {
+    GgufNames names = GgufNames.of("llama");
     for (String name :
         shapes(with(LLAMA, "\"attention_bias\": true, \"mlp_bias\": true")).keySet()) {
-      assertEquals(name, GgufNames.toHuggingFace(GgufNames.toGguf(name)));
+      assertEquals(name, names.toHuggingFace(names.toGguf(name)));
     }
-    assertEquals("blk.x.y", GgufNames.toHuggingFace("blk.x.y"));
-    assertEquals("other", GgufNames.toGguf("other"));
+    assertEquals("blk.x.y", names.toHuggingFace("blk.x.y"));
+    assertEquals("other", names.toGguf("other"));
   }
 }

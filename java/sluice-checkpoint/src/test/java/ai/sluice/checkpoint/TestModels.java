@@ -93,8 +93,15 @@ final class TestModels {
 
   /** Adds F32 tensors of zeros under GGUF's names. */
   static GgufBytes addTensors(GgufBytes bytes, Map<String, List<Long>> shapes) {
+    return addTensors(bytes, "llama", shapes);
+  }
+
+  /** Adds F32 tensors of zeros under the names that GGUF has for this architecture. */
+  static GgufBytes addTensors(
+      GgufBytes bytes, String architecture, Map<String, List<Long>> shapes) {
+    GgufNames names = GgufNames.of(architecture);
     shapes.forEach(
-        (name, shape) -> bytes.add(GgufNames.toGguf(name), DType.F32, 0, Longs.toArray(shape)));
+        (name, shape) -> bytes.add(names.toGguf(name), DType.F32, 0, Longs.toArray(shape)));
     return bytes;
   }
 

@@ -32,7 +32,7 @@ final class Deepseek implements Family {
 
   @Override
   public ImmutableSet<String> ggufArchitectures() {
-    return ImmutableSet.of();
+    return ImmutableSet.of("deepseek");
   }
 
   @Override

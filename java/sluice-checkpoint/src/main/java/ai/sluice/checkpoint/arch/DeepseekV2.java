@@ -25,11 +25,16 @@ final class DeepseekV2 implements Family {
 
   @Override
   public ImmutableSet<String> ggufArchitectures() {
-    return ImmutableSet.of();
+    return ImmutableSet.of("deepseek2");
   }
 
   @Override
   public ModelPlan plan(ModelConfig config) {
+    // GGUF files of this architecture hold both generations.
+    if (config.flag(GgufKeys.IS_GGUF, false)
+        && config.text("scoring_func").orElse("softmax").equals("sigmoid")) {
+      return new DeepseekV3().plan(config);
+    }
     MlaSizes sizes = MlaSizes.read(config, MAX_POSITIONS);
     FeedForward feedForward =
         DeepseekMixture.read(

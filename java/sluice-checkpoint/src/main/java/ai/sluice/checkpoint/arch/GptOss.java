@@ -48,12 +48,14 @@ final class GptOss implements Family {
 
   @Override
   public ImmutableSet<String> ggufArchitectures() {
-    return ImmutableSet.of();
+    return ImmutableSet.of("gpt-oss");
   }
 
   @Override
   public ModelPlan plan(ModelConfig config) {
     Sizes sizes = Sizes.read(config, DEFAULTS);
+    // GGUF files give the one width under both names.
+    config.spelled("intermediate_size", "moe_intermediate_size");
     boolean bias = config.flag("attention_bias", true);
     String expertsKey = config.spelled("num_local_experts", "num_experts");
     int numExperts = config.integer(expertsKey, 1, Mixture.MAX_EXPERTS, 128);

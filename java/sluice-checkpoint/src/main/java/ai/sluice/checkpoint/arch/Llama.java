@@ -5,7 +5,10 @@ import ai.sluice.checkpoint.arch.Sizes.Defaults;
 import com.google.common.collect.ImmutableSet;
 import java.util.List;
 
-/** Llama 1 to 3 and the many models that share its config, SmolLM2 among them. */
+/**
+ * Llama 1 to 3 and the many models that share its config, SmolLM2 among them. GGUF files of this
+ * architecture may also hold Mistral's models, with experts Mixtral's.
+ */
 final class Llama implements Family {
   private static final Defaults DEFAULTS =
       new Defaults(Defaults.AS_QUERY_HEADS, Defaults.HIDDEN_OVER_HEADS, 2048, 1e-6);
@@ -29,12 +32,16 @@ final class Llama implements Family {
 
   @Override
   public ModelPlan plan(ModelConfig config) {
+    boolean gguf = config.flag(GgufKeys.IS_GGUF, false);
+    if (gguf && config.integer("num_experts", 0, Mixture.MAX_EXPERTS, 0) > 0) {
+      return new Mixtral().plan(config);
+    }
     Sizes sizes = Sizes.read(config, DEFAULTS);
     boolean attentionBias = config.flag("attention_bias", false);
     Attention attention = new Attention(attentionBias, attentionBias, false);
     // GGUF files of this architecture also carry Mistral models, whose window counts.
     List<Integer> windows =
-        config.flag(GgufKeys.IS_GGUF, false)
+        gguf
             ? SlidingWindows.everyLayer(config, sizes.numLayers(), 0)
             : SlidingWindows.none(sizes.numLayers());
     return GqaDecoder.dense(

@@ -6,8 +6,10 @@ import ai.sluice.proto.MlaSpec;
 import ai.sluice.proto.NormSpec;
 import ai.sluice.proto.Part;
 import ai.sluice.proto.Slot;
+import ai.sluice.proto.WeightDestination;
 import com.google.common.collect.ImmutableSet;
 import com.google.common.collect.Sets;
+import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 
@@ -128,29 +130,38 @@ final class MlaDecoder {
     long heads = mla.getNumQHeads();
     long latent = mla.getKvLoraRank();
     long nope = mla.getQkNopeHeadDim();
+    long v = mla.getVHeadDim();
     for (long head = 0; head < heads; head++) {
+      long row = head * (nope + v);
       plan.bind(
-          new Binding(
+          ofHead(
               prefix + "k_b_proj.weight",
               Binding.longs(heads, latent, nope),
-              DecoderPlan.destination(layer, Slot.KV_B, Part.PART_K)
-                  .setRowBegin(head * nope)
-                  .setNumRows(nope)
-                  .build(),
-              Optional.of(
-                  new Binding.View(
-                      head * latent * nope,
-                      Binding.longs(latent, nope),
-                      Binding.longs(nope, 1),
-                      true)),
-              Optional.empty()));
+              new Binding.View(
+                  head * latent * nope, Binding.longs(latent, nope), List.of(), true),
+              DecoderPlan.destination(layer, Slot.KV_B, Part.WHOLE).setRowBegin(row),
+              nope));
+      plan.bind(
+          ofHead(
+              prefix + "v_b_proj.weight",
+              Binding.longs(heads, v, latent),
+              new Binding.View(head * v * latent, Binding.longs(v, latent), List.of(), false),
+              DecoderPlan.destination(layer, Slot.KV_B, Part.WHOLE).setRowBegin(row + nope),
+              v));
     }
-    plan.bind(
-        new Binding(
-            prefix + "v_b_proj.weight",
-            Binding.longs(heads, mla.getVHeadDim(), latent),
-            DecoderPlan.destination(layer, Slot.KV_B, Part.PART_V).build(),
-            Optional.of(Binding.View.reshaped(heads * mla.getVHeadDim(), latent)),
-            Optional.empty()));
+  }
+
+  private static Binding ofHead(
+      String tensor,
+      List<Long> shape,
+      Binding.View view,
+      WeightDestination.Builder destination,
+      long rows) {
+    return new Binding(
+        tensor,
+        shape,
+        destination.setNumRows(rows).build(),
+        Optional.of(view),
+        Optional.empty());
   }
 }

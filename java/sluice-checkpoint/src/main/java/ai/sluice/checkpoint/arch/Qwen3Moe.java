@@ -28,7 +28,7 @@ final class Qwen3Moe implements Family {
 
   @Override
   public ImmutableSet<String> ggufArchitectures() {
-    return ImmutableSet.of();
+    return ImmutableSet.of("qwen3moe");
   }
 
   @Override
