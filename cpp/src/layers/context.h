@@ -84,6 +84,8 @@ struct StepBatch {
 struct SideChannelView {
   std::byte* data = nullptr;
   int64_t bytes_per_token = 0;
+  int32_t block_size = 0;  ///< slots per block
+  int64_t num_blocks = 0;
 };
 
 /// Upper bounds that workspaces are sized for.

@@ -6,6 +6,7 @@
 #include "layers/dense.h"
 #include "layers/gqa.h"
 #include "layers/mla.h"
+#include "layers/moe.h"
 
 namespace sluice {
 namespace {
@@ -67,8 +68,33 @@ std::unique_ptr<FeedForwardLayer> make_layer(const DenseSpec& spec, const Place&
   return std::make_unique<DenseLayer>(spec, bound);
 }
 
-std::unique_ptr<FeedForwardLayer> make_layer(const MoeSpec& /*spec*/, const Place& place) {
-  SLUICE_FAIL(SLUICE_STATUS_UNSUPPORTED, "layers[", place.layer, "].moe: not built (built: dense)");
+ExpertMatrices experts(const Place& place, Slot matrices, Slot bias) {
+  const ExpertWeights weights = place.weights.experts(matrices, place.layer);
+  return {weights.first, weights.expert_bytes, place.vector(bias)};
+}
+
+std::unique_ptr<FeedForwardLayer> make_layer(const MoeSpec& spec, const Place& place) {
+  MoeWeights bound;
+  bound.router = place.matrix(SLUICE__PROTO__SLOT__ROUTER);
+  bound.router_bias = place.vector(SLUICE__PROTO__SLOT__ROUTER_BIAS);
+  if (spec.router == RouterScore::kNoisyNetwork) {
+    bound.router_out = place.matrix(SLUICE__PROTO__SLOT__ROUTER_OUT);
+    bound.router_out_bias = place.vector(SLUICE__PROTO__SLOT__ROUTER_OUT_BIAS);
+    bound.router_noise = place.vector(SLUICE__PROTO__SLOT__ROUTER_NOISE);
+  }
+  bound.correction_bias = place.vector(SLUICE__PROTO__SLOT__ROUTER_CORRECTION_BIAS);
+  bound.gate_up =
+      experts(place, SLUICE__PROTO__SLOT__EXPERT_GATE_UP, SLUICE__PROTO__SLOT__EXPERT_GATE_UP_BIAS);
+  bound.down =
+      experts(place, SLUICE__PROTO__SLOT__EXPERT_DOWN, SLUICE__PROTO__SLOT__EXPERT_DOWN_BIAS);
+  if (spec.shared) {
+    bound.shared.gate_up = place.matrix(SLUICE__PROTO__SLOT__SHARED_GATE_UP);
+    bound.shared.gate_up_bias = place.vector(SLUICE__PROTO__SLOT__SHARED_GATE_UP_BIAS);
+    bound.shared.down = place.matrix(SLUICE__PROTO__SLOT__SHARED_DOWN);
+    bound.shared.down_bias = place.vector(SLUICE__PROTO__SLOT__SHARED_DOWN_BIAS);
+  }
+  if (spec.shared_gate) bound.shared_gate = place.matrix(SLUICE__PROTO__SLOT__SHARED_GATE);
+  return std::make_unique<MoeLayer>(spec, place.kv_group(), bound);
 }
 
 }  // namespace

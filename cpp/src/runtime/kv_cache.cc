@@ -107,7 +107,8 @@ KvCache::KvCache(const ModelSpec& spec, const EngineOptions& options, const Deco
     state.kv.v = take(state.kv.v_block_stride);
     check_kv_cache(state.kv);
     const auto take_channel = [&](const std::optional<SideChannelShape>& shape) {
-      return SideChannelView{take(channel_block_bytes(shape, block_size_)), channel_bytes(shape)};
+      return SideChannelView{take(channel_block_bytes(shape, block_size_)), channel_bytes(shape),
+                             block_size_, groups[group].num_blocks};
     };
     state.attention_channel = take_channel(decoder.attention_channel(layer));
     state.feed_forward_channel = take_channel(decoder.feed_forward_channel(layer));

@@ -9,9 +9,9 @@
 ///
 /// The experts with the k largest choice = score (+ correction_bias) are chosen. With groups
 /// (experts [g * E / G, (g + 1) * E / G) are group g) only experts of the best groups can be: an
-/// expert of another group is never chosen, whatever the scores are. (DeepSeek-V2's definition sets
-/// those scores to 0, V3's to -inf; as softmax scores are above 0 both say this.) A group's score
-/// is its largest choice, or the sum of its two largest.
+/// expert of another group is never chosen, whatever the scores are. (Of the published definitions
+/// one sets those scores to 0 and has softmax scores, which are above 0; the other sets them to
+/// -inf.) A group's score is its largest choice, or the sum of its two largest.
 ///
 /// weight = score, without the correction bias; with `normalize` divided by (sum of the chosen
 /// scores + normalize_epsilon); then times scaling_factor. Chosen experts are ordered by falling

@@ -1,0 +1,315 @@
+#include "layers/moe.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "base/checked.h"
+#include "layers/observer.h"
+#include "ops/expert_capacity/expert_capacity.h"
+#include "ops/grouped_gemm/grouped_gemm.h"
+#include "ops/permute/permute.h"
+#include "ops/router/router.h"
+#include "ops/simd/parallel.h"
+
+namespace sluice {
+namespace {
+
+// y = x W^T + bias in float32, through the kernel of the experts: what a router decides must not
+// depend on how many tokens it sees.
+void decide(LayerContext& context, int64_t num_tokens, const float* x, const WeightView& w,
+            const float* bias, float* y) {
+  const LayerTimer timer(context.times.dense);
+  const int32_t offsets[] = {0, static_cast<int32_t>(num_tokens)};
+  GroupedGemmParams params;
+  params.num_experts = 1;
+  params.expert_offsets = offsets;
+  params.x = x;
+  params.x_format = Format::kF32;
+  params.x_stride = w.cols;
+  params.w = w;
+  params.bias = bias;
+  params.y = y;
+  params.y_stride = w.rows;
+  grouped_gemm(context.exec, params);
+}
+
+ActivationParams activation_of(const ActivationSpec& spec) {
+  ActivationParams params;
+  params.kind = spec.kind;
+  params.alpha = spec.alpha;
+  params.beta = spec.beta;
+  params.limit = spec.limit;
+  return params;
+}
+
+}  // namespace
+
+MoeLayer::MoeLayer(const MoeSpec& spec, int32_t kv_group, const MoeWeights& weights)
+    : spec_(spec), kv_group_(kv_group), weights_(weights) {
+  if (spec.shared) shared_.emplace(*spec.shared, weights.shared);
+}
+
+std::optional<SideChannelShape> MoeLayer::side_channel() const {
+  if (!spec_.has_capacity()) return std::nullopt;
+  // No format of 16 unsigned bits exists: two bytes each.
+  return SideChannelShape{"experts", Format::kU8, 2 * spec_.num_experts_per_token};
+}
+
+int64_t MoeLayer::workspace_bytes(const LayerContext& context, const BatchLimits& limits) const {
+  const int64_t tokens = limits.max_tokens;
+  const int64_t choices = checked_mul(tokens, spec_.num_experts_per_token);
+  const int64_t hidden = weights_.down.first.rows;
+  const auto array = [](int64_t count, int64_t cols, int64_t bytes) {
+    return arena_bytes(checked_mul(checked_mul(count, cols), bytes));
+  };
+  const int64_t routing = 2 * array(choices, 1, 4) + array(choices, 1, 1);
+  const int64_t wide = context.compute_format == Format::kF32 ? 0 : array(tokens, hidden, 4);
+  const int64_t deciding =
+      array(tokens, spec_.num_experts, 4) + array(tokens, spec_.router_hidden_size, 4);
+  const int64_t limiting =
+      spec_.has_capacity()
+          ? arena_bytes(expert_capacity_workspace_bytes(context.exec, spec_.num_experts))
+          : 0;
+  const int64_t experts = array(spec_.num_experts + 1, 1, 4) + 4 * array(choices, 1, 4) +
+                          array(choices, weights_.gate_up.first.rows, context.element_bytes()) +
+                          array(choices, hidden, 4);
+  int64_t shared = 0;
+  if (shared_) {
+    shared = shared_->workspace_bytes(context, limits);
+    if (spec_.shared_gate) shared += array(tokens, 1, 4) + array(tokens, hidden, 4);
+  }
+  return checked_add(routing + wide, std::max({deciding, limiting, experts, shared}));
+}
+
+void MoeLayer::run(LayerContext& context, const StepBatch& batch, const SideChannelView& channel,
+                   const void* x, const ResidualTarget& target) const {
+  if (batch.num_tokens == 0) return;
+  const ArenaScope scope(context.workspace);
+  const int64_t choices = num_choices(batch.num_tokens);
+  Routing routing{};
+  routing.experts = context.workspace.allocate_array<int32_t>(choices);
+  routing.weights = context.workspace.allocate_array<float>(choices);
+  const float* x32 = widen(context, batch.num_tokens, x);
+  route(context, batch, x32, routing);
+  if (spec_.has_capacity()) {
+    routing.kept = context.workspace.allocate_array<uint8_t>(choices);
+    limit(context, batch, channel, routing);
+  }
+  if (context.observer != nullptr) show(context, batch.num_tokens, routing);
+  run_experts(context, batch.num_tokens, routing, x, target);
+  if (shared_) run_shared(context, batch, x, x32, target);
+}
+
+// Router matrices are float32 in every compute format.
+const float* MoeLayer::widen(LayerContext& context, int64_t num_tokens, const void* x) const {
+  if (context.compute_format == Format::kF32) return static_cast<const float*>(x);
+  const int64_t values = num_tokens * weights_.router.cols;
+  float* wide = context.workspace.allocate_array<float>(values);
+  const auto* narrow = static_cast<const Bf16*>(x);
+  parallel_ranges(context.exec, values, grain_for_bytes(6), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) wide[i] = to_float(narrow[i]);
+  });
+  return wide;
+}
+
+void MoeLayer::route(LayerContext& context, const StepBatch& batch, const float* x,
+                     const Routing& out) const {
+  const ArenaScope scope(context.workspace);
+  float* logits = context.workspace.allocate_array<float>(batch.num_tokens * spec_.num_experts);
+  if (spec_.router == RouterScore::kNoisyNetwork) {
+    const int64_t size = spec_.router_hidden_size;
+    float* inner = context.workspace.allocate_array<float>(batch.num_tokens * size);
+    decide(context, batch.num_tokens, x, weights_.router, weights_.router_bias, inner);
+    ActivationParams act;
+    act.kind = ActivationKind::kGelu;
+    act.num_rows = batch.num_tokens;
+    act.cols = size;
+    act.x = inner;
+    act.x_format = Format::kF32;
+    act.x_stride = size;
+    act.y = inner;
+    act.y_format = Format::kF32;
+    act.y_stride = size;
+    activation(context.exec, act);
+    decide(context, batch.num_tokens, inner, weights_.router_out, weights_.router_out_bias, logits);
+  } else {
+    decide(context, batch.num_tokens, x, weights_.router, weights_.router_bias, logits);
+  }
+  RouterParams params;
+  params.score = spec_.router;
+  params.num_tokens = batch.num_tokens;
+  params.num_experts = spec_.num_experts;
+  params.num_experts_per_token = spec_.num_experts_per_token;
+  params.logits = logits;
+  params.noise = weights_.router_noise;
+  params.correction_bias = weights_.correction_bias;
+  params.normalize = spec_.normalize_top_k;
+  params.normalize_epsilon = spec_.normalize_epsilon;
+  params.scaling_factor = spec_.routed_scaling_factor;
+  params.num_groups = spec_.num_groups;
+  params.num_groups_per_token = spec_.num_groups_per_token;
+  params.group_score = spec_.group_score;
+  params.experts = out.experts;
+  params.weights = out.weights;
+  router(context.exec, params);
+}
+
+void MoeLayer::limit(LayerContext& context, const StepBatch& batch, const SideChannelView& channel,
+                     const Routing& routing) const {
+  const ArenaScope scope(context.workspace);
+  ExpertCapacityParams params;
+  params.num_tokens = batch.num_tokens;
+  params.num_experts = spec_.num_experts;
+  params.num_experts_per_token = spec_.num_experts_per_token;
+  params.capacity = spec_.expert_capacity;
+  params.window = spec_.capacity_window;
+  params.experts = routing.experts;
+  params.num_sequences = batch.num_sequences;
+  params.query_start = batch.query_start;
+  params.positions = batch.positions;
+  params.kv_slots = batch.kv_slots + kv_group_;
+  params.kv_slot_stride = batch.num_kv_groups;
+  params.block_tables = batch.block_tables[kv_group_];
+  params.block_table_stride = batch.block_table_stride;
+  params.table_rows = batch.seq_slots;
+  params.block_size = channel.block_size;
+  params.num_blocks = channel.num_blocks;
+  params.channel = reinterpret_cast<uint16_t*>(channel.data);
+  params.kept = routing.kept;
+  const int64_t bytes = expert_capacity_workspace_bytes(context.exec, spec_.num_experts);
+  expert_capacity(context.exec, params, context.workspace.allocate(bytes), bytes);
+}
+
+void MoeLayer::show(LayerContext& context, int64_t num_tokens, const Routing& routing) const {
+  const auto keep = [&](const char* what, const void* data, Format format) {
+    const std::string name = concat(what, context.layer);
+    if (!context.observer->wants(name)) return;
+    context.observer->keep(name, {data, format, num_tokens, spec_.num_experts_per_token});
+  };
+  keep("router_idx_", routing.experts, Format::kI32);
+  keep("router_weight_", routing.weights, Format::kF32);
+  if (routing.kept != nullptr) keep("router_kept_", routing.kept, Format::kU8);
+}
+
+void MoeLayer::run_experts(LayerContext& context, int64_t num_tokens, const Routing& routing,
+                           const void* x, const ResidualTarget& target) const {
+  const ArenaScope scope(context.workspace);
+  const int64_t choices = num_choices(num_tokens);
+  const int64_t inner_cols = weights_.gate_up.first.rows;
+  const int64_t hidden = weights_.down.first.rows;
+  Arena& arena = context.workspace;
+  Rows rows{};
+  rows.expert_offsets = arena.allocate_array<int32_t>(spec_.num_experts + 1);
+  rows.tokens = arena.allocate_array<int32_t>(choices);
+  rows.choices = arena.allocate_array<int32_t>(choices);
+  rows.of_choice = arena.allocate_array<int32_t>(choices);
+
+  PermuteParams sorted;
+  sorted.num_tokens = num_tokens;
+  sorted.num_experts = spec_.num_experts;
+  sorted.num_experts_per_token = spec_.num_experts_per_token;
+  sorted.experts = routing.experts;
+  sorted.kept = routing.kept;
+  sorted.expert_offsets = rows.expert_offsets;
+  sorted.row_tokens = rows.tokens;
+  sorted.row_choices = rows.choices;
+  sorted.choice_rows = rows.of_choice;
+  permute(sorted);
+  const int64_t num_rows = rows.expert_offsets[spec_.num_experts];
+  if (context.expert_counts != nullptr) {
+    for (int32_t e = 0; e < spec_.num_experts; ++e) {
+      context.expert_counts[e] += rows.expert_offsets[e + 1] - rows.expert_offsets[e];
+    }
+  }
+  float* scale = nullptr;
+  if (spec_.scale_input) {
+    scale = arena.allocate_array<float>(choices);
+    for (int64_t r = 0; r < num_rows; ++r) scale[r] = routing.weights[rows.choices[r]];
+  }
+  void* inner = arena.allocate(choices * inner_cols * context.element_bytes());
+  float* results = arena.allocate_array<float>(choices * hidden);
+
+  const LayerTimer timer(context.times.dense);
+  GroupedGemmParams up;
+  up.num_experts = spec_.num_experts;
+  up.expert_offsets = rows.expert_offsets;
+  up.x = x;
+  up.x_format = context.compute_format;
+  up.x_stride = weights_.gate_up.first.cols;
+  up.row_index = rows.tokens;
+  // The product is linear: scaling it is scaling its input, without a copy of the rows.
+  up.row_scale = scale;
+  up.w = weights_.gate_up.first;
+  up.expert_bytes = weights_.gate_up.expert_bytes;
+  up.bias = weights_.gate_up.bias;
+  up.y = inner;
+  up.y_format = context.compute_format;
+  up.y_stride = inner_cols;
+  grouped_gemm(context.exec, up);
+
+  ActivationParams act = activation_of(spec_.activation);
+  const int64_t size = weights_.down.first.cols;
+  act.num_rows = num_rows;
+  act.cols = size;
+  act.x = inner;
+  act.up = spec_.gated ? static_cast<std::byte*>(inner) + size * context.element_bytes() : nullptr;
+  act.x_format = context.compute_format;
+  act.x_stride = inner_cols;
+  act.y = inner;
+  act.y_format = context.compute_format;
+  act.y_stride = inner_cols;
+  activation(context.exec, act);
+
+  GroupedGemmParams down;
+  down.num_experts = spec_.num_experts;
+  down.expert_offsets = rows.expert_offsets;
+  down.x = inner;
+  down.x_format = context.compute_format;
+  down.x_stride = inner_cols;
+  down.w = weights_.down.first;
+  down.expert_bytes = weights_.down.expert_bytes;
+  down.bias = weights_.down.bias;
+  down.y = results;
+  down.y_stride = hidden;
+  grouped_gemm(context.exec, down);
+
+  UnpermuteParams sum;
+  sum.num_tokens = num_tokens;
+  sum.num_experts_per_token = spec_.num_experts_per_token;
+  sum.choice_rows = rows.of_choice;
+  sum.weights = spec_.scale_input ? nullptr : routing.weights;
+  sum.rows = results;
+  sum.row_stride = hidden;
+  sum.cols = hidden;
+  sum.multiplier = target.multiplier;
+  sum.y = target.residual;
+  sum.y_stride = hidden;
+  unpermute(context.exec, sum);
+}
+
+void MoeLayer::run_shared(LayerContext& context, const StepBatch& batch, const void* x,
+                          const float* x32, const ResidualTarget& target) const {
+  if (!spec_.shared_gate) {
+    shared_->run(context, batch, {}, x, target);
+    return;
+  }
+  const ArenaScope scope(context.workspace);
+  const int64_t hidden = weights_.down.first.rows;
+  float* gate = context.workspace.allocate_array<float>(batch.num_tokens);
+  float* result = context.workspace.allocate_array<float>(batch.num_tokens * hidden);
+  decide(context, batch.num_tokens, x32, weights_.shared_gate, nullptr, gate);
+  std::fill_n(result, batch.num_tokens * hidden, 0.0f);
+  shared_->run(context, batch, {}, x, {result, 1});
+  parallel_ranges(context.exec, batch.num_tokens, grain_for_bytes(hidden * 12),
+                  [&](int64_t begin, int64_t end) {
+                    for (int64_t t = begin; t < end; ++t) {
+                      const float factor = target.multiplier / (1.0f + std::exp(-gate[t]));
+                      const float* from = result + t * hidden;
+                      float* to = target.residual + t * hidden;
+                      for (int64_t c = 0; c < hidden; ++c) to[c] += factor * from[c];
+                    }
+                  });
+}
+
+}  // namespace sluice
