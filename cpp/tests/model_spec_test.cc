@@ -151,6 +151,7 @@ TEST_F(ModelSpecTest, Options) {
   }
   expect_option_refused("block_size: 12", kInvalid,
                         [](auto* options) { options->block_size = 12; });
+  expect_option_refused("block_size: 2", kInvalid, [](auto* options) { options->block_size = 2; });
   expect_option_refused("block_size: 512", kInvalid,
                         [](auto* options) { options->block_size = 512; });
   expect_option_refused("num_blocks: 0 values", kInvalid,

@@ -123,9 +123,9 @@ EngineOptions decode_engine_options(std::span<const uint8_t> bytes, const ModelS
   decode_sizes(*message, fields, &options);
 
   options.block_size = static_cast<int32_t>(
-      fields.required("block_size", message->has_block_size, message->block_size, 8, 256));
+      fields.required("block_size", message->has_block_size, message->block_size, 4, 256));
   SLUICE_CHECK_ARG((options.block_size & (options.block_size - 1)) == 0,
-                   "block_size: ", options.block_size, " (expected: a power of two, 8 to 256)");
+                   "block_size: ", options.block_size, " (expected: a power of two, 4 to 256)");
   decode_blocks(*message, fields, model, blocks_optional, &options);
   options.penalties = message->penalties;
   if (message->onednn_path != nullptr) options.onednn_path = message->onednn_path;

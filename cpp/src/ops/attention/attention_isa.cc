@@ -191,21 +191,25 @@ void update_rows(const Work& w, int64_t first_key) {
   for (int64_t r = 0; r < w.rows; ++r) update_row<kBf16>(w, r, first_key);
 }
 
-// A group of 16 keys in two blocks of 8: side by side in the copy; a block that no row sees is
+// A group of 16 keys in blocks of fewer: side by side in the copy; a block that no row sees is
 // zero.
-void join_halves(const Work& w, int64_t key, char* out) {
+void join_blocks(const Work& w, int64_t key, char* out) {
   const KvCacheView& kv = w.p->kv;
+  const int64_t size = kv.block_size;
   const int64_t steps = kv.format == Format::kBf16 ? w.k_dim16 / 2 : w.k_dim16;
-  for (int half = 0; half < 2; ++half) {
-    const int64_t first = key + 8 * half;
-    const bool seen = first + 8 > w.tile->key_begin && first < w.tile->key_end;
+  for (int64_t part = 0; part < kLanes / size; ++part) {
+    const int64_t first = key + size * part;
+    const bool seen = first + size > w.tile->key_begin && first < w.tile->key_end;
     const char* in =
-        seen ? w.k_head + static_cast<int64_t>(w.table[first / 8]) * kv.k_block_stride : nullptr;
-    for (int64_t s = 0; s < steps; ++s) {
-      if (seen) {
-        __builtin_memcpy(out + s * 64 + half * 32, in + s * 32, 32);
-      } else {
-        __builtin_memset(out + s * 64 + half * 32, 0, 32);
+        seen ? w.k_head + static_cast<int64_t>(w.table[first / size]) * kv.k_block_stride : nullptr;
+    char* to = out + part * size * 4;
+    for (int64_t s = 0; s < steps; ++s, to += 64) {
+      for (int64_t i = 0; i < size; i += 4) {
+        if (seen) {
+          __builtin_memcpy(to + i * 4, in + (s * size + i) * 4, 16);
+        } else {
+          __builtin_memset(to + i * 4, 0, 16);
+        }
       }
     }
   }
@@ -222,7 +226,7 @@ void find_keys(const Work& w, int64_t first_key, const char** k) {
       __builtin_memset(copy, 0, static_cast<size_t>(group_bytes));
       k[g] = copy;
     } else if (kv.block_size < kLanes) {
-      join_halves(w, key, copy);
+      join_blocks(w, key, copy);
       k[g] = copy;
     } else {
       k[g] = w.k_head + static_cast<int64_t>(w.table[key / kv.block_size]) * kv.k_block_stride +

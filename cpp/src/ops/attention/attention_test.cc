@@ -39,7 +39,7 @@ TEST(AttentionTest, RaggedPrefillAndDecode) {
 }
 
 TEST(AttentionTest, GroupsOfThreeAndBlocksOfEverySize) {
-  for (const int32_t block_size : {8, 16, 32, 64, 128, 256}) {
+  for (const int32_t block_size : {4, 8, 16, 32, 64, 128, 256}) {
     SCOPED_TRACE(block_size);
     check_everywhere({.sequences = {{19, 83}, {1, 9}, {1, 300}},
                       .q_heads = 9,
@@ -84,7 +84,7 @@ TEST(AttentionTest, PositionBeyondTheKeys) {
 
 // Keys that are the value rows: latent attention after absorption.
 TEST(AttentionTest, ValueRowsAreTheKeys) {
-  for (const int32_t block_size : {8, 16, 32, 64, 128, 256}) {
+  for (const int32_t block_size : {4, 8, 16, 32, 64, 128, 256}) {
     SCOPED_TRACE(block_size);
     check_everywhere({.sequences = {{19, 83}, {1, 9}, {1, 300}, {3, 3}},
                       .q_heads = 5,

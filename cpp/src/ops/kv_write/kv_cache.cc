@@ -13,9 +13,9 @@ int64_t kv_block_bytes(Format format, int32_t block_size, int32_t num_kv_heads, 
 }
 
 void check_kv_cache(const KvCacheView& cache) {
-  SLUICE_CHECK_ARG(cache.block_size >= 8 && cache.block_size <= 256 &&
+  SLUICE_CHECK_ARG(cache.block_size >= 4 && cache.block_size <= 256 &&
                        (cache.block_size & (cache.block_size - 1)) == 0,
-                   "block_size: ", cache.block_size, " (expected: a power of two, 8 to 256)");
+                   "block_size: ", cache.block_size, " (expected: a power of two, 4 to 256)");
   SLUICE_CHECK_ARG(cache.num_kv_heads > 0, "num_kv_heads: ", cache.num_kv_heads,
                    " (expected: 1 or more)");
   SLUICE_CHECK_ARG(cache.k_dim >= 0 && cache.k_dim <= 256, "k_dim: ", cache.k_dim,

@@ -26,7 +26,7 @@ struct KvCacheView {
   void* v = nullptr;                 ///< 64-byte aligned
   Format format = Format::kUnknown;  ///< F32 or BF16
   int64_t num_blocks = 0;
-  int32_t block_size = 0;  ///< a power of two, 8 to 256
+  int32_t block_size = 0;  ///< a power of two, 4 to 256
   int32_t num_kv_heads = 0;
   /// 1 to 256; 0: no keys are kept (k may be null), since the value rows are the keys too.
   int32_t k_dim = 0;

@@ -25,7 +25,7 @@ int64_t value_place(const KvCacheView& c, int64_t head, int64_t offset, int64_t 
 }
 
 TEST(KvWriteTest, WritesTheDocumentedLayoutAndNothingElse) {
-  for (const int32_t block_size : {8, 16, 64}) {
+  for (const int32_t block_size : {4, 8, 16, 64}) {
     for (const Format in : {Format::kF32, Format::kBf16}) {
       for (const Format format : {Format::kF32, Format::kBf16}) {
         KvCacheView c{.format = format,
