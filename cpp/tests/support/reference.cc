@@ -4,7 +4,11 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <functional>
+#include <numeric>
 #include <random>
+
+#include "support/reference_parts.h"
 
 namespace sluice::test {
 namespace {
@@ -13,7 +17,11 @@ const std::vector<float> kNone;
 
 class Reference {
  public:
-  Reference(const ModelSpec& spec, const WeightValues& weights) : spec_(spec), weights_(weights) {}
+  Reference(const ModelSpec& spec, const WeightValues& weights,
+            std::vector<MoeDecisions>* decisions)
+      : spec_(spec), weights_(weights), decisions_(decisions) {
+    if (decisions != nullptr) decisions->assign(spec.layers.size(), {});
+  }
 
   Rows run(const std::vector<int32_t>& ids) {
     const auto& table = weights_.get(SLUICE__PROTO__SLOT__EMBED_TOKENS, -1, 0);
@@ -42,16 +50,6 @@ class Reference {
  private:
   static double cap(double value, double limit) {
     return limit == 0 ? value : limit * std::tanh(value / limit);
-  }
-
-  static std::vector<double> linear(const std::vector<float>& matrix,
-                                    const std::vector<float>& bias, const std::vector<double>& x) {
-    std::vector<double> y(matrix.size() / x.size());
-    for (size_t r = 0; r < y.size(); ++r) {
-      for (size_t c = 0; c < x.size(); ++c) y[r] += double{matrix[r * x.size() + c]} * x[c];
-      if (!bias.empty()) y[r] += bias[r];
-    }
-    return y;
   }
 
   // Columns [begin, begin + size) of a row with `size` weights from `weight_begin` on.
@@ -236,54 +234,17 @@ class Reference {
     return out;
   }
 
-  static double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
-
-  static double act(const ActivationSpec& spec, double x) {
-    switch (spec.kind) {
-      case ActivationKind::kSilu:
-        return x * sigmoid(x);
-      case ActivationKind::kGelu:
-        return x / 2 * (1 + std::erf(x / std::sqrt(2)));
-      case ActivationKind::kGeluTanh:
-        return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-      case ActivationKind::kRelu:
-        return std::max(x, 0.0);
-      case ActivationKind::kReluSquared:
-        return std::pow(std::max(x, 0.0), 2);
-      case ActivationKind::kQuickGelu:
-        return x * sigmoid(1.702 * x);
-      case ActivationKind::kSigmoid:
-        return sigmoid(x);
-      default:
-        std::abort();
+  Rows feed_forward(const DenseSpec& dense, int layer, const Rows& x) const {
+    Rows out;
+    for (const auto& row : x) {
+      out.push_back(mlp(weights_, {SLUICE__PROTO__SLOT__GATE_UP, SLUICE__PROTO__SLOT__DOWN},
+                        dense.activation, dense.gated, layer, row));
     }
+    return out;
   }
 
-  std::vector<double> feed_forward(const DenseSpec& dense, int layer,
-                                   const std::vector<double>& x) const {
-    const auto part = [&](Sluice__Proto__Part which) {
-      return linear(weights_.get(SLUICE__PROTO__SLOT__GATE_UP, layer, which),
-                    weights_.get(SLUICE__PROTO__SLOT__GATE_UP_BIAS, layer, which), x);
-    };
-    std::vector<double> inner = part(SLUICE__PROTO__PART__PART_UP);
-    const ActivationSpec& spec = dense.activation;
-    if (dense.gated) {
-      const std::vector<double> gate = part(SLUICE__PROTO__PART__PART_GATE);
-      for (size_t i = 0; i < inner.size(); ++i) {
-        if (spec.kind == ActivationKind::kClampedSwiglu) {
-          const double limit = spec.limit;
-          const double g = std::min(gate[i], limit);
-          inner[i] =
-              g * sigmoid(spec.alpha * g) * (std::clamp(inner[i], -limit, limit) + spec.beta);
-        } else {
-          inner[i] *= act(spec, gate[i]);
-        }
-      }
-    } else {
-      for (double& value : inner) value = act(spec, value);
-    }
-    return linear(weights_.get(SLUICE__PROTO__SLOT__DOWN, layer, 0),
-                  weights_.get(SLUICE__PROTO__SLOT__DOWN_BIAS, layer, 0), inner);
+  Rows feed_forward(const MoeSpec& spec, int layer, const Rows& x) const {
+    return moe(spec, weights_, layer, x, decisions_ == nullptr ? nullptr : &(*decisions_)[layer]);
   }
 
   void add_layer(int l, Rows* x) const {
@@ -297,10 +258,15 @@ class Reference {
     for (size_t t = 0; t < x->size(); ++t) {
       add(norm(layer.post_attention_norm, SLUICE__PROTO__SLOT__POST_ATTENTION_NORM, l, out[t]),
           layer.residual_multiplier, &(*x)[t]);
-      const auto fed = feed_forward(
-          std::get<DenseSpec>(layer.feed_forward), l,
-          norm(layer.feed_forward_norm, SLUICE__PROTO__SLOT__FEED_FORWARD_NORM, l, (*x)[t]));
-      add(norm(layer.post_feed_forward_norm, SLUICE__PROTO__SLOT__POST_FEED_FORWARD_NORM, l, fed),
+    }
+    for (size_t t = 0; t < x->size(); ++t) {
+      in[t] = norm(layer.feed_forward_norm, SLUICE__PROTO__SLOT__FEED_FORWARD_NORM, l, (*x)[t]);
+    }
+    const Rows fed =
+        std::visit([&](const auto& kind) { return feed_forward(kind, l, in); }, layer.feed_forward);
+    for (size_t t = 0; t < x->size(); ++t) {
+      add(norm(layer.post_feed_forward_norm, SLUICE__PROTO__SLOT__POST_FEED_FORWARD_NORM, l,
+               fed[t]),
           layer.residual_multiplier, &(*x)[t]);
     }
   }
@@ -311,6 +277,7 @@ class Reference {
 
   const ModelSpec& spec_;
   const WeightValues& weights_;
+  std::vector<MoeDecisions>* decisions_;
 };
 
 }  // namespace
@@ -323,13 +290,15 @@ WeightValues::WeightValues(const Sluice__Proto__WeightSlotList& slots) {
       const Sluice__Proto__WeightPart& part = *slot.parts[p];
       Tensor& tensor = tensors_[{slot.slot, slot.layer, part.part}];
       tensor.shape.assign(part.shape, part.shape + part.n_shape);
+      if (slot.num_experts > 0) tensor.shape.insert(tensor.shape.begin(), slot.num_experts);
       const bool matrix = part.n_shape == 2;
       const double columns = matrix ? static_cast<double>(part.shape[1]) : 1;
       const bool embedding = slot.slot == SLUICE__PROTO__SLOT__EMBED_TOKENS;
       std::normal_distribution<float> normal(0, static_cast<float>(embedding ? 1
                                                                    : matrix ? 1 / std::sqrt(columns)
                                                                             : 0.3));
-      tensor.values.resize(matrix ? part.shape[0] * part.shape[1] : part.shape[0]);
+      tensor.values.resize(std::accumulate(tensor.shape.begin(), tensor.shape.end(), uint64_t{1},
+                                           std::multiplies<>()));
       const std::string name = proto_enum_name(sluice__proto__slot__descriptor, slot.slot);
       const bool norm_weight = name.size() > 4 && name.substr(name.size() - 4) == "NORM";
       for (float& value : tensor.values) value = normal(random) + (norm_weight ? 1.0f : 0.0f);
@@ -377,8 +346,8 @@ const std::vector<float>& WeightValues::get(int slot, int layer, int part) const
 }
 
 Rows reference_logits(const ModelSpec& spec, const WeightValues& weights,
-                      const std::vector<int32_t>& ids) {
-  return Reference(spec, weights).run(ids);
+                      const std::vector<int32_t>& ids, std::vector<MoeDecisions>* decisions) {
+  return Reference(spec, weights, decisions).run(ids);
 }
 
 }  // namespace sluice::test

@@ -17,7 +17,8 @@ namespace sluice::test {
 
 using Rows = std::vector<std::vector<double>>;
 
-/// Float32 values of every part of every slot, by (slot, layer, part).
+/// Float32 values of every part of every slot, by (slot, layer, part). Expert slots: one expert
+/// after another.
 class WeightValues {
  public:
   /// Draws values for all slots of a WeightSlotList: matrices around 0, norm weights around 1.
@@ -37,9 +38,19 @@ class WeightValues {
   std::map<std::tuple<int, int, int>, Tensor> tensors_;
 };
 
+/// What the routers of one layer decided, by token and choice.
+struct MoeDecisions {
+  std::vector<std::vector<int>> experts;
+  std::vector<std::vector<double>> weights;
+  std::vector<std::vector<bool>> kept;
+  double gap = 1;  ///< least distance between a score that was chosen and one that was not
+};
+
 /// Logits [tokens][vocab_size] of one sequence at positions 0, 1, ...
+/// @param decisions  of each layer, or nullptr
 Rows reference_logits(const ModelSpec& spec, const WeightValues& weights,
-                      const std::vector<int32_t>& ids);
+                      const std::vector<int32_t>& ids,
+                      std::vector<MoeDecisions>* decisions = nullptr);
 
 }  // namespace sluice::test
 #endif  // SLUICE_TESTS_SUPPORT_REFERENCE_H_

@@ -1,7 +1,5 @@
 #include "ops/expert_capacity/expert_capacity.h"
 
-#include <omp.h>
-
 #include <algorithm>
 
 #include "base/checked.h"
@@ -10,6 +8,9 @@
 
 namespace sluice {
 namespace {
+
+// Work that is worth a thread, in bytes of choices.
+constexpr int64_t kShareBytes = int64_t{32} << 10;
 
 const int32_t* table_of(const ExpertCapacityParams& p, int32_t sequence) {
   const int64_t row = p.table_rows == nullptr ? sequence : p.table_rows[sequence];
@@ -122,11 +123,15 @@ void expert_capacity(const Exec& exec, const ExpertCapacityParams& p, void* work
     for (int64_t i = 0; i < k; ++i) out[i] = static_cast<uint16_t>(p.experts[t * k + i]);
   }
   const int64_t stride = needed / exec.num_threads;
-  const int64_t bytes = (earlier + p.num_tokens) * k * 4 / std::max(p.num_sequences, 1);
-  parallel_ranges(exec, p.num_sequences, grain_for_bytes(bytes), [&](int64_t begin, int64_t end) {
-    auto* counts =
-        reinterpret_cast<int32_t*>(static_cast<char*>(workspace) + omp_get_thread_num() * stride);
-    for (int64_t s = begin; s < end; ++s) count_sequence(p, static_cast<int32_t>(s), counts);
+  const int64_t bytes = (earlier + p.num_tokens) * k * 4;
+  const int64_t shares = std::clamp<int64_t>(
+      std::min<int64_t>(bytes / kShareBytes, p.num_sequences), 1, exec.num_threads);
+  parallel_ranges(exec, shares, 1, [&](int64_t share, int64_t /*end*/) {
+    auto* counts = reinterpret_cast<int32_t*>(static_cast<char*>(workspace) + share * stride);
+    const int64_t end = p.num_sequences * (share + 1) / shares;
+    for (int64_t s = p.num_sequences * share / shares; s < end; ++s) {
+      count_sequence(p, static_cast<int32_t>(s), counts);
+    }
   });
 }
 
