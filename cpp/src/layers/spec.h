@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "ops/activation/activation.h"
+#include "ops/adaptive_attention/pattern.h"
 #include "ops/norm/norm.h"
 #include "ops/router/router.h"
 
@@ -75,16 +76,6 @@ struct MlaSpec {
   int64_t q_size() const { return num_q_heads * qk_head_dim(); }
   int64_t o_size() const { return int64_t{num_q_heads} * v_head_dim; }
   int64_t latent_size() const { return int64_t{kv_lora_rank} + qk_rope_head_dim; }
-};
-
-/// Numbers equal those of `AdaptiveAttentionKind` in sluice.proto.
-enum class AdaptiveKind : int32_t {
-  kFull = 1,
-  kSlidingWindow = 2,
-  kTopK = 3,
-  kDensity = 4,
-  kBlockSparse = 5,
-  kBlockTopK = 6,
 };
 
 /// Multi-head attention with learned relative positions and a sparsity pattern. Fields that a kind

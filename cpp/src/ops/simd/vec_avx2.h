@@ -132,6 +132,12 @@ SLUICE_INLINE uint32_t mask_bits(Mask mask) {
   return static_cast<uint32_t>(_mm256_movemask_ps(mask.lo)) |
          static_cast<uint32_t>(_mm256_movemask_ps(mask.hi)) << 8;
 }
+SLUICE_INLINE __m256 half_mask_of(uint32_t bits) {
+  const __m256i lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  const __m256i set = _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), lanes);
+  return _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, lanes));
+}
+SLUICE_INLINE Mask mask_of(uint32_t bits) { return {half_mask_of(bits), half_mask_of(bits >> 8)}; }
 
 SLUICE_INLINE float reduce_add(Vec v) {
   const __m256 half = _mm256_add_ps(v.lo, v.hi);

@@ -75,6 +75,7 @@ SLUICE_INLINE Vec blend(Mask mask, Vec clear, Vec set) {
   return _mm512_mask_blend_ps(mask, clear, set);
 }
 SLUICE_INLINE uint32_t mask_bits(Mask mask) { return mask; }
+SLUICE_INLINE Mask mask_of(uint32_t bits) { return static_cast<Mask>(bits); }
 
 // Halves, quarters, pairs: the same tree on every instruction set.
 SLUICE_INLINE float reduce_add(Vec v) {

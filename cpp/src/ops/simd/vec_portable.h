@@ -132,6 +132,11 @@ SLUICE_INLINE uint32_t mask_bits(Mask mask) {
   for (int i = 0; i < 16; ++i) bits |= static_cast<uint32_t>(mask.v[i]) << i;
   return bits;
 }
+SLUICE_INLINE Mask mask_of(uint32_t bits) {
+  Mask out;
+  for (int i = 0; i < 16; ++i) out.v[i] = (bits >> i & 1u) != 0;
+  return out;
+}
 
 SLUICE_INLINE float reduce_add(Vec v) {
   for (int width = 8; width >= 1; width /= 2) {

@@ -1,0 +1,387 @@
+#include "ops/adaptive_attention/adaptive_attention.h"
+
+#include "base/error.h"
+#include "ops/adaptive_attention/adaptive_fixture.h"
+
+namespace sluice {
+namespace {
+
+using testing::AdaptiveConfig;
+using testing::AdaptiveFixture;
+
+struct Named {
+  const char* name;
+  AdaptivePattern pattern;
+};
+
+// Every kind, with sizes around those of tiles, cache lines and KV blocks.
+const Named kPatterns[] = {
+    {"full", {.kind = AdaptiveKind::kFull}},
+    {"sliding_window_1", {.kind = AdaptiveKind::kSlidingWindow, .window = 1}},
+    {"sliding_window_33", {.kind = AdaptiveKind::kSlidingWindow, .window = 33}},
+    {"sliding_window_70", {.kind = AdaptiveKind::kSlidingWindow, .window = 70}},
+    {"topk_1", {.kind = AdaptiveKind::kTopK, .top_k = 1}},
+    {"topk_5", {.kind = AdaptiveKind::kTopK, .top_k = 5}},
+    {"topk_60", {.kind = AdaptiveKind::kTopK, .top_k = 60}},
+    {"topk_1000", {.kind = AdaptiveKind::kTopK, .top_k = 1000}},
+    {"density_1", {.kind = AdaptiveKind::kDensity, .window = 1}},
+    {"density_25", {.kind = AdaptiveKind::kDensity, .window = 25}},
+    {"density_100", {.kind = AdaptiveKind::kDensity, .window = 100}},
+    {"block_sparse_5",
+     {.kind = AdaptiveKind::kBlockSparse,
+      .sparse_block_size = 5,
+      .num_global_blocks = 1,
+      .num_local_blocks = 2,
+      .num_random_blocks = 3,
+      .random_block_seed = 2024,
+      .layer = 1}},
+    {"block_sparse_24",
+     {.kind = AdaptiveKind::kBlockSparse,
+      .sparse_block_size = 24,
+      .num_global_blocks = 2,
+      .num_local_blocks = 1,
+      .num_random_blocks = 2,
+      .random_block_seed = 7,
+      .layer = 3}},
+    {"block_sparse_1_no_globals",
+     {.kind = AdaptiveKind::kBlockSparse,
+      .sparse_block_size = 1,
+      .num_local_blocks = 20,
+      .num_random_blocks = 9,
+      .random_block_seed = 0xfedcba9876543210u}},
+    {"block_topk_7",
+     {.kind = AdaptiveKind::kBlockTopK, .sparse_block_size = 7, .block_keep_percent = 30}},
+    {"block_topk_64",
+     {.kind = AdaptiveKind::kBlockTopK, .sparse_block_size = 64, .block_keep_percent = 50}},
+    {"block_topk_1",
+     {.kind = AdaptiveKind::kBlockTopK, .sparse_block_size = 1, .block_keep_percent = 17}},
+    {"block_topk_0_percent",
+     {.kind = AdaptiveKind::kBlockTopK, .sparse_block_size = 20, .block_keep_percent = 0}},
+    {"block_topk_100_percent",
+     {.kind = AdaptiveKind::kBlockTopK, .sparse_block_size = 20, .block_keep_percent = 100}},
+};
+
+std::vector<size_t> all_of(const AdaptiveConfig& setup) {
+  std::vector<size_t> which;
+  for (size_t i = 0; i < setup.sequences.size(); ++i) which.push_back(i);
+  return which;
+}
+
+// Bits of two results' tokens, from `token` of `whole` on.
+void expect_same_bits(AdaptiveFixture::Result& part, AdaptiveFixture::Result& whole, int64_t token,
+                      int64_t values) {
+  const int64_t tokens = static_cast<int64_t>(part.keep.size()) / part.planes / part.keep_stride;
+  for (int64_t t = 0; t < tokens; ++t) {
+    for (int64_t i = 0; i < values; ++i) {
+      ASSERT_EQ(part.out.get(t * part.stride + i), whole.out.get((token + t) * whole.stride + i))
+          << "token " << token + t << " value " << i;
+    }
+  }
+}
+
+void check_everywhere(AdaptiveConfig setup) {
+  for (const Format format : {Format::kF32, Format::kBf16}) {
+    setup.format = format;
+    AdaptiveFixture fixture(setup);
+    const std::vector<size_t> which = all_of(setup);
+    for (const Isa isa : testing::isas()) {
+      SCOPED_TRACE(concat(format_name(format), " ", isa_name(isa)));
+      AdaptiveFixture::Result traced = fixture.run({isa, 2}, which, true);
+      fixture.check(traced, which);
+      if (::testing::Test::HasFatalFailure()) return;
+      // Without a trace closed gates skip their work, and nothing else changes.
+      AdaptiveFixture::Result plain = fixture.run({isa, 2}, which, false);
+      expect_same_bits(plain, traced, 0, setup.heads * setup.v_dim);
+      if (::testing::Test::HasFatalFailure()) return;
+    }
+  }
+}
+
+class AdaptiveAttentionTest : public ::testing::TestWithParam<Named> {};
+
+TEST_P(AdaptiveAttentionTest, EqualsTheDefinition) {
+  check_everywhere({.sequences = {{37, 37}, {1, 1}, {1, 130}, {50, 210}, {1, 64}, {3, 65}},
+                    .pattern = GetParam().pattern});
+}
+
+TEST_P(AdaptiveAttentionTest, BlocksOfEverySize) {
+  for (const int32_t block_size : {8, 32, 256}) {
+    SCOPED_TRACE(block_size);
+    check_everywhere({.sequences = {{9, 83}, {1, 9}, {2, 300}},
+                      .pattern = GetParam().pattern,
+                      .heads = 2,
+                      .block_size = block_size});
+  }
+}
+
+// One position a head and more positions than keys; head sizes that are no multiples of 16.
+TEST_P(AdaptiveAttentionTest, RelativePositionsAndHeadSizes) {
+  for (const int32_t relative_positions : {1, 17, 500}) {
+    SCOPED_TRACE(relative_positions);
+    check_everywhere({.sequences = {{7, 100}, {1, 70}},
+                      .pattern = GetParam().pattern,
+                      .heads = 2,
+                      .k_dim = 8,
+                      .v_dim = 8,
+                      .relative_positions = relative_positions});
+  }
+  for (const int32_t dim : {33, 128, 256}) {
+    SCOPED_TRACE(dim);
+    check_everywhere({.sequences = {{5, 90}},
+                      .pattern = GetParam().pattern,
+                      .heads = 1,
+                      .k_dim = dim,
+                      .v_dim = dim,
+                      .gate = false});
+  }
+}
+
+// Bits must not depend on the batch, on where chunks of queries begin, or on the number of threads.
+TEST_P(AdaptiveAttentionTest, BitsDependOnTheRowAlone) {
+  for (const Format format : {Format::kF32, Format::kBf16}) {
+    const AdaptiveConfig setup{.sequences = {{70, 400}, {1, 333}, {33, 33}},
+                               .pattern = GetParam().pattern,
+                               .heads = 2,
+                               .format = format};
+    AdaptiveFixture fixture(setup);
+    for (const Isa isa : testing::isas()) {
+      SCOPED_TRACE(concat(format_name(format), " ", isa_name(isa)));
+      AdaptiveFixture::Result together = fixture.run({isa, 2}, {0, 1, 2}, false);
+      const int64_t values = setup.heads * setup.v_dim;
+      for (const int threads : {1, 5}) {
+        AdaptiveFixture::Result second = fixture.run({isa, threads}, {1}, false);
+        expect_same_bits(second, together, 70, values);
+        AdaptiveFixture::Result third = fixture.run({isa, threads}, {2}, false);
+        expect_same_bits(third, together, 71, values);
+        for (int64_t begin = 0; begin < 70; begin += begin == 0 ? 1 : 23) {
+          const int64_t end = begin == 0 ? 1 : std::min<int64_t>(begin + 23, 70);
+          AdaptiveFixture::Result chunk = fixture.run({isa, threads}, {0}, false, begin, end);
+          expect_same_bits(chunk, together, begin, values);
+        }
+        if (::testing::Test::HasFatalFailure()) return;
+      }
+      // One token at a time.
+      for (int64_t t = 0; t < 33; ++t) {
+        AdaptiveFixture::Result one = fixture.run({isa, 1}, {2}, false, t, t + 1);
+        expect_same_bits(one, together, 71 + t, values);
+        if (::testing::Test::HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, AdaptiveAttentionTest, ::testing::ValuesIn(kPatterns),
+                         [](const auto& each) { return std::string(each.param.name); });
+
+TEST(AdaptiveDensityTest, FromNoneToAll) {
+  for (const double density : {0.0, 0.01, 0.6, 1.0}) {
+    for (const int32_t window : {1, 25, 100}) {
+      SCOPED_TRACE(concat("density ", density, " window ", window));
+      check_everywhere({.sequences = {{60, 290}, {2, 200}},
+                        .pattern = {.kind = AdaptiveKind::kDensity, .window = window},
+                        .heads = 2,
+                        .density = density});
+    }
+  }
+}
+
+// Scores of one row take more memory than rows share: fewer rows in a tile, at last one.
+TEST(AdaptiveLongContextTest, ScoresOfFewRowsAtATime) {
+  for (const auto& [context, queries] : {std::pair{9000, 40}, {210000, 2}}) {
+    for (const AdaptivePattern& pattern :
+         {AdaptivePattern{.kind = AdaptiveKind::kTopK, .top_k = 100},
+          AdaptivePattern{.kind = AdaptiveKind::kTopK, .top_k = 150000},
+          AdaptivePattern{.kind = AdaptiveKind::kBlockTopK,
+                          .sparse_block_size = 48,
+                          .block_keep_percent = 4}}) {
+      const AdaptiveConfig setup{.sequences = {{queries, context}},
+                                 .pattern = pattern,
+                                 .heads = 1,
+                                 .k_dim = 4,
+                                 .v_dim = 4,
+                                 .block_size = 256,
+                                 .gate = false};
+      AdaptiveFixture fixture(setup);
+      fixture.check(fixture.run({detect_isa(), 2}, {0}, true), {0});
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+// All keys alike and one bias for all distances: the lower index wins everywhere.
+TEST(AdaptiveTiesTest, TheLowerIndexWins) {
+  for (const int32_t top_k : {3, 40}) {
+    const AdaptiveConfig setup{.sequences = {{30, 300}},
+                               .pattern = {.kind = AdaptiveKind::kTopK, .top_k = top_k},
+                               .relative_positions = 1,
+                               .equal_keys = true};
+    AdaptiveFixture fixture(setup);
+    for (const Isa isa : testing::isas()) {
+      const AdaptiveFixture::Result result = fixture.run({isa, 2}, {0}, true);
+      for (int64_t t = 0; t < 30; ++t) {
+        for (int64_t h = 0; h < 3; ++h) {
+          for (int64_t j = 0; j <= 270 + t; ++j) {
+            ASSERT_EQ(result.kept(t, h, j), j < top_k) << "token " << t << " key " << j;
+          }
+        }
+      }
+    }
+  }
+  const AdaptiveConfig setup{.sequences = {{30, 300}},
+                             .pattern = {.kind = AdaptiveKind::kBlockTopK,
+                                         .sparse_block_size = 9,
+                                         .block_keep_percent = 30},
+                             .relative_positions = 1,
+                             .equal_keys = true};
+  AdaptiveFixture fixture(setup);
+  for (const Isa isa : testing::isas()) {
+    const AdaptiveFixture::Result result = fixture.run({isa, 2}, {0}, true);
+    for (int64_t t = 0; t < 30; ++t) {
+      const int64_t own = (270 + t) / 9, kept = (30 * (own + 1) + 99) / 100;
+      for (int64_t j = 0; j <= 270 + t; ++j) {
+        ASSERT_EQ(result.kept(t, 1, j), j / 9 < kept - 1 || j / 9 == own) << "key " << j;
+      }
+    }
+  }
+}
+
+// Blocks of the KV cache that no query may see need not be there.
+TEST(AdaptiveBlocksTest, DroppedBlocksMayBeUnmapped) {
+  AdaptiveConfig setup{.sequences = {{4, 200}},
+                       .pattern = {.kind = AdaptiveKind::kSlidingWindow, .window = 40}};
+  AdaptiveFixture window(setup);
+  const AdaptiveFixture::Result before = window.run({detect_isa(), 2}, {0}, true);
+  for (int64_t b = 0; b < (196 - 39) / 16; ++b) window.entry(0, b) = -1;
+  window.check(window.run({detect_isa(), 2}, {0}, true), {0});
+  window.entry(0, (196 - 39) / 16) = -1;
+  EXPECT_THROW(window.run({detect_isa(), 2}, {0}, true), Error);
+
+  setup.pattern = {.kind = AdaptiveKind::kBlockSparse,
+                   .sparse_block_size = 16,
+                   .num_global_blocks = 1,
+                   .num_local_blocks = 2,
+                   .num_random_blocks = 2};
+  AdaptiveFixture blocks(setup);
+  const std::set<int64_t> visible = testing::visible_blocks(setup.pattern, 12);
+  for (int64_t b = 0; b < 12; ++b) {
+    if (visible.count(b) == 0) blocks.entry(0, b) = -1;
+  }
+  blocks.check(blocks.run({detect_isa(), 2}, {0}, true), {0});
+  blocks.entry(0, 0) = 99999;
+  EXPECT_THROW(blocks.run({detect_isa(), 2}, {0}, true), Error);
+}
+
+TEST(AdaptiveBlocksTest, RandomBlocksAreThoseOfTheDefinition) {
+  const AdaptivePattern pattern{.kind = AdaptiveKind::kBlockSparse,
+                                .sparse_block_size = 4,
+                                .num_global_blocks = 1,
+                                .num_local_blocks = 2,
+                                .num_random_blocks = 2,
+                                .random_block_seed = 2024,
+                                .layer = 1};
+  const std::vector<std::vector<int32_t>> wanted = {{},     {},     {},     {1},   {2, 1},
+                                                    {1, 3}, {1, 3}, {3, 5}, {3, 1}};
+  for (size_t b = 0; b < wanted.size(); ++b) {
+    std::vector<int32_t> blocks(2), scratch(4);
+    blocks.resize(static_cast<size_t>(
+        random_blocks(pattern, static_cast<int64_t>(b), blocks.data(), scratch.data())));
+    EXPECT_EQ(blocks, wanted[b]) << "block " << b;
+  }
+}
+
+TEST(AdaptiveBlocksTest, SpansAreTheVisibleBlocks) {
+  for (const int32_t globals : {0, 1, 4}) {
+    for (const int32_t locals : {1, 3}) {
+      for (const int32_t randoms : {0, 1, 5, 40}) {
+        for (int64_t b = 0; b < 60; ++b) {
+          const AdaptivePattern pattern{.kind = AdaptiveKind::kBlockSparse,
+                                        .sparse_block_size = 3,
+                                        .num_global_blocks = globals,
+                                        .num_local_blocks = locals,
+                                        .num_random_blocks = randoms,
+                                        .random_block_seed = 99};
+          std::vector<KeySpan> spans(static_cast<size_t>(max_sparse_spans(pattern, 3 * b + 1)));
+          std::vector<int32_t> scratch(
+              static_cast<size_t>(sparse_scratch_ints(pattern, 3 * b + 1)));
+          const int64_t n = sparse_spans(pattern, b, spans.data(), scratch.data());
+          ASSERT_LE(n, static_cast<int64_t>(spans.size()));
+          std::set<int64_t> listed;
+          int64_t last = -1;
+          for (int64_t i = 0; i < n; ++i) {
+            const KeySpan& span = spans[static_cast<size_t>(i)];
+            ASSERT_GT(span.begin, last);
+            ASSERT_LT(span.begin, span.end);
+            ASSERT_EQ(span.begin % 3 + span.end % 3, 0);
+            for (int64_t k = span.begin / 3; k < span.end / 3; ++k) listed.insert(k);
+            last = span.end;
+          }
+          std::set<int64_t> wanted;
+          for (const int64_t k : testing::visible_blocks(pattern, b)) {
+            if (k >= 0 && k <= b) wanted.insert(k);
+          }
+          ASSERT_EQ(listed, wanted) << "block " << b;
+        }
+      }
+    }
+  }
+}
+
+TEST(KeepLargestTest, KeepsTheOrderAndTheEarlierOfEqualScores) {
+  testing::Random random(5);
+  for (int round = 0; round < 2000; ++round) {
+    const size_t n = static_cast<size_t>(1 + random.below(40));
+    const size_t count = static_cast<size_t>(1 + random.below(static_cast<int64_t>(n)));
+    std::vector<float> scores;
+    std::vector<int32_t> ids, order(n), scratch(n);
+    for (size_t i = 0; i < n; ++i) {
+      // Few values, both zeros among them.
+      scores.push_back(static_cast<float>(random.below(7) - 3) * (random.below(2) ? 0.5f : -0.5f));
+      ids.push_back(static_cast<int32_t>(100 + i));
+      order[i] = static_cast<int32_t>(i);
+    }
+    const std::vector<float> before = scores;
+    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+      return before[static_cast<size_t>(a)] > before[static_cast<size_t>(b)];
+    });
+    const float least = before[static_cast<size_t>(order[count - 1])];
+    std::sort(order.begin(), order.begin() + static_cast<int64_t>(count));
+    EXPECT_EQ(keep_largest(scores.data(), ids.data(), static_cast<int64_t>(n),
+                           static_cast<int64_t>(count), scratch.data()),
+              least);
+    for (size_t i = 0; i < count; ++i) {
+      ASSERT_EQ(ids[i], 100 + order[i]);
+      ASSERT_EQ(scores[i], before[static_cast<size_t>(order[i])]);
+    }
+  }
+  float scores[] = {1, std::numeric_limits<float>::quiet_NaN(), 3, 2};
+  int32_t ids[] = {0, 1, 2, 3}, scratch[4];
+  EXPECT_EQ(keep_largest(scores, ids, 4, 2, scratch), 3.0f);
+  EXPECT_EQ(ids[0], 1);
+  EXPECT_EQ(ids[1], 2);
+}
+
+void expect_refused(AdaptivePattern pattern, const char* text) {
+  const AdaptiveConfig setup{.sequences = {{2, 20}}, .pattern = pattern};
+  AdaptiveFixture fixture({.sequences = {{2, 20}}, .pattern = {.kind = AdaptiveKind::kFull}});
+  fixture.setup().pattern = pattern;
+  try {
+    fixture.run({detect_isa(), 1}, {0}, false);
+    FAIL() << text;
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find(text), std::string::npos) << error.what();
+  }
+}
+
+TEST(AdaptiveRefusalTest, NamesTheField) {
+  expect_refused({.kind = AdaptiveKind::kSlidingWindow}, "window: 0 (expected: at least 1)");
+  expect_refused({.kind = AdaptiveKind::kDensity}, "window: 0 (expected: at least 1)");
+  expect_refused({.kind = AdaptiveKind::kTopK}, "top_k: 0 (expected: at least 1)");
+  expect_refused({.kind = AdaptiveKind::kBlockSparse, .sparse_block_size = 4},
+                 "num_local_blocks: 0 (expected: at least 1)");
+  expect_refused(
+      {.kind = AdaptiveKind::kBlockTopK, .sparse_block_size = 4, .block_keep_percent = 101},
+      "block_keep_percent: 101 (expected: 0 to 100)");
+}
+
+}  // namespace
+}  // namespace sluice
