@@ -8,7 +8,9 @@ namespace {
 void run_gemm(benchmark::State& state, Format format, Numerics numerics, int64_t rows,
               int64_t outputs, int64_t inputs) {
   const Exec& exec = settings().exec;
-  Gemm gemm({.onednn_path = SLUICE_BENCH_ONEDNN_PATH, .numerics = numerics});
+  Gemm gemm({.onednn_path = SLUICE_BENCH_ONEDNN_PATH,
+             .numerics = numerics,
+             .num_threads = exec.num_threads});
   const int64_t weight_bytes = packed_bytes(format, WeightLayout::kPanel64, outputs, inputs);
   Rotation weights(format, weight_bytes);
   Buffer x(format_bytes(format, rows * inputs), "x");

@@ -1,11 +1,13 @@
 #include "machine.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 
 #include "base/checked.h"
 #include "ops/gemm/panel_kernel.h"
+#include "ops/simd/parallel.h"
 
 namespace sluice::bench {
 namespace {
@@ -25,10 +27,13 @@ double measure_read_bandwidth(const Exec& exec) {
   for (int64_t i = 0; i < count; ++i) words[i] = static_cast<uint64_t>(i) * 0x9e3779b97f4a7c15u;
   double best = 0;
   for (int round = 0; round < 9; ++round) {
-    uint64_t total = 0;
+    std::atomic<uint64_t> total = 0;
     const double seconds = seconds_of([&] {
-#pragma omp parallel for reduction(+ : total) schedule(static) num_threads(exec.num_threads)
-      for (int64_t i = 0; i < count; ++i) total += words[i];
+      parallel_ranges(exec, count, 1, [&](int64_t begin, int64_t end) {
+        uint64_t sum = 0;
+        for (int64_t i = begin; i < end; ++i) sum += words[i];
+        total += sum;
+      });
     });
     benchmark::DoNotOptimize(total);
     best = std::max(best, static_cast<double>(count) * 8 / seconds);
@@ -41,8 +46,7 @@ double measure_flops(const Exec& exec, Format format) {
   double best = 0;
   for (int round = 0; round < 7; ++round) {
     const double seconds = seconds_of([&] {
-#pragma omp parallel num_threads(exec.num_threads)
-      {
+      parallel_tasks(exec, exec.num_threads, [&](int64_t /*task*/, int /*thread*/) {
         alignas(64) char w[64 * 256 * 4], x[6 * 256 * 4];
         alignas(64) float y[6 * 64];
         const int64_t values = format == Format::kBf16 ? 2 : 1;
@@ -60,7 +64,7 @@ double measure_flops(const Exec& exec, Format format) {
           kernel(p, 0, 4);
           benchmark::ClobberMemory();
         }
-      }
+      });
     });
     const int64_t values = format == Format::kBf16 ? 2 : 1;
     best = std::max(best, 2.0 * static_cast<double>(rows * 64 * cols) *

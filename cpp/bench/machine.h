@@ -7,16 +7,19 @@
 #include <benchmark/benchmark.h>
 
 #include <cstdint>
+#include <memory>
 
 #include "base/format.h"
 #include "device/buffer.h"
 #include "device/cpu.h"
+#include "device/thread_pool.h"
 
 namespace sluice::bench {
 
 /// Threads of every measurement: the processor's cores, or what --threads says.
 struct Settings {
   Exec exec;
+  std::unique_ptr<ThreadPool> pool;  ///< of exec
 };
 Settings& settings();
 

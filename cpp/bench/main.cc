@@ -25,6 +25,8 @@ int main(int argc, char** argv) {
       }
     }
     argc = kept;
+    settings().pool = std::make_unique<ThreadPool>(settings().exec.num_threads);
+    settings().exec.pool = settings().pool.get();
     benchmark::Initialize(&argc, argv);
     if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
     measure_machine();

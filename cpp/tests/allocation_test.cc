@@ -81,8 +81,7 @@ TEST(AllocationTest, StepsTakeNoMemory) {
       if (tokens[s] == 0) continue;
       const int32_t first = driver.feed(&sequences[s], std::vector<int32_t>(tokens[s], 3 + s));
       driver.count_update.push_back({s, 3 + s, 1, 0});
-      sluice_output_row& sample =
-          driver.add_row(SLUICE_OUTPUT_SAMPLE, first + tokens[s] - 1);
+      sluice_output_row& sample = driver.add_row(SLUICE_OUTPUT_SAMPLE, first + tokens[s] - 1);
       sample.flags = SLUICE_OUTPUT_FLAG_COUNT | SLUICE_OUTPUT_FLAG_LOGPROB;
       sample.temperature = 0.8f;
       sample.top_p = 0.9f;
@@ -93,13 +92,12 @@ TEST(AllocationTest, StepsTakeNoMemory) {
     const int64_t before = allocations;
     outside = false;
     const Outcome submitted = driver.submit();
-    const Outcome waited =
-        submitted.status == SLUICE_STATUS_OK ? driver.wait(0) : submitted;
+    const Outcome waited = submitted.status == SLUICE_STATUS_OK ? driver.wait(0) : submitted;
     outside = true;
     EXPECT_EQ(waited.status, SLUICE_STATUS_OK) << waited.text;
     return allocations - before;
   };
-  run({380, 20, 0, 0});  // OpenMP makes its threads
+  run({380, 20, 0, 0});  // oneDNN takes what it keeps
   EXPECT_EQ(run({0, 0, 100, 300}), 0);
   EXPECT_EQ(run({0, 200, 130, 1}), 0);
   for (int step = 0; step < 100; ++step) {

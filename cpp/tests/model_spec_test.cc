@@ -144,7 +144,6 @@ TEST_F(ModelSpecTest, Options) {
   });
   expect_option_refused("num_threads: 0", kInvalid,
                         [](auto* options) { options->num_threads = 0; });
-  // OpenMP ends the process when the system has not as many to give.
   if (std::thread::hardware_concurrency() < 250) {
     expect_option_refused("num_threads: 1000 (expected: at most ", kInvalid,
                           [](auto* options) { options->num_threads = 1000; });

@@ -28,10 +28,13 @@ std::string_view isa_name(Isa isa);
 /// name and UNSUPPORTED for one that this processor lacks.
 Isa select_isa(std::string_view name);
 
+class ThreadPool;
+
 /// What an op needs to know of where it runs. A value; passed to every op.
 struct Exec {
   Isa isa = Isa::kPortable;
-  int num_threads = 1;  ///< > 0; OpenMP threads of a parallel region. Results never depend on it
+  int num_threads = 1;         ///< > 0; work is split for so many. Results never depend on it
+  ThreadPool* pool = nullptr;  ///< of num_threads threads; nullptr: all on the caller's thread
 };
 
 /// Facts for SystemInfo. `features` lists what matters to kernels, by the names of /proc/cpuinfo.
@@ -47,8 +50,8 @@ CpuInfo cpu_info();
 /// Logical cores that this process may run on.
 int num_cores();
 
-/// Bytes of memory that this process can still have without swapping, or being killed by the limit of
-/// a control group that it is in; -1 when the system does not tell.
+/// Bytes of memory that this process can still have without swapping, or being killed by the limit
+/// of a control group that it is in; -1 when the system does not tell.
 int64_t host_memory_free();
 
 /// Bytes that the limits of the process's control groups (v2 and v1) leave it; -1 without a limit.

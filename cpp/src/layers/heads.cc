@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "ops/simd/parallel.h"
+
 namespace sluice {
 
 int64_t GenerationHead::workspace_bytes(const LayerContext& context, int64_t max_rows) const {
@@ -25,8 +27,9 @@ void GenerationHead::logits(LayerContext& context, int64_t num_rows, const void*
   if (spec_.logit_soft_cap == 0) return;
   const float cap = spec_.logit_soft_cap;
   const int64_t values = num_rows * vocab_size();
-#pragma omp parallel for num_threads(context.exec.num_threads)
-  for (int64_t i = 0; i < values; ++i) logits[i] = cap * std::tanh(logits[i] / cap);
+  parallel_ranges(context.exec, values, grain_for_bytes(64), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) logits[i] = cap * std::tanh(logits[i] / cap);
+  });
 }
 
 }  // namespace sluice

@@ -10,8 +10,7 @@ namespace sluice {
 namespace {
 
 constexpr int64_t kMaxCount = 1 << 27;
-// More threads than this for each core only get in each other's way, and OpenMP ends the process
-// when the system refuses it one.
+// More threads than this for each core only get in each other's way.
 constexpr int32_t kMaxThreadsPerCore = 4;
 constexpr int32_t kMaxThreads = 1024;
 

@@ -47,11 +47,13 @@ void copy_sections(const sluice_step_layout& layout, const uint8_t* from, uint8_
 
 Engine::Engine(EnginePlan plan)
     : plan_(std::move(plan)),
+      pool_(plan_.options.num_threads),
       info_(make_engine_info(plan_)),
       weight_slots_(make_weight_slots(plan_)),
       faults_(plan_.options.faults),
       weights_(plan_.slots),
       ropes_(plan_.spec.ropes) {
+  plan_.exec.pool = &pool_;
   check_memory();
   faults_.pass(FaultPoint::kAllocWeights);
   weights_.allocate(&allocations_);

@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "device/buffer.h"
+#include "device/thread_pool.h"
 #include "runtime/fault_points.h"
 #include "runtime/plan.h"
 #include "runtime/rope_state.h"
@@ -113,6 +114,7 @@ class Engine {
   void record(const StepInput& step, const StepReport& report, int64_t micros);
 
   EnginePlan plan_;
+  ThreadPool pool_;
   std::vector<uint8_t> info_;
   std::vector<uint8_t> weight_slots_;
   FaultPoints faults_;

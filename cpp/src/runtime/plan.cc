@@ -86,6 +86,7 @@ EnginePlan make_plan(std::span<const uint8_t> spec, std::span<const uint8_t> opt
   GemmOptions gemm;
   gemm.onednn_path = plan.options.onednn_path;
   gemm.numerics = plan.options.numerics;
+  gemm.num_threads = plan.options.num_threads;
   plan.gemm = std::make_unique<Gemm>(gemm);
 
   // A decoder over weights without memory tells the sizes of everything else.

@@ -63,7 +63,7 @@ TEST(ActivationTest, AgreesWithDouble) {
                                        .y = y.data(),
                                        .y_format = out,
                                        .y_stride = cols + 1};
-              activation({isa, 2}, p);
+              activation(testing::exec_of(isa, 2), p);
               for (int64_t r = 0; r < rows; ++r) {
                 for (int64_t c = 0; c < cols; ++c) {
                   const double up = gated ? double{x.get(r * stride + cols + c)} : 1.0;

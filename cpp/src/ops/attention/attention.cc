@@ -1,13 +1,12 @@
 #include "ops/attention/attention.h"
 
-#include <omp.h>
-
 #include <algorithm>
 
 #include "base/checked.h"
 #include "ops/attention/attention_kernel.h"
 #include "ops/attention/visible.h"
 #include "ops/simd/check.h"
+#include "ops/simd/parallel.h"
 
 namespace sluice {
 namespace {
@@ -79,6 +78,28 @@ struct Tiles {
   int64_t spans = 0;
 };
 
+// One span of the keys of one tile, for one kv head.
+struct SpanTask {
+  int64_t tile = 0;
+  int64_t first_span = 0;  // of the tile, among the spans of all tiles
+  int64_t spans = 0;       // of the tile
+  int64_t head = 0;
+  int64_t span = 0;
+};
+
+SpanTask find_span_task(const Tiles& tiles, int64_t kv_heads, int64_t index) {
+  SpanTask task;
+  task.spans = spans_of(tiles.tiles[0]);
+  while (index >= task.spans * kv_heads) {
+    index -= task.spans * kv_heads;
+    task.first_span += task.spans;
+    task.spans = spans_of(tiles.tiles[++task.tile]);
+  }
+  task.head = index / task.spans;
+  task.span = index % task.spans;
+  return task;
+}
+
 // Cuts every sequence into tiles of rows that share their keys.
 Tiles make_tiles(const AttentionParams& p, AttentionTile* memory) {
   const int64_t group = p.num_q_heads / p.kv.num_kv_heads;
@@ -86,8 +107,8 @@ Tiles make_tiles(const AttentionParams& p, AttentionTile* memory) {
   const auto add = [&](const AttentionTile& tile) {
     check_blocks(p, tile);
     memory[out.count++] = tile;
-    if (tile.key_begin >= tile.key_end) return;
     out.spans += spans_of(tile);
+    if (tile.key_begin >= tile.key_end) return;
     out.multiply_adds += int64_t{tile.row_end - tile.row_begin} * (tile.key_end - tile.key_begin) *
                          (key_columns(p) + value_columns(p));
   };
@@ -159,7 +180,6 @@ void attention(const Exec& exec, const AttentionParams& p, void* workspace,
   char* scratch = memory + tile_bytes;
   auto* states = reinterpret_cast<float*>(memory + fixed);
 
-  // A team has either one thread or all of them: see parallel_ranges.
   const int threads =
       tiles.multiply_adds * kv_heads / kGrain > 1 ? static_cast<int>(exec.num_threads) : 1;
   const int64_t tasks = tiles.count * kv_heads;
@@ -178,10 +198,8 @@ void attention(const Exec& exec, const AttentionParams& p, void* workspace,
       for (int64_t i = 0; i < tasks; ++i) run(i, 0);
       return;
     }
-    // Whoever is free takes the next task, the longest (last) ones first; the tasks are
-    // independent.
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-    for (int64_t i = tasks - 1; i >= 0; --i) run(i, omp_get_thread_num());
+    // The longest (last) tasks first.
+    parallel_tasks(exec, tasks, [&](int64_t i, int thread) { run(tasks - 1 - i, thread); });
     return;
   }
 
@@ -191,33 +209,21 @@ void attention(const Exec& exec, const AttentionParams& p, void* workspace,
   const auto state = [&](int64_t first_span, int64_t head, int64_t spans, int64_t span) {
     return states + (first_span * kv_heads + head * spans + span) * state_floats;
   };
-#pragma omp parallel num_threads(threads)
-  {
+  parallel_tasks(exec, tiles.spans * kv_heads, [&](int64_t i, int thread) {
+    const SpanTask task = find_span_task(tiles, kv_heads, i);
+    const AttentionTile& tile = tiles.tiles[task.tile];
+    kernel(p, tile, static_cast<int32_t>(task.head), tile.key_begin / kKeySpan + task.span,
+           state(task.first_span, task.head, task.spans, task.span),
+           scratch + thread * scratch_bytes);
+  });
+  parallel_tasks(exec, tasks, [&](int64_t i, int /*thread*/) {
     int64_t first_span = 0;
-    for (int64_t t = 0; t < tiles.count; ++t) {
-      const AttentionTile& tile = tiles.tiles[t];
-      const int64_t spans = spans_of(tile);
-#pragma omp for schedule(dynamic, 1) nowait
-      for (int64_t i = 0; i < spans * kv_heads; ++i) {
-        const int64_t head = i / spans, span = i % spans;
-        kernel(p, tile, static_cast<int32_t>(head), tile.key_begin / kKeySpan + span,
-               state(first_span, head, spans, span),
-               scratch + omp_get_thread_num() * scratch_bytes);
-      }
-      first_span += spans;
-    }
-#pragma omp barrier
-    first_span = 0;
-    for (int64_t t = 0; t < tiles.count; ++t) {
-      const int64_t spans = spans_of(tiles.tiles[t]);
-#pragma omp for schedule(static, 1) nowait
-      for (int64_t head = 0; head < kv_heads; ++head) {
-        combine(p, tiles.tiles[t], static_cast<int32_t>(head), state(first_span, head, spans, 0),
-                spans);
-      }
-      first_span += spans;
-    }
-  }
+    for (int64_t t = 0; t < i / kv_heads; ++t) first_span += spans_of(tiles.tiles[t]);
+    const AttentionTile& tile = tiles.tiles[i / kv_heads];
+    const int64_t spans = spans_of(tile);
+    combine(p, tile, static_cast<int32_t>(i % kv_heads), state(first_span, i % kv_heads, spans, 0),
+            spans);
+  });
 }
 
 }  // namespace sluice

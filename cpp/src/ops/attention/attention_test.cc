@@ -28,7 +28,7 @@ void check_everywhere(Config setup) {
     for (const Isa isa : testing::isas()) {
       SCOPED_TRACE(concat(format_name(format), " ", isa_name(isa)));
       const std::vector<size_t> which = all_of(setup);
-      fixture.check(fixture.run({isa, 2}, which), which);
+      fixture.check(fixture.run(testing::exec_of(isa, 2), which), which);
       if (::testing::Test::HasFatalFailure()) return;
     }
   }
@@ -154,9 +154,9 @@ TEST(AttentionTest, PassedBlocksOfAWindowMayBeUnmapped) {
   Config setup{.sequences = {{4, 200}}, .format = Format::kBf16, .window = 40};
   Fixture fixture(setup);
   fixture.unmap(0, 0, (196 - 39) / 16);
-  fixture.check(fixture.run({detect_isa(), 2}, {0}), {0});
+  fixture.check(fixture.run(testing::exec_of(detect_isa(), 2), {0}), {0});
   fixture.unmap(0, 0, (196 - 39) / 16 + 1);
-  EXPECT_THROW(fixture.run({detect_isa(), 2}, {0}), Error);
+  EXPECT_THROW(fixture.run(testing::exec_of(detect_isa(), 2), {0}), Error);
 }
 
 // Bits must not depend on the batch, on where chunks of queries begin, or on the number of threads.
@@ -169,7 +169,7 @@ void check_bits(Config setup) {
       Fixture fixture(setup);
       for (const Isa isa : testing::isas()) {
         SCOPED_TRACE(concat(format_name(format), " ", isa_name(isa), " window ", window));
-        Fixture::Result together = fixture.run({isa, 2}, {0, 1, 2});
+        Fixture::Result together = fixture.run(testing::exec_of(isa, 2), {0, 1, 2});
         const auto expect_same = [&](Fixture::Result& part, int64_t first, int64_t count) {
           for (int64_t t = 0; t < count; ++t) {
             ASSERT_EQ(std::memcmp(part.out.at(t * part.stride),
@@ -184,13 +184,13 @@ void check_bits(Config setup) {
           }
         };
         for (const int threads : {1, 2, 5}) {
-          Fixture::Result second = fixture.run({isa, threads}, {1});
+          Fixture::Result second = fixture.run(testing::exec_of(isa, threads), {1});
           expect_same(second, 70, 1);
-          Fixture::Result third = fixture.run({isa, threads}, {2});
+          Fixture::Result third = fixture.run(testing::exec_of(isa, threads), {2});
           expect_same(third, 71, 33);
           for (int64_t begin = 0; begin < 70; begin += begin == 0 ? 1 : 23) {
             const int64_t end = begin == 0 ? 1 : std::min<int64_t>(begin + 23, 70);
-            Fixture::Result chunk = fixture.run({isa, threads}, {0}, begin, end);
+            Fixture::Result chunk = fixture.run(testing::exec_of(isa, threads), {0}, begin, end);
             expect_same(chunk, begin, end - begin);
           }
         }

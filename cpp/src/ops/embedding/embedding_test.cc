@@ -26,13 +26,14 @@ TEST(EmbeddingTest, GathersRowsOfEveryLayout) {
         std::vector<int32_t> ids{0, 129, 64, 63, -1, 64};
         for (int i = 0; i < 60; ++i) ids.push_back(i * 37 % 130);
         Values y(out, static_cast<int64_t>(ids.size()) * (cols + 2));
-        embedding({detect_isa(), 2}, {.num_tokens = static_cast<int64_t>(ids.size()),
-                                      .ids = ids.data(),
-                                      .table = table,
-                                      .multiplier = 3.0f,
-                                      .y = y.data(),
-                                      .y_format = out,
-                                      .y_stride = cols + 2});
+        embedding(testing::exec_of(detect_isa(), 2),
+                  {.num_tokens = static_cast<int64_t>(ids.size()),
+                   .ids = ids.data(),
+                   .table = table,
+                   .multiplier = 3.0f,
+                   .y = y.data(),
+                   .y_format = out,
+                   .y_stride = cols + 2});
         for (size_t t = 0; t < ids.size(); ++t) {
           for (int64_t c = 0; c < cols + 2; ++c) {
             const float actual = y.get(static_cast<int64_t>(t) * (cols + 2) + c);
@@ -73,7 +74,7 @@ TEST(EmbeddingTest, GatherRowsConverts) {
                          .y = y.data(),
                          .y_format = out,
                          .y_stride = 40};
-      gather_rows({detect_isa(), 2}, p);
+      gather_rows(testing::exec_of(detect_isa(), 2), p);
       for (int64_t r = 0; r < 4; ++r) {
         for (int64_t c = 0; c < 33; ++c) {
           const float value = x.get(index[static_cast<size_t>(r)] * 33 + c);

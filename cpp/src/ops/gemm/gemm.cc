@@ -1,10 +1,11 @@
 #include "ops/gemm/gemm.h"
 
-#include <omp.h>
-
+#include <algorithm>
 #include <chrono>
+#include <limits>
 #include <list>
 #include <utility>
+#include <vector>
 
 #include "base/checked.h"
 #include "device/buffer.h"
@@ -51,7 +52,49 @@ void check_params(const GemmParams& p) {
   check_memory("gemm weight data", p.w.data, p.w.rows);
 }
 
-ProductKey key_of(const Exec& exec, const GemmParams& p) {
+// A grid of equal pieces of a product, one for each call of oneDNN at the same time.
+struct Grid {
+  int64_t row_units = 1;     // of kOneDnnRows
+  int64_t weight_units = 1;  // of kPanelRows
+  int row_pieces = 1;
+  int weight_pieces = 1;
+};
+
+// The grid whose largest piece is smallest; of equal ones the one that reads each weight once.
+Grid make_grid(int64_t num_rows, int64_t weight_rows, int num_pieces) {
+  Grid grid;
+  grid.row_units = num_rows / kOneDnnRows;
+  grid.weight_units = ceil_div(weight_rows, kPanelRows);
+  int64_t best = std::numeric_limits<int64_t>::max();
+  for (int rows = 1; rows <= num_pieces && rows <= grid.row_units; ++rows) {
+    const int weights = static_cast<int>(std::min<int64_t>(num_pieces / rows, grid.weight_units));
+    const int64_t largest = ceil_div(grid.row_units, rows) * ceil_div(grid.weight_units, weights);
+    if (largest >= best) continue;
+    best = largest;
+    grid.row_pieces = rows;
+    grid.weight_pieces = weights;
+  }
+  return grid;
+}
+
+// Rows [row_begin, row_end) of the result, columns [weight_begin, weight_end); weight_begin is a
+// multiple of kPanelRows.
+GemmParams piece_of(const GemmParams& p, int64_t row_begin, int64_t row_end, int64_t weight_begin,
+                    int64_t weight_end) {
+  GemmParams piece = p;
+  piece.num_rows = row_end - row_begin;
+  piece.x = static_cast<const char*>(p.x) + format_bytes(p.x_format, row_begin * p.x_stride);
+  piece.w.rows = weight_end - weight_begin;
+  piece.w.data =
+      static_cast<char*>(p.w.data) +
+      packed_bytes(p.w.format, p.w.layout, kPanelRows, p.w.cols) * (weight_begin / kPanelRows);
+  if (p.bias != nullptr) piece.bias = p.bias + weight_begin;
+  piece.y =
+      static_cast<char*>(p.y) + format_bytes(p.y_format, row_begin * p.y_stride + weight_begin);
+  return piece;
+}
+
+ProductKey key_of(int calls, const GemmParams& p) {
   return {.num_rows = p.num_rows,
           .weight_rows = p.w.rows,
           .weight_cols = p.w.cols,
@@ -62,7 +105,7 @@ ProductKey key_of(const Exec& exec, const GemmParams& p) {
           .bias = p.bias != nullptr,
           .accumulate = p.accumulate,
           .alpha = p.alpha,
-          .num_threads = exec.num_threads};
+          .calls = calls};
 }
 
 }  // namespace
@@ -71,9 +114,12 @@ struct Gemm::State {
   GemmOptions options;
   OneDnn onednn;
   GemmStats stats;
-  std::list<CachedProduct> cache;  // most recently used first
+  std::list<CachedProduct> cache;          // most recently used first
+  std::vector<OneDnn::Product*> products;  // of the pieces of one product
 
-  explicit State(const GemmOptions& o) : options(o), onednn(o.onednn_path) {}
+  explicit State(const GemmOptions& o) : options(o), onednn(o.onednn_path) {
+    products.resize(static_cast<size_t>(o.num_threads));
+  }
 
   OneDnn::Product* product(const ProductKey& key) {
     for (auto it = cache.begin(); it != cache.end(); ++it) {
@@ -88,8 +134,40 @@ struct Gemm::State {
     stats.compile_micros += std::chrono::duration_cast<std::chrono::microseconds>(
                                 std::chrono::steady_clock::now() - start)
                                 .count();
-    if (cache.size() > static_cast<size_t>(options.max_cached_products)) cache.pop_back();
     return cache.front().product.get();
+  }
+
+  void trim_cache() {
+    while (cache.size() > static_cast<size_t>(options.max_cached_products)) cache.pop_back();
+  }
+
+  // Whether oneDNN took the product, whose rows are a multiple of kOneDnnRows.
+  bool run_onednn(const Exec& exec, const GemmParams& p, void* workspace, int64_t workspace_size) {
+    const int64_t most = std::min<int64_t>(
+        {exec.num_threads, options.num_threads, workspace_size / kScratchBytesPerThread});
+    if (most <= 0) return false;
+    const Grid grid = make_grid(p.num_rows, p.w.rows, static_cast<int>(most));
+    const int pieces = grid.row_pieces * grid.weight_pieces;
+    const auto piece = [&](int64_t i) {
+      const int64_t r = i / grid.weight_pieces, w = i % grid.weight_pieces;
+      return piece_of(
+          p, grid.row_units * r / grid.row_pieces * kOneDnnRows,
+          grid.row_units * (r + 1) / grid.row_pieces * kOneDnnRows,
+          grid.weight_units * w / grid.weight_pieces * kPanelRows,
+          std::min(grid.weight_units * (w + 1) / grid.weight_pieces * kPanelRows, p.w.rows));
+    };
+    trim_cache();  // before, not after: what is compiled now stays until it has run
+    for (int i = 0; i < pieces; ++i) {
+      products[i] = product(key_of(pieces, piece(i)));
+      if (products[i] == nullptr || OneDnn::scratch_bytes(*products[i]) > kScratchBytesPerThread) {
+        return false;
+      }
+    }
+    parallel_tasks(exec, pieces, [&](int64_t i, int /*thread*/) {
+      onednn.run(*products[i], static_cast<int>(i), piece(i),
+                 static_cast<char*>(workspace) + i * kScratchBytesPerThread);
+    });
+    return true;
   }
 
   // Rows that oneDNN may take. None when a row's bits must not depend on their number: oneDNN sums
@@ -101,6 +179,8 @@ struct Gemm::State {
 };
 
 Gemm::Gemm(const GemmOptions& options) : state_(std::make_unique<State>(options)) {
+  SLUICE_CHECK_ARG(options.num_threads > 0, "num_threads: ", options.num_threads,
+                   " (expected: above 0)");
   SLUICE_CHECK_ARG(options.max_cached_products > 0,
                    "max_cached_products: ", options.max_cached_products, " (expected: above 0)");
   SLUICE_CHECK_ARG(
@@ -117,7 +197,7 @@ int64_t Gemm::workspace_bytes(int64_t max_rows, int64_t /*max_weight_rows*/,
   if (state_->options.numerics == Numerics::kBatchInvariant || max_rows < kOneDnnRows) {
     return kBufferAlignment;
   }
-  return kBufferAlignment + omp_get_num_procs() * kScratchBytesPerThread;
+  return kBufferAlignment + state_->options.num_threads * kScratchBytesPerThread;
 }
 
 void Gemm::run(const Exec& exec, const GemmParams& params, void* workspace,
@@ -125,18 +205,10 @@ void Gemm::run(const Exec& exec, const GemmParams& params, void* workspace,
   check_params(params);
   GemmParams rest = params;
   const int64_t rows = state_->onednn_rows(params);
-  if (rows > 0) {
-    GemmParams many = params;
-    many.num_rows = rows;
-    OneDnn::Product* product = state_->product(key_of(exec, many));
-    if (product != nullptr && OneDnn::scratch_bytes(*product) <= workspace_size) {
-      state_->onednn.run(*product, many, workspace);
-      state_->stats.rows_onednn += rows;
-      rest.num_rows -= rows;
-      rest.x = static_cast<const char*>(params.x) +
-               format_bytes(params.x_format, rows * params.x_stride);
-      rest.y = static_cast<char*>(params.y) + format_bytes(params.y_format, rows * params.y_stride);
-    }
+  if (rows > 0 && state_->run_onednn(exec, piece_of(params, 0, rows, 0, params.w.rows), workspace,
+                                     workspace_size)) {
+    state_->stats.rows_onednn += rows;
+    rest = piece_of(params, rows, params.num_rows, 0, params.w.rows);
   }
   if (rest.num_rows == 0) return;
   state_->stats.rows_native += rest.num_rows;

@@ -43,6 +43,7 @@ struct GemmParams {
 struct GemmOptions {
   std::string onednn_path;  ///< file to open; empty: "libdnnl.so.3" on the system's search path
   Numerics numerics = Numerics::kFast;
+  int32_t num_threads = 1;            ///< oneDNN takes up to as many of an Exec's threads
   int32_t max_cached_products = 512;  ///< compiled oneDNN products kept, least recently used leave
 };
 
@@ -54,7 +55,7 @@ struct GemmStats {
 };
 
 /// The products of one engine: the opened oneDNN and its compiled products. Not thread-safe: one
-/// thread calls at a time; it uses Exec::num_threads threads inside.
+/// thread calls at a time; the threads of its Exec work inside.
 class Gemm {
  public:
   /// Opens oneDNN. Throws LIBRARY_MISSING, naming the file, the loader's reason and the remedy,

@@ -38,7 +38,7 @@ struct Case {
 class GemmTest : public ::testing::Test {
  protected:
   static Gemm make(Numerics numerics) {
-    return Gemm({.onednn_path = SLUICE_TEST_ONEDNN_PATH, .numerics = numerics});
+    return Gemm({.onednn_path = SLUICE_TEST_ONEDNN_PATH, .numerics = numerics, .num_threads = 3});
   }
 
   // Runs one product on padded rows; checks that the padding is untouched.
@@ -130,9 +130,9 @@ TEST_F(GemmTest, AgreesWithDoubleOnEveryInstructionSet) {
         for (const Isa isa : testing::isas()) {
           SCOPED_TRACE(concat(c.rows, " x ", c.outputs, " x ", c.inputs, " ", format_name(format),
                               " ", isa_name(isa)));
-          check(c, w, x, run(gemm, {isa, 2}, c, w, x, 0, Format::kF32));
+          check(c, w, x, run(gemm, testing::exec_of(isa, 2), c, w, x, 0, Format::kF32));
           if (format == Format::kBf16 && !c.accumulate) {
-            check(c, w, x, run(gemm, {isa, 2}, c, w, x, 0, Format::kBf16));
+            check(c, w, x, run(gemm, testing::exec_of(isa, 2), c, w, x, 0, Format::kBf16));
           }
         }
       }
@@ -156,13 +156,13 @@ TEST_F(GemmTest, RowHasTheSameBitsInEveryBatch) {
           if (isa == Isa::kPortable && shape.inputs > 2000) continue;  // slow, nothing new
           SCOPED_TRACE(concat(shape.outputs, " x ", shape.inputs, " ", format_name(format), " ",
                               isa_name(isa)));
-          Values all = run(gemm, {isa, 2}, shape, w, x, 0, y_format);
+          Values all = run(gemm, testing::exec_of(isa, 2), shape, w, x, 0, y_format);
           for (const int64_t rows : {1, 2, 3, 7, 31, 32, 33, 64, 96}) {
             for (const int threads : {1, 2, 3}) {
               Case part = shape;
               part.rows = rows;
               const int64_t first = (97 - rows) / 2;
-              Values some = run(gemm, {isa, threads}, part, w, x, first, y_format);
+              Values some = run(gemm, testing::exec_of(isa, threads), part, w, x, first, y_format);
               for (int64_t r = 0; r < rows; ++r) {
                 ASSERT_EQ(std::memcmp(some.at(r * stride), all.at((first + r) * stride),
                                       static_cast<size_t>(format_bytes(y_format, shape.outputs))),
@@ -183,7 +183,7 @@ TEST_F(GemmTest, FastTakesOneDnnForManyRows) {
   const Case c{70, 129, 97, true, true, 3.0f};
   const Weight w(Format::kBf16, c.outputs, c.inputs, 7);
   const Values x = inputs(c, Format::kBf16, 11);
-  check(c, w, x, run(gemm, {detect_isa(), 2}, c, w, x, 0, Format::kF32));
+  check(c, w, x, run(gemm, testing::exec_of(detect_isa(), 2), c, w, x, 0, Format::kF32));
   if (detect_isa() >= Isa::kAvx512Bf16) {
     EXPECT_EQ(gemm.stats().rows_onednn, 64);
     EXPECT_EQ(gemm.stats().rows_native, 6);

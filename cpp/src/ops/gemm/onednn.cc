@@ -6,6 +6,7 @@
 
 #include <cstring>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 
@@ -59,10 +60,10 @@ struct OneDnn::State {
   void* library = nullptr;
   Functions f;
   dnnl_engine_t engine = nullptr;
-  dnnl_stream_t stream = nullptr;
+  std::vector<dnnl_stream_t> streams;  // one for each call at the same time
 
   ~State() {
-    if (stream != nullptr) f.stream_destroy(stream);
+    for (dnnl_stream_t stream : streams) f.stream_destroy(stream);
     if (engine != nullptr) f.engine_destroy(engine);
     // The library stays mapped: it keeps threads' state, and another engine may use it.
   }
@@ -72,16 +73,23 @@ class OneDnn::Product {
  public:
   explicit Product(const Functions& f) : f_(f) {}
   ~Product() {
-    for (dnnl_memory_t memory : {x, w, bias, y, scratch}) {
-      if (memory != nullptr) f_.memory_destroy(memory);
+    for (const Arguments& call : calls) {
+      for (dnnl_memory_t memory : {call.x, call.w, call.bias, call.y, call.scratch}) {
+        if (memory != nullptr) f_.memory_destroy(memory);
+      }
     }
     if (primitive != nullptr) f_.primitive_destroy(primitive);
   }
   Product(const Product&) = delete;
   Product& operator=(const Product&) = delete;
 
+  // Handles that a call sets to its data.
+  struct Arguments {
+    dnnl_memory_t x = nullptr, w = nullptr, bias = nullptr, y = nullptr, scratch = nullptr;
+  };
+
   dnnl_primitive_t primitive = nullptr;
-  dnnl_memory_t x = nullptr, w = nullptr, bias = nullptr, y = nullptr, scratch = nullptr;
+  std::vector<Arguments> calls;
   int64_t scratch_size = 0;
   ProductKey key;
 
@@ -123,9 +131,7 @@ OneDnn::OneDnn(const std::string& path) : state_(std::make_unique<State>()) {
   state_->version = concat(version->major, ".", version->minor, ".", version->patch);
   if (version->major != 3)
     fail_missing(state_->path, concat("version ", state_->version, " (expected: 3)"));
-  if (state_->f.engine_create(&state_->engine, dnnl_cpu, 0) != dnnl_success ||
-      state_->f.stream_create(&state_->stream, state_->engine, dnnl_stream_default_flags) !=
-          dnnl_success) {
+  if (state_->f.engine_create(&state_->engine, dnnl_cpu, 0) != dnnl_success) {
     fail_missing(state_->path, "no CPU engine");
   }
 }
@@ -140,7 +146,7 @@ int64_t OneDnn::scratch_bytes(const Product& product) { return product.scratch_s
 
 OneDnn::ProductPtr OneDnn::compile(const ProductKey& key) {
   const Functions& f = state_->f;
-  omp_set_num_threads(key.num_threads);
+  omp_set_num_threads(1);
   Owned<dnnl_memory_desc_t> x(f.memory_desc_destroy), w(f.memory_desc_destroy),
       bias(f.memory_desc_destroy), y(f.memory_desc_destroy);
   const dnnl_dims_t x_dims{key.num_rows, key.weight_cols}, x_strides{key.x_stride, 1};
@@ -186,37 +192,46 @@ OneDnn::ProductPtr OneDnn::compile(const ProductKey& key) {
   ProductPtr product(new Product(f));
   product->key = key;
   check(f.primitive_create(&product->primitive, desc.handle), "primitive");
+  const_dnnl_memory_desc_t scratch =
+      f.primitive_desc_query_md(desc.handle, dnnl_query_scratchpad_md, 0);
   const auto bind = [&](dnnl_memory_t* memory, const_dnnl_memory_desc_t md) {
     check(f.memory_create(memory, md, state_->engine, DNNL_MEMORY_NONE), "memory");
   };
-  bind(&product->x, x.handle);
-  bind(&product->w, w.handle);
-  bind(&product->y, y.handle);
-  if (key.bias) bind(&product->bias, bias.handle);
-  const_dnnl_memory_desc_t scratch =
-      f.primitive_desc_query_md(desc.handle, dnnl_query_scratchpad_md, 0);
-  bind(&product->scratch, scratch);
+  product->calls.resize(static_cast<size_t>(key.calls));
+  for (Product::Arguments& call : product->calls) {
+    bind(&call.x, x.handle);
+    bind(&call.w, w.handle);
+    bind(&call.y, y.handle);
+    if (key.bias) bind(&call.bias, bias.handle);
+    bind(&call.scratch, scratch);
+  }
+  while (state_->streams.size() < product->calls.size()) {
+    dnnl_stream_t stream = nullptr;
+    check(f.stream_create(&stream, state_->engine, dnnl_stream_default_flags), "stream");
+    state_->streams.push_back(stream);
+  }
   product->scratch_size = static_cast<int64_t>(f.memory_desc_get_size(scratch));
   return product;
 }
 
-void OneDnn::run(Product& product, const GemmParams& p, void* scratch) {
+void OneDnn::run(Product& product, int call, const GemmParams& p, void* scratch) {
   const Functions& f = state_->f;
-  omp_set_num_threads(product.key.num_threads);
+  omp_set_num_threads(1);
+  const Product::Arguments& arguments = product.calls[call];
+  dnnl_stream_t stream = state_->streams[call];
   dnnl_exec_arg_t args[5];
   int count = 0;
   const auto use = [&](int index, dnnl_memory_t memory, const void* data) {
     check_status(f.memory_set_data_handle(memory, const_cast<void*>(data)), "data", product.key);
     args[count++] = {index, memory};
   };
-  use(DNNL_ARG_SRC, product.x, p.x);
-  use(DNNL_ARG_WEIGHTS, product.w, p.w.data);
-  use(DNNL_ARG_DST, product.y, p.y);
-  use(DNNL_ARG_SCRATCHPAD, product.scratch, scratch);
-  if (product.key.bias) use(DNNL_ARG_BIAS, product.bias, p.bias);
-  check_status(f.primitive_execute(product.primitive, state_->stream, count, args), "execute",
-               product.key);
-  check_status(f.stream_wait(state_->stream), "wait", product.key);
+  use(DNNL_ARG_SRC, arguments.x, p.x);
+  use(DNNL_ARG_WEIGHTS, arguments.w, p.w.data);
+  use(DNNL_ARG_DST, arguments.y, p.y);
+  use(DNNL_ARG_SCRATCHPAD, arguments.scratch, scratch);
+  if (product.key.bias) use(DNNL_ARG_BIAS, arguments.bias, p.bias);
+  check_status(f.primitive_execute(product.primitive, stream, count, args), "execute", product.key);
+  check_status(f.stream_wait(stream), "wait", product.key);
 }
 
 OneDnnInfo probe_onednn(const std::string& path) {

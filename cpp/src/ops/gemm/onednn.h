@@ -19,11 +19,13 @@ struct ProductKey {
   Format format = Format::kUnknown, y_format = Format::kUnknown;
   bool bias = false, accumulate = false;
   float alpha = 1.0f;
-  int num_threads = 1;
+  int calls = 1;  ///< runs of the product at the same time, at most
   bool operator==(const ProductKey&) const = default;
 };
 
-/// An opened library with its engine and stream. Not thread-safe; move-only by pointer.
+/// An opened library with its engine and streams. Products run on the calling thread alone, so that
+/// the OpenMP of the library makes no threads: ours and those would take the cores from each other.
+/// Not thread-safe but for run(); move-only by pointer.
 class OneDnn {
  public:
   /// Throws LIBRARY_MISSING with the loader's reason and the remedy.
@@ -48,8 +50,9 @@ class OneDnn {
 
   static int64_t scratch_bytes(const Product& product);
 
-  /// Runs the product; `scratch` is scratch_bytes() long, 64-byte aligned.
-  void run(Product& product, const GemmParams& params, void* scratch);
+  /// Runs the product; `scratch` is scratch_bytes() long, 64-byte aligned. Runs at the same time
+  /// differ in `call`, in [0, key.calls), and in their scratch.
+  void run(Product& product, int call, const GemmParams& params, void* scratch);
 
  private:
   struct State;

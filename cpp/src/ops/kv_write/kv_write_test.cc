@@ -45,15 +45,15 @@ TEST(KvWriteTest, WritesTheDocumentedLayoutAndNothingElse) {
         // Two kv groups' slots side by side; the third token is not kept.
         const std::vector<int32_t> slots{block_size * 2 + 3, 7777777, 1, 7777777, -1, 7777777,
                                          block_size - 1,     7777777};
-        kv_write({detect_isa(), 2}, {.num_tokens = 4,
-                                     .k = k.data(),
-                                     .v = v.data(),
-                                     .format = in,
-                                     .k_stride = 40,
-                                     .v_stride = 90,
-                                     .slots = slots.data(),
-                                     .slot_stride = 2,
-                                     .cache = c});
+        kv_write(testing::exec_of(detect_isa(), 2), {.num_tokens = 4,
+                                                     .k = k.data(),
+                                                     .v = v.data(),
+                                                     .format = in,
+                                                     .k_stride = 40,
+                                                     .v_stride = 90,
+                                                     .slots = slots.data(),
+                                                     .slot_stride = 2,
+                                                     .cache = c});
         Values k_expected(format, 3 * c.k_block_stride / bytes);
         Values v_expected(format, 3 * c.v_block_stride / bytes);
         for (int64_t t = 0; t < 4; ++t) {

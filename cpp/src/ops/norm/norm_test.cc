@@ -27,24 +27,25 @@ void check(const Case& c, Format in, Format out, Isa isa) {
   Values residual = Values::random(Format::kF32, c.rows * (c.cols + 1), 4);
   const Values before = residual;
   Values y(out, c.rows * y_stride);
-  norm({isa, 2}, {.kind = c.kind,
-                  .eps = 1e-5,
-                  .weight = c.weight ? static_cast<const float*>(weight.data()) : nullptr,
-                  .bias = c.bias ? static_cast<const float*>(bias.data()) : nullptr,
-                  .weight_offset = c.offset,
-                  .num_rows = c.rows,
-                  .num_heads = c.heads,
-                  .cols = c.cols,
-                  .weight_head_stride = c.own_weights ? c.cols : 0,
-                  .x = x.data(),
-                  .x_format = in,
-                  .x_stride = x_stride,
-                  .y = y.data(),
-                  .y_format = out,
-                  .y_stride = y_stride,
-                  .residual = c.residual ? static_cast<float*>(residual.data()) : nullptr,
-                  .residual_stride = c.cols + 1,
-                  .residual_multiplier = 0.5f});
+  norm(testing::exec_of(isa, 2),
+       {.kind = c.kind,
+        .eps = 1e-5,
+        .weight = c.weight ? static_cast<const float*>(weight.data()) : nullptr,
+        .bias = c.bias ? static_cast<const float*>(bias.data()) : nullptr,
+        .weight_offset = c.offset,
+        .num_rows = c.rows,
+        .num_heads = c.heads,
+        .cols = c.cols,
+        .weight_head_stride = c.own_weights ? c.cols : 0,
+        .x = x.data(),
+        .x_format = in,
+        .x_stride = x_stride,
+        .y = y.data(),
+        .y_format = out,
+        .y_stride = y_stride,
+        .residual = c.residual ? static_cast<float*>(residual.data()) : nullptr,
+        .residual_stride = c.cols + 1,
+        .residual_multiplier = 0.5f});
   for (int64_t r = 0; r < c.rows; ++r) {
     for (int64_t h = 0; h < c.heads; ++h) {
       std::vector<double> v;
@@ -115,7 +116,7 @@ TEST(NormTest, WorksInPlaceAndRowsDoNotMix) {
                  .y = together.data(),
                  .y_format = Format::kBf16,
                  .y_stride = 50};
-    norm({isa, 3}, p);
+    norm(testing::exec_of(isa, 3), p);
     p.x = x.at(4 * 50);
     p.y = alone.data();
     p.num_rows = 1;
@@ -124,7 +125,7 @@ TEST(NormTest, WorksInPlaceAndRowsDoNotMix) {
     p.x = x.data();
     p.y = x.data();
     p.num_rows = 7;
-    norm({isa, 2}, p);
+    norm(testing::exec_of(isa, 2), p);
     EXPECT_TRUE(x == together);
   }
 }
@@ -135,14 +136,14 @@ TEST(NormTest, ResidualAdd) {
       const Values x = Values::random(in, 6 * 40, 1);
       Values residual = Values::random(Format::kF32, 6 * 37, 2);
       const Values before = residual;
-      residual_add({isa, 2}, {.num_rows = 6,
-                              .cols = 37,
-                              .x = x.data(),
-                              .x_format = in,
-                              .x_stride = 40,
-                              .residual = static_cast<float*>(residual.data()),
-                              .residual_stride = 37,
-                              .multiplier = -2.0f});
+      residual_add(testing::exec_of(isa, 2), {.num_rows = 6,
+                                              .cols = 37,
+                                              .x = x.data(),
+                                              .x_format = in,
+                                              .x_stride = 40,
+                                              .residual = static_cast<float*>(residual.data()),
+                                              .residual_stride = 37,
+                                              .multiplier = -2.0f});
       for (int64_t i = 0; i < 6 * 37; ++i) {
         EXPECT_NEAR(residual.get(i), before.get(i) - 2.0 * x.get(i / 37 * 40 + i % 37), 1e-6);
       }

@@ -37,17 +37,17 @@ TEST(RopeTest, TurnsPairsOfEveryLayout) {
           const Table table = make_table(tokens, half);
           const Values before = Values::random(format, tokens * stride, 6);
           Values x = before;
-          rope({isa, 2}, {.num_tokens = tokens,
-                          .num_heads = 3,
-                          .head_dim = c.head_dim,
-                          .rotary_dim = c.rotary_dim,
-                          .rotary_begin = c.rotary_begin,
-                          .interleaved = interleaved,
-                          .x = x.data(),
-                          .format = format,
-                          .x_stride = stride,
-                          .cos = table.cos.data(),
-                          .sin = table.sin.data()});
+          rope(testing::exec_of(isa, 2), {.num_tokens = tokens,
+                                          .num_heads = 3,
+                                          .head_dim = c.head_dim,
+                                          .rotary_dim = c.rotary_dim,
+                                          .rotary_begin = c.rotary_begin,
+                                          .interleaved = interleaved,
+                                          .x = x.data(),
+                                          .format = format,
+                                          .x_stride = stride,
+                                          .cos = table.cos.data(),
+                                          .sin = table.sin.data()});
           Values expected = before;
           for (int64_t t = 0; t < tokens; ++t) {
             for (int64_t h = 0; h < heads; ++h) {
@@ -94,7 +94,7 @@ TEST(RopeTest, TableFollowsVariantsPositionsAndDims) {
                     .sin = sin.data()};
   for (const bool own_dims : {false, true}) {
     p.pair_dims = own_dims ? dims.data() : nullptr;
-    rope_table({detect_isa(), 2}, p);
+    rope_table(testing::exec_of(detect_isa(), 2), p);
     for (size_t t = 0; t < 3; ++t) {
       const RopeVariantView& v = variants[t == 2 ? 1 : 0];
       for (size_t i = 0; i < 3; ++i) {
@@ -130,16 +130,16 @@ TEST(RopeTest, TableOfManySequences) {
   const size_t tokens = positions.size();
   for (const int threads : {1, 2, 7}) {
     std::vector<float> cos(2 * tokens), sin(2 * tokens);
-    rope_table({detect_isa(), threads}, {.num_tokens = static_cast<int64_t>(tokens),
-                                         .rotary_dim = 4,
-                                         .positions = positions.data(),
-                                         .num_sequences = 3000,
-                                         .query_start = start.data(),
-                                         .variant = variant.data(),
-                                         .variants = variants,
-                                         .num_variants = 2,
-                                         .cos = cos.data(),
-                                         .sin = sin.data()});
+    rope_table(testing::exec_of(detect_isa(), threads), {.num_tokens = static_cast<int64_t>(tokens),
+                                                         .rotary_dim = 4,
+                                                         .positions = positions.data(),
+                                                         .num_sequences = 3000,
+                                                         .query_start = start.data(),
+                                                         .variant = variant.data(),
+                                                         .variants = variants,
+                                                         .num_variants = 2,
+                                                         .cos = cos.data(),
+                                                         .sin = sin.data()});
     for (size_t i = 0; i < 2 * tokens; ++i) {
       const RopeVariantView& v = variants[of_token[i / 2]];
       const double angle = positions[i / 2] * v.inv_freq[i % 2];

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "device/buffer.h"
+#include "ops/testing/op_test.h"
 
 namespace sluice {
 namespace {
@@ -123,7 +124,7 @@ struct Batch {
     p.top_token = top_token.data();
     p.top_logprob = top_logprob.data();
     p.finite = finite.data();
-    const Exec exec{isa, threads};
+    const Exec exec = sluice::testing::exec_of(isa, threads);
     Buffer workspace(sampling_workspace_bytes(exec, vocab), "test");
     sampling(exec, p, workspace.data(), workspace.size());
   }

@@ -1,21 +1,33 @@
 /// @file
-/// Splits independent rows over OpenMP threads, always into the same contiguous ranges.
+/// Splits independent work over the threads of an engine.
 #ifndef SLUICE_OPS_SIMD_PARALLEL_H_
 #define SLUICE_OPS_SIMD_PARALLEL_H_
 
 #include <cstdint>
 
 #include "device/cpu.h"
+#include "device/thread_pool.h"
 
 namespace sluice {
 
-/// Calls body(begin, end) so that the ranges cover [0, count). With less than `grain` items per
-/// thread there are fewer ranges, and a single one runs on the caller's thread alone: waking a team
-/// costs a few microseconds. `body` must not throw.
-///
-/// A team always has exec.num_threads threads, also when fewer of them have a range: libgomp ends
-/// the threads that a smaller team leaves over and makes new ones for the next larger team, which
-/// costs a hundred times what the idle ones cost here. Every other parallel region keeps to this.
+/// Calls body(task, thread) for each task in [0, count), the lowest first, whoever is free taking
+/// the next. At one time no two calls have the same `thread`, in [0, exec.num_threads): it names
+/// scratch memory. What a body throws is thrown
+/// here once all have run.
+template <typename Body>
+void parallel_tasks(const Exec& exec, int64_t count, const Body& body) {
+  if (exec.pool != nullptr && exec.num_threads > 1) {
+    exec.pool->run(count, body);
+    return;
+  }
+  for (int64_t task = 0; task < count; ++task) body(task, 0);
+}
+
+/// Calls body(begin, end) so that the ranges cover [0, count); which ranges these are depends on
+/// the arguments and on exec.num_threads alone. With less than `grain` items per thread there are
+/// fewer ranges, and a single one runs on the caller's thread: handing work over costs a few
+/// microseconds. What a body throws is thrown
+/// here once all have run.
 template <typename Body>
 void parallel_ranges(const Exec& exec, int64_t count, int64_t grain, const Body& body) {
   int64_t ranges = grain <= 0 ? count : count / grain;
@@ -24,10 +36,9 @@ void parallel_ranges(const Exec& exec, int64_t count, int64_t grain, const Body&
     if (count > 0) body(int64_t{0}, count);
     return;
   }
-#pragma omp parallel for schedule(static, 1) num_threads(exec.num_threads)
-  for (int64_t r = 0; r < ranges; ++r) {
+  parallel_tasks(exec, ranges, [&](int64_t r, int /*thread*/) {
     body(count * r / ranges, count * (r + 1) / ranges);
-  }
+  });
 }
 
 /// Items per thread below which a thread is not worth waking, for items of about `bytes` each.

@@ -9,11 +9,14 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <map>
+#include <memory>
 #include <vector>
 
 #include "base/format.h"
 #include "device/buffer.h"
 #include "device/cpu.h"
+#include "device/thread_pool.h"
 
 namespace sluice::testing {
 
@@ -22,6 +25,14 @@ inline std::vector<Isa> isas() {
   std::vector<Isa> out;
   for (int i = 0; i <= static_cast<int>(detect_isa()); ++i) out.push_back(static_cast<Isa>(i));
   return out;
+}
+
+/// An Exec with threads, which stay for the next test.
+inline Exec exec_of(Isa isa, int num_threads) {
+  static std::map<int, std::unique_ptr<ThreadPool>> pools;
+  std::unique_ptr<ThreadPool>& pool = pools[num_threads];
+  if (!pool) pool = std::make_unique<ThreadPool>(num_threads);
+  return {isa, num_threads, pool.get()};
 }
 
 /// A small generator with the same numbers everywhere.
