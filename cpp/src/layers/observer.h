@@ -1,5 +1,5 @@
 /// @file
-/// Looks at tensors inside a step, for traces.
+/// Looks at tensors inside a step, for traces, and gives decisions to take over.
 #ifndef SLUICE_LAYERS_OBSERVER_H_
 #define SLUICE_LAYERS_OBSERVER_H_
 
@@ -29,6 +29,14 @@ class TensorObserver {
   /// A tensor that wants() asked for; its memory is reused afterwards. Rows may come in pieces, in
   /// order.
   virtual void keep(const std::string& name, const TensorRows& rows) = 0;
+
+  /// Decisions of all of the step's tokens to take over instead of making them, or nullptr:
+  /// "router_idx_<layer>" (I32 [tokens, k]) always comes with "router_weight_<layer>" (F32
+  /// [tokens, k]), "attention_keep_<layer>" is U8 [tokens, heads * largest context_len of the step]
+  /// (one head where all share a mask). Checked: experts in range and different for a token, finite
+  /// weights, 0 or 1 in masks, each query keeps a key that it may see. What follows from a
+  /// decision (capacity, counts, the trace itself) follows from the replayed one.
+  virtual const TensorRows* replay(const std::string& /*name*/) const { return nullptr; }
 };
 
 }  // namespace sluice
