@@ -23,11 +23,10 @@ void parallel_tasks(const Exec& exec, int64_t count, const Body& body) {
   for (int64_t task = 0; task < count; ++task) body(task, 0);
 }
 
-/// Calls body(begin, end) so that the ranges cover [0, count); which ranges these are depends on
+/// Calls body(begin, end) so that the ranges cover [0, count). Which ranges these are depends on
 /// the arguments and on exec.num_threads alone. With less than `grain` items per thread there are
 /// fewer ranges, and a single one runs on the caller's thread: handing work over costs a few
-/// microseconds. What a body throws is thrown
-/// here once all have run.
+/// microseconds. Exceptions as parallel_tasks.
 template <typename Body>
 void parallel_ranges(const Exec& exec, int64_t count, int64_t grain, const Body& body) {
   int64_t ranges = grain <= 0 ? count : count / grain;
