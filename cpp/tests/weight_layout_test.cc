@@ -359,33 +359,38 @@ TEST(WeightLayoutTest, InterleavedColumns) {
   }
 }
 
-// Rectangles larger than one read, with scale blocks that straddle the cut.
+// Rectangles larger than one read, whose scale blocks the cut divides; also [in, out], in blocks
+// too.
 TEST(WeightLayoutTest, LongTensor) {
   constexpr uint64_t kLongRows = 1500;
   constexpr uint64_t kLongCols = 1184;  // 37 blocks of 32; reads of 885 rows
   constexpr Slot kO = SLUICE__PROTO__SLOT__O;
   for (const Case& c : kCases) {
-    if (c.block_rows == 1 && c.scale != SLUICE__PROTO__FORMAT__F8_E8M0) continue;
-    SourceLayout layout;
-    layout.format = c.format;
-    layout.shape = {kLongRows, kLongCols};
-    std::string file = random_bytes(c.format, size_in_bytes(c.format, kLongRows * kLongCols), 3);
+    if (c.format == SLUICE__PROTO__FORMAT__F32) continue;
     Stored stored;
-    stored.values = layout;
+    stored.values.format = c.format;
+    stored.values.shape = {kLongRows, kLongCols};
+    std::string file = random_bytes(c.format, size_in_bytes(c.format, kLongRows * kLongCols), 3);
     add_scales(c, 4, &stored, &file);
-    WeightRanks ranks(
-        {matrix_slot(kO, 0, {part_of(kWhole, int64_t{kLongRows})}, int64_t{kLongCols})});
-    ranks.set_file(file);
-    const Outcome loaded =
-        ranks.load({ranks.transfer(kO, 0, kWhole, -1, make_source(stored, &ranks))});
-    ASSERT_EQ(loaded.status, SLUICE_STATUS_OK) << loaded.text;
-    EXPECT_EQ(ranks.progress().bytes_done, ranks.progress().bytes_total);
-    const std::vector<float> values = ranks.values(kO, 0);
-    for (uint64_t r = 0; r < kLongRows; ++r) {
-      for (uint64_t col = 0; col < kLongCols; ++col) {
-        const float expected = rounded(stored.at(file, 0, r, col), Format::kF32);
-        ASSERT_TRUE(same(values[r * kLongCols + col], expected))
-            << name_of(c) << ", row " << r << ", column " << col;
+    for (const bool transposed : {false, true}) {
+      const uint64_t rows = transposed ? kLongCols : kLongRows;
+      const uint64_t cols = transposed ? kLongRows : kLongCols;
+      stored.values.transposed = transposed;
+      WeightRanks ranks({matrix_slot(kO, 0, {part_of(kWhole, static_cast<int64_t>(rows))},
+                                     static_cast<int64_t>(cols))});
+      ranks.set_file(file);
+      const Outcome loaded =
+          ranks.load({ranks.transfer(kO, 0, kWhole, -1, make_source(stored, &ranks))});
+      ASSERT_EQ(loaded.status, SLUICE_STATUS_OK) << loaded.text;
+      EXPECT_EQ(ranks.progress().bytes_done, ranks.progress().bytes_total);
+      const std::vector<float> values = ranks.values(kO, 0);
+      for (uint64_t r = 0; r < rows; ++r) {
+        for (uint64_t col = 0; col < cols; ++col) {
+          const float expected = rounded(
+              transposed ? stored.at(file, 0, col, r) : stored.at(file, 0, r, col), Format::kF32);
+          ASSERT_TRUE(same(values[r * cols + col], expected))
+              << name_of(c) << ", row " << r << ", column " << col << transposed;
+        }
       }
     }
   }

@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <span>
 
 #include "support/weights_test_base.h"
 
@@ -47,6 +49,21 @@ TEST_F(WeightsTest, ProgressAndSlots) {
       unpack<Sluice__Proto__WeightSlotList>(sluice__proto__weight_slot_list__descriptor, bytes);
   // Embedding, final norm, and six slots a layer.
   EXPECT_EQ(slots->n_slots, 2u + 6u * static_cast<unsigned>(fixture_->num_layers()));
+  for (size_t s = 0; s < slots->n_slots; ++s) {
+    const Sluice__Proto__WeightSlot& slot = *slots->slots[s];
+    ASSERT_GT(slot.n_parts, 0u);
+    const bool is_matrix = slot.parts[0]->n_shape == 2;
+    const auto accepts = [&](Sluice__Proto__Format format) {
+      const std::span formats(slot.accepted_formats, slot.n_accepted_formats);
+      return std::find(formats.begin(), formats.end(), format) != formats.end();
+    };
+    EXPECT_TRUE(accepts(SLUICE__PROTO__FORMAT__F8_E4M3));
+    EXPECT_TRUE(accepts(SLUICE__PROTO__FORMAT__MXFP4));
+    EXPECT_EQ(accepts(SLUICE__PROTO__FORMAT__MXFP4_SPLIT), is_matrix);  // it needs scales
+    EXPECT_FALSE(accepts(SLUICE__PROTO__FORMAT__INT4_GROUPED));
+    EXPECT_FALSE(accepts(SLUICE__PROTO__FORMAT__F8_E8M0));
+    EXPECT_EQ(slot.num_experts, 0u);
+  }
 }
 
 TEST_F(WeightsTest, MissingPartsAreNamed) {
