@@ -92,8 +92,9 @@ final class GgufMixtures {
   /** A number of an enumeration; one that is not known goes through for the family to refuse. */
   private void settleGating() {
     String key = "scoring_func";
-    if (settings.has(key) && GATING.containsKey(settings.get(key).asLong())) {
-      settings.put(key, GATING.get(settings.get(key).asLong()));
+    if (settings.has(key)) {
+      long number = settings.get(key).asLong();
+      settings.put(key, GATING.getOrDefault(number, String.valueOf(number)));
     }
   }
 

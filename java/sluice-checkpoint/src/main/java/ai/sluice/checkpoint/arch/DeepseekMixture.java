@@ -5,7 +5,9 @@ import ai.sluice.checkpoint.arch.Mixture.RouterNames;
 import ai.sluice.proto.ActivationSpec;
 import ai.sluice.proto.DenseSpec;
 import ai.sluice.proto.MoeSpec;
+import com.google.common.collect.ImmutableSet;
 import java.util.Optional;
+import java.util.stream.IntStream;
 
 /**
  * The feed-forward of DeepSeek's families: dense in the first layers, then routed experts beside
@@ -21,6 +23,17 @@ final class DeepseekMixture {
     /** Reads the settings of the router. */
     void read(ModelConfig config, MoeSpec.Builder moe);
   }
+
+  // What is said of the router of a model that has none.
+  private static final ImmutableSet<String> ROUTER_KEYS =
+      ImmutableSet.of(
+          "num_experts_per_tok",
+          "scoring_func",
+          "norm_topk_prob",
+          "routed_scaling_factor",
+          "topk_method",
+          "n_group",
+          "topk_group");
 
   private DeepseekMixture() {}
 
@@ -41,7 +54,7 @@ final class DeepseekMixture {
     String expertsKey = config.spelled("n_routed_experts", "num_experts", "num_local_experts");
     boolean none = config.isNull("n_routed_experts") || defaults.routedExperts() == 0;
     if (none && !config.has(expertsKey)) {
-      config.has("num_experts_per_tok");
+      ROUTER_KEYS.forEach(config::has);
       return dense;
     }
     int numExperts = config.integer(expertsKey, 1, Mixture.MAX_EXPERTS, defaults.routedExperts());
@@ -94,7 +107,7 @@ final class DeepseekMixture {
       ModelConfig config, int numLayers, int assumed) {
     String key = config.spelled("num_nextn_predict_layers", "num_mtp_layers");
     int count = config.integer(key, 0, Sizes.MAX_LAYERS, assumed);
-    return java.util.stream.IntStream.range(numLayers, numLayers + count)
+    return IntStream.range(numLayers, numLayers + count)
         .mapToObj(
             layer ->
                 new ModelPlan.SetAside(
