@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "capi/arguments.h"
 #include "support/driver.h"
 #include "support/reference.h"
 
@@ -75,6 +76,9 @@ class Model {
     const Outcome created = engine_.create(*fixture_.spec(), *fixture_.options(values_));
     EXPECT_EQ(created.status, SLUICE_STATUS_OK) << created.text;
     if (created.status != SLUICE_STATUS_OK) return;
+    // What lies in the cache before anything is written must never be read: NaN.
+    const auto memory = engine_.get()->engine.kv_cache().memory(0);
+    std::memset(memory.data(), 0xff, memory.size());
     slots_bytes_.resize(1 << 20);
     sluice_error error = {};
     int64_t size = 0;
@@ -84,11 +88,15 @@ class Model {
         unpack<Sluice__Proto__WeightSlotList>(sluice__proto__weight_slot_list__descriptor,
                                               {slots_bytes_.data(), static_cast<size_t>(size)});
     weights_ = std::make_unique<WeightValues>(*slots_);
+    load(*weights_);
+    driver_ = std::make_unique<Driver>(engine_.get(), static_cast<int>(values_.block_size));
+  }
+
+  void load(const WeightValues& weights, int mode = SLUICE_WEIGHTS_LOAD) {
     const std::string path = ::testing::TempDir() + "sluice_mla_" + std::to_string(::getpid());
-    const Outcome loaded = engine_.load(*weights_->write(path, &fixture_.arena()));
+    const Outcome loaded = engine_.load(*weights.write(path, &fixture_.arena()), mode);
     std::remove(path.c_str());
     EXPECT_EQ(loaded.status, SLUICE_STATUS_OK) << loaded.text;
-    driver_ = std::make_unique<Driver>(engine_.get(), static_cast<int>(values_.block_size));
   }
 
   Rows wanted(const std::vector<int32_t>& ids) {
@@ -119,9 +127,8 @@ class Model {
   }
 
   size_t vocab() { return static_cast<size_t>(fixture_.vocab_size()); }
+  WeightValues& weights() { return *weights_; }
   Driver& driver() { return *driver_; }
-  EngineHandle& engine() { return engine_; }
-  Fixture& fixture() { return fixture_; }
   const Sluice__Proto__WeightSlotList& slots() const { return *slots_; }
 
  private:
@@ -232,7 +239,7 @@ TEST(MlaInvarianceTest, BitsDependOnTheSequenceAlone) {
     values.compute_format = values.kv_format = format;
     values.block_size = 16;
     values.num_blocks = 400;
-    values.max_context_len = values.max_step_tokens = 1200;
+    values.max_context_len = values.max_step_tokens = length;  // the workspace's bound
     values.num_threads = 1;
     Model one({.heads = 12}, values);
     Sequence sequence;
@@ -268,7 +275,7 @@ TEST(MlaFastTest, LongContextsAreNearTheAbsorbedForm) {
   OptionValues values;
   values.block_size = 32;
   values.num_blocks = 300;
-  values.max_context_len = values.max_step_tokens = 1500;
+  values.max_context_len = values.max_step_tokens = length;  // the workspace's bound
   const Shape shape{.heads = 8};
   Model exact(shape, values);
   Sequence sequence;
@@ -279,6 +286,75 @@ TEST(MlaFastTest, LongContextsAreNearTheAbsorbedForm) {
   cut.slot = 1;
   EXPECT_LT(distance(fast.run(&whole, ids, {length}), wanted), 1e-5);
   EXPECT_LT(distance(fast.run(&cut, ids, {100, 1000, 1, 299}), wanted), 1e-5);
+}
+
+// A fork shares whole blocks and copies the last one: the bits are those of a sequence of its own.
+TEST(MlaInvarianceTest, ForksShareTheirPrefix) {
+  Model model({});
+  const std::vector<int32_t> ids = prompt(30);
+  Sequence alone;
+  const std::vector<float> wanted = model.run(&alone, ids, {30});
+  Sequence original;
+  original.slot = 1;
+  model.run(&original, ids, {19});
+  Sequence fork = original;
+  fork.slot = 2;
+  Driver& driver = model.driver();
+  driver.begin();
+  fork.blocks[2] = driver.new_block();
+  driver.feed(&original, std::vector<int32_t>{77, 78});
+  driver.feed(&fork, {ids.data() + 19, 11});
+  driver.state_op = {
+      {SLUICE_STATE_OP_COPY_SEQ, 0, original.slot, fork.slot},
+      {SLUICE_STATE_OP_COPY_BLOCK, 0, original.blocks[2], fork.blocks[2]},
+      {SLUICE_STATE_OP_ZERO_BLOCK, 0, 0, 60},
+  };
+  driver.block_update.push_back({fork.slot, 0, 2, fork.blocks[2]});
+  const std::vector<float> both = model.trace();
+  const size_t vocab = model.vocab();
+  ASSERT_EQ(both.size(), 13 * vocab);
+  EXPECT_EQ(std::memcmp(both.data() + 2 * vocab, wanted.data() + 19 * vocab, 11 * vocab * 4), 0);
+}
+
+// The copies that the absorbed form reads follow an update of KV_B.
+TEST(MlaWeightsTest, UpdatesReachTheDerivedCopies) {
+  const std::vector<int32_t> ids = prompt(20);
+  for (const auto numerics : {kFast, kInvariant}) {
+    OptionValues values;
+    values.numerics = numerics;
+    Model model({}, values);
+    const Rows before = model.wanted(ids);
+    std::vector<float> changed = model.weights().get(SLUICE__PROTO__SLOT__KV_B, 1, 0);
+    for (size_t i = 0; i < changed.size(); ++i) changed[i] *= i % 3 == 0 ? -0.5f : 1.25f;
+    model.weights().set(SLUICE__PROTO__SLOT__KV_B, 1, 0, changed);
+    WeightValues part = model.weights();
+    part.keep_only(SLUICE__PROTO__SLOT__KV_B, 1, 0);
+    model.load(part, SLUICE_WEIGHTS_UPDATE);
+    Sequence sequence;
+    const std::vector<float> logits = model.run(&sequence, ids, {20});
+    EXPECT_LT(distance(logits, model.wanted(ids)), 1e-5);
+    EXPECT_GT(distance(logits, before), 1e-2);
+  }
+}
+
+TEST(MlaWeightsTest, SlotsNameTheDerivedCopies) {
+  Model model({});
+  int found = 0;
+  for (size_t s = 0; s < model.slots().n_slots; ++s) {
+    const auto& slot = *model.slots().slots[s];
+    if (slot.slot != SLUICE__PROTO__SLOT__KV_B) {
+      EXPECT_EQ(slot.n_derived, 0u);
+      continue;
+    }
+    ++found;
+    ASSERT_EQ(slot.n_derived, 2u);
+    EXPECT_STREQ(slot.derived[0], "absorbed_uk");
+    EXPECT_STREQ(slot.derived[1], "absorbed_uv");
+    // 4 heads of 16 + 16 rows by 32 columns; W_UK^T 32 by 16 and W_UV 16 by 32 take a panel of 64
+    // rows each.
+    EXPECT_EQ(slot.stored_bytes, 4u * (128 * 32 + 4 * 64 * 16 + 4 * 64 * 32));
+  }
+  EXPECT_EQ(found, 3);
 }
 
 TEST(MlaFormTest, TheArithmeticDecides) {

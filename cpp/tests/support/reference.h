@@ -8,6 +8,7 @@
 #include <map>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "model/proto_message.h"
@@ -29,6 +30,17 @@ class WeightValues {
 
   /// Part of a slot; empty when the model has none.
   const std::vector<float>& get(int slot, int layer, int part) const;
+
+  /// New values, as many as before.
+  void set(int slot, int layer, int part, std::vector<float> values) {
+    tensors_.at({slot, layer, part}).values = std::move(values);
+  }
+
+  /// Drops everything but this part, for an update of it alone.
+  void keep_only(int slot, int layer, int part) {
+    std::erase_if(tensors_,
+                  [&](const auto& each) { return each.first != std::tuple(slot, layer, part); });
+  }
 
  private:
   struct Tensor {
