@@ -58,9 +58,9 @@ TEST_F(ModelSpecTest, WhatIsNotBuiltIsNamed) {
     spec->n_slot_formats = 1;
     spec->slot_formats = arena.array(std::vector{format});
   });
-  expect_refused("layers[0].parallel_residual: not built", kUnsupported, [](auto* spec) {
-    spec->layers[0]->has_parallel_residual = 1;
-    spec->layers[0]->parallel_residual = 1;
+  expect_refused("layers[0].gqa.v_head_dim: not built", kUnsupported, [](auto* spec) {
+    spec->layers[0]->gqa->has_v_head_dim = 1;
+    spec->layers[0]->gqa->v_head_dim = 8;
   });
   expect_refused("kv_groups[0].chunk: not built", kUnsupported, [](auto* spec) {
     spec->kv_groups[0]->has_chunk = 1;
@@ -82,6 +82,28 @@ TEST_F(ModelSpecTest, LayerKindsWithoutTheirSizes) {
     spec->layers[2]->attention_case = SLUICE__PROTO__LAYER_SPEC__ATTENTION_MLA;
     spec->layers[2]->mla = mla;
   });
+  expect_refused("layers[2].mla.kv_a_norm.has_bias: not built", kUnsupported, [&](auto* spec) {
+    mla->has_num_q_heads = mla->has_kv_lora_rank = mla->has_qk_nope_head_dim = 1;
+    mla->has_qk_rope_head_dim = mla->has_v_head_dim = mla->has_rope = mla->has_softmax_scale = 1;
+    mla->num_q_heads = 2;
+    mla->kv_lora_rank = mla->qk_nope_head_dim = mla->v_head_dim = 16;
+    mla->qk_rope_head_dim = spec->ropes[0]->rotary_dim;
+    mla->rope = 0;
+    mla->softmax_scale = 0.1;
+    auto* norm = arena.make(sluice__proto__norm_spec__init);
+    *norm = *spec->layers[0]->attention_norm;
+    norm->has_has_bias = norm->has_bias = 1;
+    mla->kv_a_norm = norm;
+    spec->layers[2]->attention_case = SLUICE__PROTO__LAYER_SPEC__ATTENTION_MLA;
+    spec->layers[2]->mla = mla;
+  });
+  expect_refused("layers[2].mla.kv_lora_rank: 1020 and qk_rope_head_dim", kUnsupported,
+                 [&](auto* spec) {
+                   mla->kv_a_norm = nullptr;
+                   mla->kv_lora_rank = 1020;
+                   spec->layers[2]->attention_case = SLUICE__PROTO__LAYER_SPEC__ATTENTION_MLA;
+                   spec->layers[2]->mla = mla;
+                 });
   expect_refused("layers[0].adaptive.kind: absent", kInvalid, [&](auto* spec) {
     spec->layers[0]->attention_case = SLUICE__PROTO__LAYER_SPEC__ATTENTION_ADAPTIVE;
     spec->layers[0]->adaptive = adaptive;

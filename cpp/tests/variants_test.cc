@@ -178,6 +178,41 @@ const Variant kVariants[] = {
        each_layer(spec, [](auto* layer) { layer->gqa->rope = -1; });
        spec->n_ropes = 0;
      }},
+    {"sinks",
+     [](auto* spec, auto*) {
+       each_layer(spec, [](auto* layer) { layer->gqa->has_sinks = layer->gqa->sinks = 1; });
+     }},
+    {"sinks_and_window",
+     [](auto* spec, auto*) {
+       spec->kv_groups[0]->has_window = 1;
+       spec->kv_groups[0]->window = 4;
+       spec->layers[1]->gqa->has_sinks = spec->layers[1]->gqa->sinks = 1;
+     }},
+    {"qkv_clamp",
+     [](auto* spec, auto*) {
+       each_layer(spec, [](auto* layer) {
+         layer->gqa->has_qkv_clamp = layer->gqa->has_q_bias = 1;
+         layer->gqa->qkv_clamp = 0.7;
+         layer->gqa->q_bias = 1;
+       });
+     }},
+    {"output_gate",
+     [](auto* spec, auto*) {
+       each_layer(spec,
+                  [](auto* layer) { layer->gqa->has_output_gate = layer->gqa->output_gate = 1; });
+     }},
+    {"parallel_residual",
+     [](auto* spec, auto* arena) {
+       for (const size_t l : {size_t{0}, size_t{2}}) {
+         auto* layer = spec->layers[l];
+         layer->has_parallel_residual = layer->parallel_residual = 1;
+         layer->has_residual_multiplier = 1;
+         layer->residual_multiplier = 0.6;
+       }
+       spec->layers[2]->post_attention_norm = make_norm(arena, kRms, false);
+       // One norm for both would be two with the same weights; none is the residual itself.
+       spec->layers[0]->feed_forward_norm = nullptr;
+     }},
     {"window",
      [](auto* spec, auto*) {
        spec->kv_groups[0]->has_window = 1;

@@ -1,24 +1,34 @@
 #include "layers/gqa.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/checked.h"
 #include "ops/attention/attention.h"
 #include "ops/kv_write/kv_write.h"
 #include "ops/rope/rope.h"
+#include "ops/simd/parallel.h"
 
 namespace sluice {
 
 int64_t GqaLayer::workspace_bytes(const LayerContext& context, const BatchLimits& limits) const {
   const int64_t qkv = checked_mul(limits.max_tokens, spec_.qkv_size() * 4);
   const int64_t out = checked_mul(limits.max_tokens, spec_.q_size() * context.element_bytes());
-  const int64_t products = std::max(
+  int64_t products = std::max(
       context.gemm.workspace_bytes(limits.max_tokens, weights_.qkv.rows, weights_.qkv.cols),
       context.gemm.workspace_bytes(limits.max_tokens, weights_.o.rows, weights_.o.cols));
+  if (spec_.output_gate) {
+    products = std::max(products,
+                        context.gemm.workspace_bytes(limits.max_tokens, weights_.output_gate.rows,
+                                                     weights_.output_gate.cols));
+  }
   const int64_t attention = attention_workspace_bytes(
       context.exec, limits.max_tokens, limits.max_sequences, limits.max_context_len,
       spec_.num_q_heads, spec_.head_dim, spec_.head_dim);
-  return arena_bytes(qkv) + arena_bytes(out) + arena_bytes(std::max(products, attention));
+  const int64_t gate =
+      spec_.output_gate ? arena_bytes(checked_mul(limits.max_tokens, spec_.q_size() * 4)) : 0;
+  return arena_bytes(qkv) + arena_bytes(out) +
+         std::max(gate + arena_bytes(products), arena_bytes(attention));
 }
 
 void GqaLayer::run(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
@@ -50,6 +60,7 @@ void GqaLayer::run(LayerContext& context, const StepBatch& batch, const KvCacheV
   if (spec_.norm_after_rope) norm_queries_and_keys(context, batch.num_tokens, qkv);
   store(context, batch, kv, qkv);
   attend(context, batch, kv, qkv, out);
+  if (spec_.output_gate) gate(context, batch.num_tokens, x, out);
 
   GemmParams params;
   params.num_rows = batch.num_tokens;
@@ -77,6 +88,40 @@ void GqaLayer::project(LayerContext& context, const StepBatch& batch, const void
   params.y = qkv;
   params.y_stride = spec_.qkv_size();
   matrix_product(context, params);
+  if (spec_.qkv_clamp == 0) return;
+  parallel_ranges(context.exec, batch.num_tokens * spec_.qkv_size(), grain_for_bytes(8),
+                  [&](int64_t begin, int64_t end) {
+                    for (int64_t i = begin; i < end; ++i) {
+                      // NaN stays NaN: it must reach the step's check of its results.
+                      if (qkv[i] > spec_.qkv_clamp) qkv[i] = spec_.qkv_clamp;
+                      if (qkv[i] < -spec_.qkv_clamp) qkv[i] = -spec_.qkv_clamp;
+                    }
+                  });
+}
+
+void GqaLayer::gate(LayerContext& context, int64_t num_tokens, const void* x, void* out) const {
+  const ArenaScope scope(context.workspace);
+  const int64_t values = num_tokens * spec_.q_size();
+  float* gates = context.workspace.allocate_array<float>(values);
+  GemmParams params;
+  params.num_rows = num_tokens;
+  params.x = x;
+  params.x_format = context.compute_format;
+  params.x_stride = weights_.output_gate.cols;
+  params.w = weights_.output_gate;
+  params.y = gates;
+  params.y_stride = spec_.q_size();
+  matrix_product(context, params);
+  const auto multiply = [](float value, float gate) { return value / (1 + std::exp(-gate)); };
+  parallel_ranges(context.exec, values, grain_for_bytes(32), [&](int64_t begin, int64_t end) {
+    if (context.compute_format == Format::kF32) {
+      float* y = static_cast<float*>(out);
+      for (int64_t i = begin; i < end; ++i) y[i] = multiply(y[i], gates[i]);
+    } else {
+      Bf16* y = static_cast<Bf16*>(out);
+      for (int64_t i = begin; i < end; ++i) y[i] = to_bf16(multiply(to_float(y[i]), gates[i]));
+    }
+  });
 }
 
 void GqaLayer::norm_queries_and_keys(LayerContext& context, int64_t num_tokens, float* qkv) const {

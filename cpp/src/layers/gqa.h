@@ -1,8 +1,8 @@
 /// @file
 /// Grouped-query attention: multi-head and multi-query are its ends.
 ///
-/// qkv = x W_qkv^T + b; q, k normed and turned; k, v to the cache; softmax attention over the
-/// cache; result W_o^T + b_o.
+/// qkv = clamp(x W_qkv^T + b); q, k normed and turned; k, v to the cache; softmax attention over
+/// the cache; (result * sigmoid(x W_gate^T)) W_o^T + b_o.
 #ifndef SLUICE_LAYERS_GQA_H_
 #define SLUICE_LAYERS_GQA_H_
 
@@ -19,6 +19,7 @@ struct GqaWeights {
   NormWeights q_norm;
   NormWeights k_norm;
   const float* sinks = nullptr;   ///< [num_q_heads]; nullptr: none
+  WeightView output_gate;         ///< [q_size, hidden_size]; unused without an output gate
   WeightView o;                   ///< [hidden_size, q_size]
   const float* o_bias = nullptr;  ///< [hidden_size]; nullptr: none
 };
@@ -37,6 +38,7 @@ class GqaLayer : public AttentionLayer {
 
  private:
   void project(LayerContext& context, const StepBatch& batch, const void* x, float* qkv) const;
+  void gate(LayerContext& context, int64_t num_tokens, const void* x, void* out) const;
   void norm_queries_and_keys(LayerContext& context, int64_t num_tokens, float* qkv) const;
   void store(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
              const float* qkv) const;

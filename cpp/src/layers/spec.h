@@ -51,6 +51,8 @@ struct GqaSpec {
   std::optional<NormSpec> k_norm;
   bool norm_after_rope = false;
   bool sinks = false;  ///< one learned logit per head joins the softmax
+  float qkv_clamp = 0;       ///< projections are clamped to +-qkv_clamp; 0: off
+  bool output_gate = false;  ///< sigmoid(gate(x)) multiplies the heads' output
 
   int64_t q_size() const { return int64_t{num_q_heads} * head_dim; }
   int64_t kv_size() const { return int64_t{num_kv_heads} * head_dim; }

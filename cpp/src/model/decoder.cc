@@ -49,6 +49,7 @@ Decoder::Decoder(const ModelSpec& spec, const WeightStore& weights)
     layer.feed_forward = make_feed_forward(spec, index, weights);
     layer.post_feed_forward_norm = row_norm(from.post_feed_forward_norm, weights,
                                             SLUICE__PROTO__SLOT__POST_FEED_FORWARD_NORM, index);
+    layer.parallel_residual = from.parallel_residual;
     layer.residual_multiplier = static_cast<float>(from.residual_multiplier);
     layers_.push_back(std::move(layer));
   }
@@ -61,15 +62,17 @@ Decoder::Decoder(const ModelSpec& spec, const WeightStore& weights)
 int64_t Decoder::forward_bytes(const LayerContext& context, const BatchLimits& limits) const {
   int64_t sublayer = 0;
   bool post_norms = false;
+  bool parallel = false;
   for (const Layer& layer : layers_) {
     sublayer = std::max({sublayer, layer.attention->workspace_bytes(context, limits),
                          layer.feed_forward->workspace_bytes(context, limits)});
     post_norms = post_norms || layer.post_attention_norm || layer.post_feed_forward_norm;
+    parallel = parallel || layer.parallel_residual;
   }
   const int64_t values = checked_mul(limits.max_tokens, hidden_size_);
   const int64_t input = arena_bytes(checked_mul(values, context.element_bytes()));
   const int64_t result = post_norms ? arena_bytes(checked_mul(values, 4)) : 0;
-  return checked_add(sublayer, checked_add(input, result));
+  return checked_add(sublayer, checked_add(parallel ? 2 * input : input, result));
 }
 
 int64_t Decoder::output_bytes(const LayerContext& context, int64_t max_rows) const {
@@ -158,16 +161,24 @@ void Decoder::forward(LayerContext& context, const StepBatch& batch, const int32
     context.layer = l;
     context.observer = observer.tracing() ? &observer : nullptr;
     const Layer& layer = layers_[l];
+    const ArenaScope layer_scope(context.workspace);
     normalize(context, layer.attention_norm, batch.num_tokens, residual, x);
+    void* y = x;
+    if (layer.parallel_residual) {
+      y = context.workspace.allocate(batch.num_tokens * hidden_size_ * context.element_bytes());
+      normalize(context, layer.feed_forward_norm, batch.num_tokens, residual, y);
+    }
     add_sublayer(context, layer.post_attention_norm, batch, layer.residual_multiplier, residual,
                  [&](const ResidualTarget& target) {
                    layer.attention->run(context, batch, kv[l].kv, kv[l].attention_channel, x,
                                         target);
                  });
-    normalize(context, layer.feed_forward_norm, batch.num_tokens, residual, x);
+    if (!layer.parallel_residual) {
+      normalize(context, layer.feed_forward_norm, batch.num_tokens, residual, y);
+    }
     add_sublayer(context, layer.post_feed_forward_norm, batch, layer.residual_multiplier, residual,
                  [&](const ResidualTarget& target) {
-                   layer.feed_forward->run(context, batch, kv[l].feed_forward_channel, x, target);
+                   layer.feed_forward->run(context, batch, kv[l].feed_forward_channel, y, target);
                  });
     if (observer.tracing()) show(concat("hidden_", l));
   }

@@ -91,6 +91,7 @@ class Decoder {
     std::optional<RowNorm> feed_forward_norm;
     std::unique_ptr<FeedForwardLayer> feed_forward;
     std::optional<RowNorm> post_feed_forward_norm;
+    bool parallel_residual = false;  // both sublayers read what the layer began with
     float residual_multiplier = 1;
   };
 

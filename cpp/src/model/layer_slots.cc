@@ -70,6 +70,7 @@ void declare_slots(const GqaSpec& gqa, int64_t hidden, SlotList* slots) {
   }
   head_norm(SLUICE__PROTO__SLOT__Q_NORM, gqa.q_norm, gqa.num_q_heads, gqa.head_dim, slots);
   head_norm(SLUICE__PROTO__SLOT__K_NORM, gqa.k_norm, gqa.num_kv_heads, gqa.head_dim, slots);
+  if (gqa.output_gate) slots->matrix(SLUICE__PROTO__SLOT__OUTPUT_GATE, kRows, q, hidden);
   if (gqa.sinks) slots->vector(SLUICE__PROTO__SLOT__SINKS, kRows, gqa.num_q_heads);
   slots->matrix(SLUICE__PROTO__SLOT__O, kColumns, hidden, q);
   if (gqa.o_bias) slots->vector(SLUICE__PROTO__SLOT__O_BIAS, kReplicated, hidden);

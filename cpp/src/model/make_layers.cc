@@ -31,6 +31,7 @@ std::unique_ptr<AttentionLayer> make_layer(const GqaSpec& spec, const Place& pla
   bound.q_norm = norm_weights(place.weights, SLUICE__PROTO__SLOT__Q_NORM, place.layer);
   bound.k_norm = norm_weights(place.weights, SLUICE__PROTO__SLOT__K_NORM, place.layer);
   bound.sinks = place.vector(SLUICE__PROTO__SLOT__SINKS);
+  if (spec.output_gate) bound.output_gate = place.matrix(SLUICE__PROTO__SLOT__OUTPUT_GATE);
   bound.o = place.matrix(SLUICE__PROTO__SLOT__O);
   bound.o_bias = place.vector(SLUICE__PROTO__SLOT__O_BIAS);
   const int32_t group = place.kv_group();

@@ -18,7 +18,7 @@ LayerSpec decode_layer(const Sluice__Proto__LayerSpec& layer, const FieldReader&
   spec.feed_forward_norm = decode_row_norm(layer.feed_forward_norm, "feed_forward_norm", fields);
   spec.post_feed_forward_norm =
       decode_row_norm(layer.post_feed_forward_norm, "post_feed_forward_norm", fields);
-  fields.unsupported_if(layer.parallel_residual, "parallel_residual", "false");
+  spec.parallel_residual = layer.parallel_residual;
   spec.residual_multiplier = fields.finite("residual_multiplier", layer.residual_multiplier);
   spec.kv_group = static_cast<int32_t>(fields.integer(
       "kv_group", layer.kv_group, 0, static_cast<int64_t>(model.kv_groups.size()) - 1));

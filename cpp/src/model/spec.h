@@ -39,6 +39,7 @@ struct LayerSpec {
   std::optional<NormSpec> post_attention_norm;
   std::optional<NormSpec> feed_forward_norm;
   std::optional<NormSpec> post_feed_forward_norm;
+  bool parallel_residual = false;
   double residual_multiplier = 1;
   int32_t kv_group = 0;
   std::variant<GqaSpec, MlaSpec, AdaptiveSpec> attention;

@@ -101,8 +101,8 @@ GqaSpec decode_gqa(const Sluice__Proto__GqaSpec& gqa, const FieldReader& fields,
   spec.k_norm = decode_head_norm(gqa.k_norm, "k_norm", fields);
   spec.norm_after_rope = gqa.norm_after_rope;
   spec.sinks = gqa.sinks;
-  fields.unsupported_if(gqa.qkv_clamp != 0, "qkv_clamp", "0, no clamp");
-  fields.unsupported_if(gqa.output_gate, "output_gate", "false");
+  spec.qkv_clamp = static_cast<float>(fields.not_negative("qkv_clamp", gqa.qkv_clamp));
+  spec.output_gate = gqa.output_gate;
   fields.unsupported_if(gqa.temperature_floor != 0 || gqa.temperature_scale != 0,
                         "temperature_scale", "0, no temperature by position");
   fields.unsupported_if(!gqa.causal, "causal", "true");

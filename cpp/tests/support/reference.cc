@@ -115,19 +115,32 @@ class Reference {
     }
   }
 
-  Rows project(const Rows& x, int layer, Sluice__Proto__Part part) const {
+  Rows project(const Rows& x, int layer, Sluice__Proto__Part part, double clamp) const {
     Rows y;
     for (const auto& row : x) {
       y.push_back(linear(weights_.get(SLUICE__PROTO__SLOT__QKV, layer, part),
                          weights_.get(SLUICE__PROTO__SLOT__QKV_BIAS, layer, part), row));
+      if (clamp == 0) continue;
+      for (double& value : y.back()) value = std::clamp(value, -clamp, clamp);
     }
     return y;
   }
 
+  // Factors of the heads' output; none without a gate.
+  Rows gates(const GqaSpec& gqa, int layer, const Rows& x) const {
+    if (!gqa.output_gate) return {};
+    Rows out;
+    for (const auto& row : x) {
+      out.push_back(linear(weights_.get(SLUICE__PROTO__SLOT__OUTPUT_GATE, layer, 0), kNone, row));
+      for (double& value : out.back()) value = sigmoid(value);
+    }
+    return out;
+  }
+
   Rows attend(const GqaSpec& gqa, int layer, const Rows& x) const {
-    Rows q = project(x, layer, SLUICE__PROTO__PART__PART_Q);
-    Rows k = project(x, layer, SLUICE__PROTO__PART__PART_K);
-    const Rows v = project(x, layer, SLUICE__PROTO__PART__PART_V);
+    Rows q = project(x, layer, SLUICE__PROTO__PART__PART_Q, gqa.qkv_clamp);
+    Rows k = project(x, layer, SLUICE__PROTO__PART__PART_K, gqa.qkv_clamp);
+    const Rows v = project(x, layer, SLUICE__PROTO__PART__PART_V, gqa.qkv_clamp);
     const size_t dim = static_cast<size_t>(gqa.head_dim);
     for (size_t t = 0; t < x.size(); ++t) {
       if (gqa.norm_after_rope) {
@@ -143,7 +156,7 @@ class Reference {
     }
     return mix({gqa.num_q_heads, gqa.num_kv_heads, dim, dim, gqa.softmax_scale, gqa.logit_soft_cap,
                 weights_.get(SLUICE__PROTO__SLOT__SINKS, layer, 0)},
-               layer, q, k, v);
+               layer, q, k, v, gates(gqa, layer, x));
   }
 
   // Keys and values of every head from the latent, as the formulas of the decompressed form say.
@@ -203,7 +216,8 @@ class Reference {
   };
 
   // Softmax attention and the output projection.
-  Rows mix(const Heads& heads, int layer, const Rows& q, const Rows& k, const Rows& v) const {
+  Rows mix(const Heads& heads, int layer, const Rows& q, const Rows& k, const Rows& v,
+           const Rows& factors = {}) const {
     const int window = spec_.kv_groups[spec_.layers[layer].kv_group].window;
     Rows out;
     for (size_t t = 0; t < q.size(); ++t) {
@@ -228,6 +242,7 @@ class Reference {
           }
         }
       }
+      for (size_t i = 0; i < row.size() && !factors.empty(); ++i) row[i] *= factors[t][i];
       out.push_back(linear(weights_.get(SLUICE__PROTO__SLOT__O, layer, 0),
                            weights_.get(SLUICE__PROTO__SLOT__O_BIAS, layer, 0), row));
     }
@@ -249,8 +264,9 @@ class Reference {
 
   void add_layer(int l, Rows* x) const {
     const LayerSpec& layer = spec_.layers[l];
+    const Rows before = *x;
     Rows in;
-    for (const auto& row : *x) {
+    for (const auto& row : before) {
       in.push_back(norm(layer.attention_norm, SLUICE__PROTO__SLOT__ATTENTION_NORM, l, row));
     }
     const Rows out =
@@ -260,7 +276,8 @@ class Reference {
           layer.residual_multiplier, &(*x)[t]);
     }
     for (size_t t = 0; t < x->size(); ++t) {
-      in[t] = norm(layer.feed_forward_norm, SLUICE__PROTO__SLOT__FEED_FORWARD_NORM, l, (*x)[t]);
+      in[t] = norm(layer.feed_forward_norm, SLUICE__PROTO__SLOT__FEED_FORWARD_NORM, l,
+                   layer.parallel_residual ? before[t] : (*x)[t]);
     }
     const Rows fed =
         std::visit([&](const auto& kind) { return feed_forward(kind, l, in); }, layer.feed_forward);
