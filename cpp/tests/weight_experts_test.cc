@@ -272,6 +272,34 @@ TEST_F(WeightScalesTest, WrongMxfp4) {
                  SLUICE_STATUS_UNSUPPORTED);
 }
 
+TEST(WeightHeadsTest, EachHeadHasItsOwn) {
+  constexpr Slot kHead = SLUICE__PROTO__SLOT__HEAD;
+  std::vector<WeightSlot> slots;
+  for (int head = 0; head < 2; ++head) {
+    slots.push_back(matrix_slot(kHead, -1, {part_of(kWhole, 3)}, 2));
+    slots.back().head = head;
+  }
+  WeightRanks ranks(slots);
+  ranks.set_file(bytes_of(counting(12)));
+  const auto head = [&](uint32_t index) {
+    auto* made =
+        ranks.transfer(kHead, -1, kWhole, -1, ranks.source({kF32, index * 24, {3, 2}, {}, false}));
+    made->destination->has_head = 1;
+    made->destination->head = index;
+    return made;
+  };
+  const Outcome missing = ranks.load({head(0)});
+  EXPECT_EQ(missing.status, SLUICE_STATUS_INCOMPLETE);
+  EXPECT_EQ(missing.text, "heads[1].HEAD");
+  ASSERT_EQ(ranks.enqueue({head(1)}).status, SLUICE_STATUS_OK);
+  ASSERT_EQ(ranks.finish().status, SLUICE_STATUS_OK);
+  for (int index = 0; index < 2; ++index) {
+    float row[2];
+    unpack_rows(ranks.store(0).matrix(kHead, -1, index), 2, 1, row, 2);
+    EXPECT_EQ(row[1], static_cast<float>(6 * index + 6));
+  }
+}
+
 // As many tensors as a large checkpoint has: nothing may grow with their square.
 TEST(WeightCountTest, ManyExperts) {
   constexpr int kLayers = 20;
