@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <string>
 
 #include "base/checked.h"
@@ -91,7 +92,7 @@ void MoeLayer::run(LayerContext& context, const StepBatch& batch, const SideChan
   routing.experts = context.workspace.allocate_array<int32_t>(choices);
   routing.weights = context.workspace.allocate_array<float>(choices);
   const float* x32 = widen(context, batch.num_tokens, x);
-  route(context, batch, x32, routing);
+  if (!replay(context, batch.num_tokens, routing)) route(context, batch, x32, routing);
   if (spec_.has_capacity()) {
     routing.kept = context.workspace.allocate_array<uint8_t>(choices);
     limit(context, batch, channel, routing);
@@ -111,6 +112,26 @@ const float* MoeLayer::widen(LayerContext& context, int64_t num_tokens, const vo
     for (int64_t i = begin; i < end; ++i) wide[i] = to_float(narrow[i]);
   });
   return wide;
+}
+
+// Decisions that a trace gives instead; false: none.
+bool MoeLayer::replay(LayerContext& context, int64_t num_tokens, const Routing& out) const {
+  if (context.observer == nullptr) return false;
+  const TensorRows* experts = context.observer->replay(concat("router_idx_", context.layer));
+  if (experts == nullptr) return false;
+  const TensorRows* weights = context.observer->replay(concat("router_weight_", context.layer));
+  SLUICE_CHECK_INTERNAL(weights != nullptr, "replay: router_idx_", context.layer,
+                        " without its weights");
+  for (const TensorRows* each : {experts, weights}) {
+    SLUICE_CHECK_INTERNAL(each->num_rows == num_tokens && each->cols == spec_.num_experts_per_token,
+                          "replay: router of layer ", context.layer, ": [", each->num_rows, ", ",
+                          each->cols, "] (expected: [", num_tokens, ", ",
+                          spec_.num_experts_per_token, "])");
+  }
+  const auto bytes = static_cast<size_t>(num_choices(num_tokens) * 4);
+  std::memcpy(out.experts, experts->data, bytes);
+  std::memcpy(out.weights, weights->data, bytes);
+  return true;
 }
 
 void MoeLayer::route(LayerContext& context, const StepBatch& batch, const float* x,

@@ -70,7 +70,7 @@ struct Cache {
       rows.push_back(c.sequence);
     }
     std::vector<uint8_t> kept(experts.size(), 7);
-    const Exec exec{.num_threads = threads};
+    const Exec exec = testing::exec_of(Isa::kPortable, threads);
     std::vector<char> workspace(expert_capacity_workspace_bytes(exec, kExperts));
     expert_capacity(exec,
                     {.num_tokens = static_cast<int64_t>(positions.size()),

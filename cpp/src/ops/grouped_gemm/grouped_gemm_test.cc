@@ -117,7 +117,7 @@ TEST(GroupedGemmTest, AgreesWithDoubleOnEveryInstructionSet) {
         if (format == Format::kF32 && y_format == Format::kBf16) continue;
         for (const Isa isa : testing::isas()) {
           SCOPED_TRACE(concat(c.name, " ", format_name(format), " ", isa_name(isa)));
-          const Values y = run({isa, 2}, c, w, in, y_format);
+          const Values y = run(testing::exec_of(isa, 2), c, w, in, y_format);
           const double tolerance =
               2 * testing::epsilon(y_format) + static_cast<double>(c.inputs) * 0x1p-23;
           for (int32_t e = 0; e < w.num_experts; ++e) {
@@ -150,15 +150,15 @@ TEST(GroupedGemmTest, RowHasTheBitsOfTheDenseProductAlone) {
     const Inputs in(c, format);
     for (const Isa isa : testing::isas()) {
       if (isa == Isa::kPortable) continue;  // slow, nothing new
-      Values one = run({isa, 1}, c, w, in, Format::kF32);
+      Values one = run(testing::exec_of(isa, 1), c, w, in, Format::kF32);
       for (const int threads : {2, 3, 8}) {
-        EXPECT_EQ(run({isa, threads}, c, w, in, Format::kF32), one) << threads;
+        EXPECT_EQ(run(testing::exec_of(isa, threads), c, w, in, Format::kF32), one) << threads;
       }
       std::vector<float> alone(c.outputs);
       for (int32_t e = 0; e < w.num_experts; ++e) {
         for (int64_t r = in.offsets[e]; r < in.offsets[e + 1]; r += 5) {
           Inputs copy = in;
-          gemm.run({isa, 2},
+          gemm.run(testing::exec_of(isa, 2),
                    {.num_rows = 1,
                     .x = copy.x.at(in.index[r] * in.stride),
                     .x_format = format,

@@ -95,16 +95,17 @@ TEST(UnpermuteTest, AgreesWithDoubleAndHasTheSameBitsInEveryBatch) {
       for (const bool weighted : {true, false}) {
         const auto run = [&](int64_t first, int64_t count, int threads) {
           std::vector<float> y(tokens * cols, 0.25f);
-          unpermute({isa, threads}, {.num_tokens = count,
-                                     .num_experts_per_token = k,
-                                     .choice_rows = index.data() + first * k,
-                                     .weights = weighted ? weights.data() + first * k : nullptr,
-                                     .rows = rows.data(),
-                                     .row_stride = stride,
-                                     .cols = cols,
-                                     .multiplier = 0.6f,
-                                     .y = y.data() + first * cols,
-                                     .y_stride = cols});
+          unpermute(testing::exec_of(isa, threads),
+                    {.num_tokens = count,
+                     .num_experts_per_token = k,
+                     .choice_rows = index.data() + first * k,
+                     .weights = weighted ? weights.data() + first * k : nullptr,
+                     .rows = rows.data(),
+                     .row_stride = stride,
+                     .cols = cols,
+                     .multiplier = 0.6f,
+                     .y = y.data() + first * cols,
+                     .y_stride = cols});
           return y;
         };
         const std::vector<float> all = run(0, tokens, 2);

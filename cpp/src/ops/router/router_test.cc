@@ -123,21 +123,22 @@ Routed run(const Case& c, std::vector<float> logits, const std::vector<float>& b
            const std::vector<float>& noise, int threads = 2) {
   const auto tokens = static_cast<int64_t>(logits.size()) / c.experts;
   Routed out{std::vector<int32_t>(tokens * c.k), std::vector<float>(tokens * c.k)};
-  router({.num_threads = threads}, {.score = c.score,
-                                    .num_tokens = tokens,
-                                    .num_experts = c.experts,
-                                    .num_experts_per_token = c.k,
-                                    .logits = logits.data(),
-                                    .noise = noise.data(),
-                                    .correction_bias = c.bias ? bias.data() : nullptr,
-                                    .normalize = c.normalize,
-                                    .normalize_epsilon = c.epsilon,
-                                    .scaling_factor = c.scaling,
-                                    .num_groups = c.groups,
-                                    .num_groups_per_token = c.groups_per_token,
-                                    .group_score = c.group_score,
-                                    .experts = out.experts.data(),
-                                    .weights = out.weights.data()});
+  router(testing::exec_of(Isa::kPortable, threads),
+         {.score = c.score,
+          .num_tokens = tokens,
+          .num_experts = c.experts,
+          .num_experts_per_token = c.k,
+          .logits = logits.data(),
+          .noise = noise.data(),
+          .correction_bias = c.bias ? bias.data() : nullptr,
+          .normalize = c.normalize,
+          .normalize_epsilon = c.epsilon,
+          .scaling_factor = c.scaling,
+          .num_groups = c.groups,
+          .num_groups_per_token = c.groups_per_token,
+          .group_score = c.group_score,
+          .experts = out.experts.data(),
+          .weights = out.weights.data()});
   return out;
 }
 
