@@ -22,6 +22,8 @@ import java.util.Random;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * Damaged files, by seeded chance: whatever is read, only a SluiceException may come out, and no
@@ -195,6 +197,75 @@ class MutationTest {
 
   @Test
   void everySettingWithEveryHostileValue() throws IOException {
+    List<JsonNode> hostile = hostileValues();
+    String rope =
+        "\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0,"
+            + " \"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 64}";
+    for (String[] family :
+        new String[][] {
+          {"LlamaForCausalLM", "llama"},
+          {"MistralForCausalLM", "mistral"},
+          {"Qwen2ForCausalLM", "qwen2"},
+          {"Qwen3ForCausalLM", "qwen3"}
+        }) {
+      ObjectNode base =
+          TestModels.with(
+              LLAMA,
+              rope
+                  + ", \"architectures\": [\"%s\"], \"model_type\": \"%s\""
+                      .formatted(family[0], family[1])
+                  + ", \"head_dim\": 8, \"hidden_act\": \"silu\", \"sliding_window\": null,"
+                  + " \"use_sliding_window\": false,"
+                  + " \"attention_bias\": false, \"mlp_bias\": false, \"rope_parameters\": null,"
+                  + " \"partial_rotary_factor\": 1, \"layer_types\": null");
+      if (family[1].startsWith("qwen")) {
+        base.put("max_window_layers", 1);
+      }
+      tryEverySetting(family[1], base, hostile);
+    }
+    assertTrue(refused > 1500, "refused " + refused);
+    assertTrue(accepted > 200, "accepted " + accepted);
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "mixtral", "qwen3_moe", "deepseek", "deepseek_v2_grouped", "deepseek_v3", "gpt_oss",
+        "adaptive_moe_sparse"
+      })
+  void everySettingOfTheFamiliesWithExperts(String name) throws IOException {
+    ObjectNode base =
+        TestModels.json(Files.readString(Fixtures.folder(name).resolve("config.json")));
+    // Unharmed first: the first reading loads classes.
+    Checkpoint.open(TestModels.folder(folder.resolve(name), base));
+    tryEverySetting(name, base, hostileValues());
+    assertTrue(refused > 300, "refused " + refused);
+    assertTrue(accepted > 100, "accepted " + accepted);
+  }
+
+  private void tryEverySetting(String name, ObjectNode base, List<JsonNode> hostile)
+      throws IOException {
+    Path model = TestModels.folder(folder.resolve(name), base);
+    for (String key : fieldNames(base)) {
+      for (JsonNode value : hostile) {
+        ObjectNode changed = base.deepCopy();
+        changed.set(key, value);
+        tryOpen(model, changed, key + "=" + value);
+      }
+      if (!(base.get(key) instanceof ObjectNode inner)) {
+        continue;
+      }
+      for (String innerKey : fieldNames(inner)) {
+        for (JsonNode value : hostile) {
+          ObjectNode changed = base.deepCopy();
+          ((ObjectNode) changed.get(key)).set(innerKey, value);
+          tryOpen(model, changed, key + "." + innerKey + "=" + value);
+        }
+      }
+    }
+  }
+
+  private static List<JsonNode> hostileValues() throws IOException {
     List<JsonNode> hostile = new ArrayList<>();
     for (String value :
         List.of(
@@ -230,47 +301,7 @@ class MutationTest {
             "[1,2,3,4,5,6,7,8,9,10]")) {
       hostile.add(TestModels.JSON.readTree(value));
     }
-    String rope =
-        "\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0,"
-            + " \"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 64}";
-    for (String[] family :
-        new String[][] {
-          {"LlamaForCausalLM", "llama"},
-          {"MistralForCausalLM", "mistral"},
-          {"Qwen2ForCausalLM", "qwen2"},
-          {"Qwen3ForCausalLM", "qwen3"}
-        }) {
-      ObjectNode base =
-          TestModels.with(
-              LLAMA,
-              rope
-                  + ", \"architectures\": [\"%s\"], \"model_type\": \"%s\""
-                      .formatted(family[0], family[1])
-                  + ", \"head_dim\": 8, \"hidden_act\": \"silu\", \"sliding_window\": null,"
-                  + " \"use_sliding_window\": false,"
-                  + " \"attention_bias\": false, \"mlp_bias\": false, \"rope_parameters\": null,"
-                  + " \"partial_rotary_factor\": 1, \"layer_types\": null");
-      if (family[1].startsWith("qwen")) {
-        base.put("max_window_layers", 1);
-      }
-      Path model = TestModels.folder(folder.resolve(family[1]), base);
-      for (String key : fieldNames(base)) {
-        for (JsonNode value : hostile) {
-          ObjectNode changed = base.deepCopy();
-          changed.set(key, value);
-          tryOpen(model, changed, key + "=" + value);
-        }
-      }
-      for (String key : fieldNames((ObjectNode) base.get("rope_scaling"))) {
-        for (JsonNode value : hostile) {
-          ObjectNode changed = base.deepCopy();
-          ((ObjectNode) changed.get("rope_scaling")).set(key, value);
-          tryOpen(model, changed, "rope_scaling." + key + "=" + value);
-        }
-      }
-    }
-    assertTrue(refused > 1500, "refused " + refused);
-    assertTrue(accepted > 200, "accepted " + accepted);
+    return hostile;
   }
 
   private void tryOpen(Path model, ObjectNode config, String what) throws IOException {

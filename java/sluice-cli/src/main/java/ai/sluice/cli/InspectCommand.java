@@ -97,6 +97,8 @@ final class InspectCommand implements Callable<Integer> {
     rows("attention", LayerText.attention(spec));
     rows("feed-forward", LayerText.feedForward(spec));
     rows("norm", LayerText.norms(spec));
+    rows("compression", LayerText.compression(spec));
+    rows("heads", LayerText.heads(spec));
     for (RopeSpec rope : spec.getRopesList()) {
       row("rope", RopeText.of(rope, checkpoint.dynamicRope()));
     }
@@ -147,14 +149,11 @@ final class InspectCommand implements Callable<Integer> {
         Sizes.text(parameters * BF16_BYTES) + " in bfloat16, " + Sizes.text(parameters * F32_BYTES)
             + " in float32");
     ModelSpec spec = checkpoint.modelSpec();
-    if (!spec.getLayersList().stream().allMatch(LayerSpec::hasGqa)) {
-      return;
-    }
     long values = kvValues(spec, 1);
     row(
         "kv cache",
-        Sizes.count(values * BF16_BYTES) + " B per token in bfloat16, "
-            + Sizes.count(values * F32_BYTES) + " B in float32");
+        Sizes.count(values) + " numbers per token: " + Sizes.count(values * BF16_BYTES)
+            + " B in bfloat16, " + Sizes.count(values * F32_BYTES) + " B in float32");
     long whole = kvValues(spec, checkpoint.maxPositions());
     row(
         "",
@@ -166,15 +165,24 @@ final class InspectCommand implements Callable<Integer> {
   private static long kvValues(ModelSpec spec, long tokens) {
     long values = 0;
     for (LayerSpec layer : spec.getLayersList()) {
-      GqaSpec gqa = layer.getGqa();
       long retention = spec.getKvGroups(layer.getKvGroup()).getRetention();
-      int valueDim = gqa.hasVHeadDim() ? gqa.getVHeadDim() : gqa.getHeadDim();
-      values +=
-          (retention == 0 ? tokens : Math.min(tokens, retention))
-              * gqa.getNumKvHeads()
-              * (gqa.getHeadDim() + valueDim);
+      values += (retention == 0 ? tokens : Math.min(tokens, retention)) * kvValues(layer);
     }
     return values;
+  }
+
+  /** Values that one token leaves in one layer: keys and values, or their common latent. */
+  private static long kvValues(LayerSpec layer) {
+    return switch (layer.getAttentionCase()) {
+      case MLA -> layer.getMla().getKvLoraRank() + layer.getMla().getQkRopeHeadDim();
+      case ADAPTIVE ->
+          2L * layer.getAdaptive().getNumQHeads() * layer.getAdaptive().getHeadDim();
+      default -> {
+        GqaSpec gqa = layer.getGqa();
+        long valueDim = gqa.hasVHeadDim() ? gqa.getVHeadDim() : gqa.getHeadDim();
+        yield gqa.getNumKvHeads() * (gqa.getHeadDim() + valueDim);
+      }
+    };
   }
 
   private void rows(String label, List<String> lines) {

@@ -38,7 +38,7 @@ class InspectCommandTest {
     assertRow(out, "feed-forward", "dense: 128, silu, gated");
     assertRow(out, "rope", "plain: base 500000, 16 columns, pairs in halves");
     // 3 layers * 2 heads * (16 + 16) values.
-    assertRow(out, "kv cache", "384 B per token in bfloat16, 768 B in float32");
+    assertRow(out, "kv cache", "192 numbers per token: 384 B in bfloat16, 768 B in float32");
     assertRow(out, "tokenizer", "none: requests must be token ids");
   }
 
@@ -52,6 +52,59 @@ class InspectCommandTest {
     // 2 layers * 8 positions * 64 values * 4 bytes, whatever the context.
     assertRow(
         out, "", "2.0 kB in bfloat16, 4.1 kB in float32 for one sequence of the whole context");
+  }
+
+  @Test
+  void latentAttentionAndExperts() {
+    String out = inspect("deepseek_v3");
+    assertRow(
+        out,
+        "attention",
+        "latent: 4 heads of 16 + 8 rotary columns, values of 16; queries through 24, keys and"
+            + " values through 32");
+    assertRow(out, "feed-forward", "layer 0: dense: 64, silu, gated");
+    assertRow(
+        out,
+        "",
+        "layers 1 to 2: mixture: 8 experts of 16, 3 per token from 1 of 2 groups, shared 16, silu,"
+            + " gated; router: sigmoid with correction bias, normalised, times 2.5");
+    // 3 layers of 32 + 8.
+    assertRow(
+        out, "kv cache", "120 numbers per token: 240 B in bfloat16, 480 B in float32");
+  }
+
+  @Test
+  void alternatingWindowsAndPackedExperts() {
+    String out = inspect("gpt_oss_mxfp4");
+    assertRow(
+        out,
+        "attention",
+        "layers 0, 2: grouped-query: 4 query heads, 2 key/value heads, head_dim 16, sliding"
+            + " window 8, q/k/v bias, sinks");
+    assertRow(
+        out,
+        "feed-forward",
+        "mixture: 6 experts of 64, 2 per token, swiglu clamped at 7.0, gated; router: softmax of"
+            + " the chosen");
+    assertTrue(out.contains("BF16 223.2 kB, MXFP4 176.3 kB"), out);
+  }
+
+  @Test
+  void adaptiveLayersAndTheirHeads() {
+    String out = inspect("adaptive_moe_sparse");
+    assertRow(
+        out,
+        "",
+        "layer 1: adaptive, blocks of 4: 1 global, 2 local, 2 random: 4 heads of 16, 16 relative"
+            + " positions, gate from 0.3 on, q/k/v bias");
+    assertRow(
+        out,
+        "feed-forward",
+        "mixture: 4 experts of 8, 2 per token, gelu; router: network of 32 with stored noise; at"
+            + " most 9 tokens per expert in 16 positions");
+    assertRow(out, "compression", "residual through 25 columns, gelu, LayerNorm, eps 1.0E-5");
+    assertRow(out, "heads", "lm: logits of the next token");
+    assertRow(out, "", "classification: 5 scores from the last position");
   }
 
   @Test
