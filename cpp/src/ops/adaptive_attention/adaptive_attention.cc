@@ -114,6 +114,9 @@ void check_params(const AdaptiveAttentionParams& p) {
                      "query_start[", s + 1, "]: ", p.query_start[s + 1],
                      " (expected: rising, at most ", p.num_tokens, ")");
     check_at_least("adaptive_attention context_len", p.context_len[s], 0);
+    SLUICE_CHECK_ARG(p.replay == nullptr || p.replay_stride >= p.context_len[s],
+                     "adaptive_attention replay_stride: ", p.replay_stride, " (expected: at least ",
+                     p.context_len[s], ")");
     SLUICE_CHECK_ARG(p.keep == nullptr || p.keep_stride >= p.context_len[s],
                      "adaptive_attention keep_stride: ", p.keep_stride, " (expected: at least ",
                      p.context_len[s], ")");
@@ -222,25 +225,8 @@ int64_t longest_context(const AdaptiveAttentionParams& p) {
   return longest;
 }
 
-}  // namespace
-
-int32_t adaptive_keep_planes(AdaptiveKind kind, int32_t num_heads) {
-  return adaptive_selects(kind) ? num_heads : 1;
-}
-
-int64_t adaptive_attention_workspace_bytes(const Exec& exec, const AdaptivePattern& pattern,
-                                           int64_t max_tokens, int64_t max_context_len,
-                                           int32_t relative_positions, int32_t k_dim,
-                                           int32_t v_dim) {
-  const AdaptiveScratch scratch =
-      make_scratch(pattern, max_context_len, relative_positions, k_dim, v_dim);
-  return tile_bytes(max_tokens) + exec.num_threads * scratch.words * 4;
-}
-
-void adaptive_attention(const Exec& exec, const AdaptiveAttentionParams& p, void* workspace,
-                        int64_t workspace_bytes) {
-  check_params(p);
-  if (p.num_tokens == 0) return;
+void run(const Exec& exec, const AdaptiveAttentionParams& p, void* workspace,
+         int64_t workspace_bytes) {
   const AdaptiveScratch scratch =
       make_scratch(p.pattern, longest_context(p), p.relative_positions, p.kv.k_dim, p.kv.v_dim);
   const int64_t tiles_end = tile_bytes(p.num_tokens);
@@ -260,19 +246,66 @@ void adaptive_attention(const Exec& exec, const AdaptiveAttentionParams& p, void
 
   const auto kernel = SLUICE_SELECT_ISA(exec.isa, adaptive_tile);
   const int64_t tasks = plan.count() * heads;
-  const auto run = [&](int64_t i, int thread) {
+  const auto run_task = [&](int64_t i, int thread) {
     kernel(p, tiles[i / heads], static_cast<int32_t>(i % heads), scratch,
            memory + thread * scratch.words * 4);
   };
   // A team has either one thread or all of them: see parallel_ranges.
   const int64_t multiply_adds = plan.keys() * heads * (p.kv.k_dim + p.kv.v_dim);
   if (multiply_adds / kGrain <= 1 || exec.num_threads == 1) {
-    for (int64_t i = 0; i < tasks; ++i) run(i, 0);
+    for (int64_t i = 0; i < tasks; ++i) run_task(i, 0);
     return;
   }
   // Whoever is free takes the next task, the longest (last) ones first; the tasks are independent.
 #pragma omp parallel for schedule(dynamic, 1) num_threads(exec.num_threads)
-  for (int64_t i = tasks - 1; i >= 0; --i) run(i, omp_get_thread_num());
+  for (int64_t i = tasks - 1; i >= 0; --i) run_task(i, omp_get_thread_num());
+}
+
+// A given mask: all keys are looked at, and those dropped that it does not keep.
+void replay(const Exec& exec, const AdaptiveAttentionParams& p, void* workspace,
+            int64_t workspace_bytes) {
+  const int32_t planes = adaptive_keep_planes(p.pattern.kind, p.kv.num_kv_heads);
+  SLUICE_CHECK_ARG(p.replay_planes == planes, "adaptive_attention replay_planes: ", p.replay_planes,
+                   " (expected: ", planes, ")");
+  AdaptiveAttentionParams masked = p;
+  masked.pattern = {};
+  masked.keep = nullptr;
+  run(exec, masked, workspace, workspace_bytes);
+  if (p.keep == nullptr) return;
+  std::memset(p.keep, 0, static_cast<size_t>(p.num_tokens * planes * p.keep_stride));
+  for (int32_t s = 0; s < p.num_sequences; ++s) {
+    for (int64_t t = p.query_start[s]; t < p.query_start[s + 1]; ++t) {
+      const int64_t keys =
+          std::min<int64_t>(p.positions[t * p.position_stride] + int64_t{1}, p.context_len[s]);
+      for (int64_t plane = t * planes; plane < (t + 1) * planes; ++plane) {
+        for (int64_t j = 0; j < keys; ++j) {
+          p.keep[plane * p.keep_stride + j] = p.replay[plane * p.replay_stride + j] != 0;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+int32_t adaptive_keep_planes(AdaptiveKind kind, int32_t num_heads) {
+  return adaptive_selects(kind) ? num_heads : 1;
+}
+
+int64_t adaptive_attention_workspace_bytes(const Exec& exec, const AdaptivePattern& pattern,
+                                           int64_t max_tokens, int64_t max_context_len,
+                                           int32_t relative_positions, int32_t k_dim,
+                                           int32_t v_dim) {
+  const AdaptiveScratch scratch =
+      make_scratch(pattern, max_context_len, relative_positions, k_dim, v_dim);
+  return tile_bytes(max_tokens) + exec.num_threads * scratch.words * 4;
+}
+
+void adaptive_attention(const Exec& exec, const AdaptiveAttentionParams& p, void* workspace,
+                        int64_t workspace_bytes) {
+  check_params(p);
+  if (p.num_tokens == 0) return;
+  (p.replay == nullptr ? run : replay)(exec, p, workspace, workspace_bytes);
 }
 
 }  // namespace sluice

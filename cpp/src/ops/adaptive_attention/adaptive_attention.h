@@ -60,6 +60,12 @@ struct AdaptiveAttentionParams {
   /// else 0; null: not wanted. With it, closed gates skip nothing.
   uint8_t* keep = nullptr;
   int64_t keep_stride = 0;  ///< at least the largest context_len
+
+  /// [num_tokens, replay_planes, replay_stride]: nonzero where a key is kept, instead of what the
+  /// pattern decides; keys in the future are dropped all the same. `keep` repeats it. Null: none.
+  const uint8_t* replay = nullptr;
+  int32_t replay_planes = 0;  ///< 1, or kv.num_kv_heads; adaptive_keep_planes() with `keep`
+  int64_t replay_stride = 0;  ///< at least the largest context_len
 };
 
 /// 1 for the kinds that keep the same keys for every head, else `num_heads`.

@@ -25,6 +25,18 @@ void load_queries(const Work& w) {
   }
 }
 
+// Keys of a tile that a mask keeps for a row.
+uint64_t replayed(const Work& w, int64_t row, int64_t first) {
+  const AdaptiveAttentionParams& p = *w.p;
+  const uint8_t* mask =
+      p.replay + (w.token[row] * p.replay_planes + w.head % p.replay_planes) * p.replay_stride;
+  uint64_t bits = 0;
+  for (int64_t i = 0; i < smaller(w.key_end[row] - first, kAdaptiveKeys); ++i) {
+    bits |= uint64_t{mask[first + i] != 0} << i;
+  }
+  return bits;
+}
+
 // The keys of rising spans that lie in each row's window (0: all) and not in its future.
 template <bool kBf16>
 void run_spans(const Work& w, const KeySpan* spans, int64_t num_spans, int64_t window) {
@@ -37,6 +49,7 @@ void run_spans(const Work& w, const KeySpan* spans, int64_t num_spans, int64_t w
     for (int64_t r = 0; r < w.rows; ++r) {
       t.seen[r] = listed & low_bits(w.key_end[r] - t.first);
       if (window > 0) t.seen[r] &= ~low_bits(w.position[r] - window + 1 - t.first);
+      if (w.p->replay != nullptr) t.seen[r] &= replayed(w, r, t.first);
     }
     kBf16 ? run_keys_bf16(w, t) : run_keys_f32(w, t);
   };
@@ -76,13 +89,19 @@ void run_dense(const Work& w) {
     kBf16 ? run_keys_bf16(w, t) : run_keys_f32(w, t);
     t.count = 0;
   };
-  for (int64_t key = 0; key < end; key += 8) {
+  // Words of 8 keys, or of a whole smaller block.
+  const int64_t step = smaller(w.block_mask + 1, 8);
+  for (int64_t key = 0; key < end; key += step) {
     const uint8_t* bytes =
         p.dense + (int64_t{w.table[key >> w.block_shift]} << w.block_shift) + (key & w.block_mask);
-    uint64_t word;
-    __builtin_memcpy(&word, bytes, 8);
+    uint64_t word = 0;
+    if (step == 8) {
+      __builtin_memcpy(&word, bytes, 8);
+    } else {
+      __builtin_memcpy(&word, bytes, 4);
+    }
     if (word == 0) continue;
-    const int64_t n = smaller(end - key, 8);
+    const int64_t n = smaller(end - key, step);
     for (int64_t i = 0; i < n; ++i) {
       if (bytes[i] == 0) continue;
       t.keys[t.count++] = static_cast<int32_t>(key + i);

@@ -105,7 +105,7 @@ TEST_P(AdaptiveAttentionTest, EqualsTheDefinition) {
 }
 
 TEST_P(AdaptiveAttentionTest, BlocksOfEverySize) {
-  for (const int32_t block_size : {8, 32, 256}) {
+  for (const int32_t block_size : {4, 8, 32, 256}) {
     SCOPED_TRACE(block_size);
     check_everywhere({.sequences = {{9, 83}, {1, 9}, {2, 300}},
                       .pattern = GetParam().pattern,
@@ -168,6 +168,25 @@ TEST_P(AdaptiveAttentionTest, BitsDependOnTheRowAlone) {
       }
     }
   }
+}
+
+// A mask that is given decides, whatever the pattern would keep.
+TEST_P(AdaptiveAttentionTest, ReplayedMasks) {
+  const AdaptiveConfig setup{.sequences = {{30, 130}, {1, 90}, {5, 5}},
+                             .pattern = GetParam().pattern};
+  AdaptiveFixture fixture(setup);
+  const AdaptiveFixture::Result first = fixture.run({detect_isa(), 2}, {0, 1, 2}, true);
+  // The pattern asks for other keys now; only the masks know those that are in the cache.
+  AdaptivePattern& pattern = fixture.setup().pattern;
+  pattern.window += 20;
+  pattern.top_k += 3;
+  pattern.num_random_blocks += 2;
+  pattern.block_keep_percent = 60;
+  const AdaptiveFixture::Result again =
+      fixture.run({detect_isa(), 2}, {0, 1, 2}, true, 0, -1, &first);
+  fixture.setup().pattern = setup.pattern;
+  ASSERT_EQ(again.keep, first.keep);
+  fixture.check(again, {0, 1, 2});
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, AdaptiveAttentionTest, ::testing::ValuesIn(kPatterns),

@@ -110,7 +110,7 @@ class AdaptiveFixture {
 
   /// Runs queries [begin, end) of these sequences (all when end < 0).
   Result run(const Exec& exec, const std::vector<size_t>& which, bool trace, int64_t begin = 0,
-             int64_t end = -1) {
+             int64_t end = -1, const Result* replay = nullptr) {
     std::vector<int32_t> start{0}, context, rows, positions;
     std::vector<float> gates;
     int64_t longest = 0;
@@ -171,7 +171,10 @@ class AdaptiveFixture {
                         .out_format = s_.format,
                         .out_stride = out_stride,
                         .keep = trace ? result.keep.data() : nullptr,
-                        .keep_stride = result.keep_stride},
+                        .keep_stride = result.keep_stride,
+                        .replay = replay == nullptr ? nullptr : replay->keep.data(),
+                        .replay_planes = static_cast<int32_t>(planes),
+                        .replay_stride = replay == nullptr ? 0 : replay->keep_stride},
                        workspace.data(), workspace.size());
     return result;
   }

@@ -86,15 +86,20 @@ SLUICE_INLINE const char* key_group(const Work& w, int64_t key) {
 }
 
 /// Where the 16 keys from `key`, a multiple of 16, lie; `seen` are those that some row sees. Blocks
-/// of 8 are put side by side in the copy; one of which no key is seen is not read.
+/// of fewer keys are put side by side in the copy; one of which no key is seen is not read.
 SLUICE_INLINE const char* find_keys(const Work& w, int64_t key, uint32_t seen, char* copy) {
-  if (w.block_mask + 1 >= kLanes) return key_group(w, key);
+  const int64_t size = w.block_mask + 1;
+  if (size >= kLanes) return key_group(w, key);
   const int64_t steps = w.k_dim16 * w.word_bytes / 4;
-  for (int half = 0; half < 2; ++half) {
-    if ((seen >> (8 * half) & 0xff) == 0) continue;  // left as it is: the lanes are dropped
-    const char* in = w.k_head + int64_t{w.table[(key >> 3) + half]} * w.p->kv.k_block_stride;
+  for (int64_t lane = 0; lane < kLanes; lane += size) {
+    // Left as they are, lanes that nobody sees are dropped.
+    if ((seen >> lane & ((1u << size) - 1u)) == 0) continue;
+    const char* in =
+        w.k_head + int64_t{w.table[(key + lane) >> w.block_shift]} * w.p->kv.k_block_stride;
     for (int64_t s = 0; s < steps; ++s) {
-      __builtin_memcpy(copy + s * 64 + half * 32, in + s * 32, 32);
+      for (int64_t i = 0; i < size; i += 4) {
+        __builtin_memcpy(copy + s * 64 + (lane + i) * 4, in + (s * size + i) * 4, 16);
+      }
     }
   }
   return copy;
