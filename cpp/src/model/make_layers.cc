@@ -3,6 +3,7 @@
 #include <variant>
 
 #include "base/error.h"
+#include "layers/adaptive.h"
 #include "layers/dense.h"
 #include "layers/gqa.h"
 #include "layers/mla.h"
@@ -55,9 +56,21 @@ std::unique_ptr<AttentionLayer> make_layer(const MlaSpec& spec, const Place& pla
   return std::make_unique<MlaLayer>(spec, group, place.model.kv_groups[group].window, bound);
 }
 
-std::unique_ptr<AttentionLayer> make_layer(const AdaptiveSpec& /*spec*/, const Place& place) {
-  SLUICE_FAIL(SLUICE_STATUS_UNSUPPORTED, "layers[", place.layer,
-              "].adaptive: not built (built: gqa)");
+std::unique_ptr<AttentionLayer> make_layer(const AdaptiveSpec& spec, const Place& place) {
+  AdaptiveWeights bound;
+  bound.qkv = place.matrix(SLUICE__PROTO__SLOT__QKV);
+  bound.qkv_bias = place.vector(SLUICE__PROTO__SLOT__QKV_BIAS);
+  bound.relative_position =
+      static_cast<const float*>(place.matrix(SLUICE__PROTO__SLOT__RELATIVE_POSITION).data);
+  if (spec.sparse_gate) bound.gate = place.matrix(SLUICE__PROTO__SLOT__SPARSE_GATE);
+  bound.gate_bias = place.vector(SLUICE__PROTO__SLOT__SPARSE_GATE_BIAS);
+  if (spec.kind == AdaptiveKind::kDensity) {
+    bound.density = place.matrix(SLUICE__PROTO__SLOT__DENSITY);
+  }
+  bound.density_bias = place.vector(SLUICE__PROTO__SLOT__DENSITY_BIAS);
+  bound.o = place.matrix(SLUICE__PROTO__SLOT__O);
+  bound.o_bias = place.vector(SLUICE__PROTO__SLOT__O_BIAS);
+  return std::make_unique<AdaptiveLayer>(spec, place.kv_group(), place.layer, bound);
 }
 
 std::unique_ptr<FeedForwardLayer> make_layer(const DenseSpec& spec, const Place& place) {

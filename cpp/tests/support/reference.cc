@@ -8,6 +8,7 @@
 #include <numeric>
 #include <random>
 
+#include "support/reference_adaptive.h"
 #include "support/reference_parts.h"
 
 namespace sluice::test {
@@ -206,7 +207,9 @@ class Reference {
                q, k, v);
   }
 
-  Rows attend(const AdaptiveSpec&, int, const Rows&) const { std::abort(); }
+  Rows attend(const AdaptiveSpec& spec, int layer, const Rows& x) const {
+    return adaptive_attention(spec, weights_, layer, x, nullptr);
+  }
 
   struct Heads {
     int num_q_heads, num_kv_heads;
