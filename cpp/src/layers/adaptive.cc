@@ -185,11 +185,16 @@ void AdaptiveLayer::store(LayerContext& context, const StepBatch& batch, const K
 }
 
 void AdaptiveLayer::attend(LayerContext& context, const StepBatch& batch,
-                           const AdaptiveAttentionParams& params) const {
+                           AdaptiveAttentionParams& params) const {
   const LayerTimer timer(context.times.attention);
   const int64_t longest = longest_context(batch);
   if (context.observer != nullptr) {
     const std::string name = "attention_keep_" + std::to_string(context.layer);
+    if (const TensorRows* masks = context.observer->replay(name); masks != nullptr) {
+      params.replay = static_cast<const uint8_t*>(masks->data);
+      params.replay_planes = static_cast<int32_t>(masks->cols / longest);
+      params.replay_stride = longest;
+    }
     if (context.observer->wants(name)) return attend_shown(context, batch, params, longest, name);
   }
   const ArenaScope scope(context.workspace);
@@ -224,6 +229,7 @@ void AdaptiveLayer::attend_shown(LayerContext& context, const StepBatch& batch,
     if (params.gate != nullptr) piece.gate = params.gate + begin * heads;
     piece.out =
         static_cast<std::byte*>(params.out) + begin * params.out_stride * context.element_bytes();
+    if (params.replay != nullptr) piece.replay = params.replay + begin * cols;
     piece.keep = keep;
     piece.keep_stride = longest;
     adaptive_attention(context.exec, piece, workspace, bytes);

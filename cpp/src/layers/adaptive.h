@@ -8,7 +8,8 @@
 /// density_threshold; that bit stays with its position, in the side channel "density". Gates and
 /// densities are float32 in every compute format.
 ///
-/// Shows `attention_keep_<layer>`: U8 [tokens, heads or 1, largest context_len of the step].
+/// Shows, and takes over from a replay, `attention_keep_<layer>`: U8 [tokens, heads or 1, largest
+/// context_len of the step].
 #ifndef SLUICE_LAYERS_ADAPTIVE_H_
 #define SLUICE_LAYERS_ADAPTIVE_H_
 
@@ -53,8 +54,7 @@ class AdaptiveLayer : public AttentionLayer {
                   const float* x) const;
   void store(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
              const float* qkv) const;
-  void attend(LayerContext& context, const StepBatch& batch,
-              const AdaptiveAttentionParams& params) const;
+  void attend(LayerContext& context, const StepBatch& batch, AdaptiveAttentionParams& params) const;
   void attend_shown(LayerContext& context, const StepBatch& batch,
                     const AdaptiveAttentionParams& params, int64_t longest,
                     const std::string& name) const;

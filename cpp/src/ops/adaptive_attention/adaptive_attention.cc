@@ -1,13 +1,12 @@
 #include "ops/adaptive_attention/adaptive_attention.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cstring>
 
 #include "base/checked.h"
 #include "ops/adaptive_attention/adaptive_kernel.h"
 #include "ops/simd/check.h"
+#include "ops/simd/parallel.h"
 
 namespace sluice {
 namespace {
@@ -250,15 +249,13 @@ void run(const Exec& exec, const AdaptiveAttentionParams& p, void* workspace,
     kernel(p, tiles[i / heads], static_cast<int32_t>(i % heads), scratch,
            memory + thread * scratch.words * 4);
   };
-  // A team has either one thread or all of them: see parallel_ranges.
   const int64_t multiply_adds = plan.keys() * heads * (p.kv.k_dim + p.kv.v_dim);
-  if (multiply_adds / kGrain <= 1 || exec.num_threads == 1) {
+  if (multiply_adds / kGrain <= 1) {
     for (int64_t i = 0; i < tasks; ++i) run_task(i, 0);
     return;
   }
-  // Whoever is free takes the next task, the longest (last) ones first; the tasks are independent.
-#pragma omp parallel for schedule(dynamic, 1) num_threads(exec.num_threads)
-  for (int64_t i = tasks - 1; i >= 0; --i) run_task(i, omp_get_thread_num());
+  // The longest (last) tasks first.
+  parallel_tasks(exec, tasks, [&](int64_t i, int thread) { run_task(tasks - 1 - i, thread); });
 }
 
 // A given mask: all keys are looked at, and those dropped that it does not keep.

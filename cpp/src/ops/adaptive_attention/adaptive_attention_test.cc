@@ -86,11 +86,11 @@ void check_everywhere(AdaptiveConfig setup) {
     const std::vector<size_t> which = all_of(setup);
     for (const Isa isa : testing::isas()) {
       SCOPED_TRACE(concat(format_name(format), " ", isa_name(isa)));
-      AdaptiveFixture::Result traced = fixture.run({isa, 2}, which, true);
+      AdaptiveFixture::Result traced = fixture.run(testing::exec_of(isa, 2), which, true);
       fixture.check(traced, which);
       if (::testing::Test::HasFatalFailure()) return;
       // Without a trace closed gates skip their work, and nothing else changes.
-      AdaptiveFixture::Result plain = fixture.run({isa, 2}, which, false);
+      AdaptiveFixture::Result plain = fixture.run(testing::exec_of(isa, 2), which, false);
       expect_same_bits(plain, traced, 0, setup.heads * setup.v_dim);
       if (::testing::Test::HasFatalFailure()) return;
     }
@@ -146,23 +146,24 @@ TEST_P(AdaptiveAttentionTest, BitsDependOnTheRowAlone) {
     AdaptiveFixture fixture(setup);
     for (const Isa isa : testing::isas()) {
       SCOPED_TRACE(concat(format_name(format), " ", isa_name(isa)));
-      AdaptiveFixture::Result together = fixture.run({isa, 2}, {0, 1, 2}, false);
+      AdaptiveFixture::Result together = fixture.run(testing::exec_of(isa, 2), {0, 1, 2}, false);
       const int64_t values = setup.heads * setup.v_dim;
       for (const int threads : {1, 5}) {
-        AdaptiveFixture::Result second = fixture.run({isa, threads}, {1}, false);
+        AdaptiveFixture::Result second = fixture.run(testing::exec_of(isa, threads), {1}, false);
         expect_same_bits(second, together, 70, values);
-        AdaptiveFixture::Result third = fixture.run({isa, threads}, {2}, false);
+        AdaptiveFixture::Result third = fixture.run(testing::exec_of(isa, threads), {2}, false);
         expect_same_bits(third, together, 71, values);
         for (int64_t begin = 0; begin < 70; begin += begin == 0 ? 1 : 23) {
           const int64_t end = begin == 0 ? 1 : std::min<int64_t>(begin + 23, 70);
-          AdaptiveFixture::Result chunk = fixture.run({isa, threads}, {0}, false, begin, end);
+          AdaptiveFixture::Result chunk =
+              fixture.run(testing::exec_of(isa, threads), {0}, false, begin, end);
           expect_same_bits(chunk, together, begin, values);
         }
         if (::testing::Test::HasFatalFailure()) return;
       }
       // One token at a time.
       for (int64_t t = 0; t < 33; ++t) {
-        AdaptiveFixture::Result one = fixture.run({isa, 1}, {2}, false, t, t + 1);
+        AdaptiveFixture::Result one = fixture.run(testing::exec_of(isa, 1), {2}, false, t, t + 1);
         expect_same_bits(one, together, 71 + t, values);
         if (::testing::Test::HasFatalFailure()) return;
       }
@@ -175,7 +176,8 @@ TEST_P(AdaptiveAttentionTest, ReplayedMasks) {
   const AdaptiveConfig setup{.sequences = {{30, 130}, {1, 90}, {5, 5}},
                              .pattern = GetParam().pattern};
   AdaptiveFixture fixture(setup);
-  const AdaptiveFixture::Result first = fixture.run({detect_isa(), 2}, {0, 1, 2}, true);
+  const AdaptiveFixture::Result first =
+      fixture.run(testing::exec_of(detect_isa(), 2), {0, 1, 2}, true);
   // The pattern asks for other keys now; only the masks know those that are in the cache.
   AdaptivePattern& pattern = fixture.setup().pattern;
   pattern.window += 20;
@@ -183,7 +185,7 @@ TEST_P(AdaptiveAttentionTest, ReplayedMasks) {
   pattern.num_random_blocks += 2;
   pattern.block_keep_percent = 60;
   const AdaptiveFixture::Result again =
-      fixture.run({detect_isa(), 2}, {0, 1, 2}, true, 0, -1, &first);
+      fixture.run(testing::exec_of(detect_isa(), 2), {0, 1, 2}, true, 0, -1, &first);
   fixture.setup().pattern = setup.pattern;
   ASSERT_EQ(again.keep, first.keep);
   fixture.check(again, {0, 1, 2});
@@ -221,7 +223,7 @@ TEST(AdaptiveLongContextTest, ScoresOfFewRowsAtATime) {
                                  .block_size = 256,
                                  .gate = false};
       AdaptiveFixture fixture(setup);
-      fixture.check(fixture.run({detect_isa(), 2}, {0}, true), {0});
+      fixture.check(fixture.run(testing::exec_of(detect_isa(), 2), {0}, true), {0});
       if (HasFatalFailure()) return;
     }
   }
@@ -236,7 +238,7 @@ TEST(AdaptiveTiesTest, TheLowerIndexWins) {
                                .equal_keys = true};
     AdaptiveFixture fixture(setup);
     for (const Isa isa : testing::isas()) {
-      const AdaptiveFixture::Result result = fixture.run({isa, 2}, {0}, true);
+      const AdaptiveFixture::Result result = fixture.run(testing::exec_of(isa, 2), {0}, true);
       for (int64_t t = 0; t < 30; ++t) {
         for (int64_t h = 0; h < 3; ++h) {
           for (int64_t j = 0; j <= 270 + t; ++j) {
@@ -254,7 +256,7 @@ TEST(AdaptiveTiesTest, TheLowerIndexWins) {
                              .equal_keys = true};
   AdaptiveFixture fixture(setup);
   for (const Isa isa : testing::isas()) {
-    const AdaptiveFixture::Result result = fixture.run({isa, 2}, {0}, true);
+    const AdaptiveFixture::Result result = fixture.run(testing::exec_of(isa, 2), {0}, true);
     for (int64_t t = 0; t < 30; ++t) {
       const int64_t own = (270 + t) / 9, kept = (30 * (own + 1) + 99) / 100;
       for (int64_t j = 0; j <= 270 + t; ++j) {
@@ -269,11 +271,11 @@ TEST(AdaptiveBlocksTest, DroppedBlocksMayBeUnmapped) {
   AdaptiveConfig setup{.sequences = {{4, 200}},
                        .pattern = {.kind = AdaptiveKind::kSlidingWindow, .window = 40}};
   AdaptiveFixture window(setup);
-  const AdaptiveFixture::Result before = window.run({detect_isa(), 2}, {0}, true);
+  const AdaptiveFixture::Result before = window.run(testing::exec_of(detect_isa(), 2), {0}, true);
   for (int64_t b = 0; b < (196 - 39) / 16; ++b) window.entry(0, b) = -1;
-  window.check(window.run({detect_isa(), 2}, {0}, true), {0});
+  window.check(window.run(testing::exec_of(detect_isa(), 2), {0}, true), {0});
   window.entry(0, (196 - 39) / 16) = -1;
-  EXPECT_THROW(window.run({detect_isa(), 2}, {0}, true), Error);
+  EXPECT_THROW(window.run(testing::exec_of(detect_isa(), 2), {0}, true), Error);
 
   setup.pattern = {.kind = AdaptiveKind::kBlockSparse,
                    .sparse_block_size = 16,
@@ -285,9 +287,9 @@ TEST(AdaptiveBlocksTest, DroppedBlocksMayBeUnmapped) {
   for (int64_t b = 0; b < 12; ++b) {
     if (visible.count(b) == 0) blocks.entry(0, b) = -1;
   }
-  blocks.check(blocks.run({detect_isa(), 2}, {0}, true), {0});
+  blocks.check(blocks.run(testing::exec_of(detect_isa(), 2), {0}, true), {0});
   blocks.entry(0, 0) = 99999;
-  EXPECT_THROW(blocks.run({detect_isa(), 2}, {0}, true), Error);
+  EXPECT_THROW(blocks.run(testing::exec_of(detect_isa(), 2), {0}, true), Error);
 }
 
 TEST(AdaptiveBlocksTest, RandomBlocksAreThoseOfTheDefinition) {
@@ -384,7 +386,7 @@ void expect_refused(AdaptivePattern pattern, const char* text) {
   AdaptiveFixture fixture({.sequences = {{2, 20}}, .pattern = {.kind = AdaptiveKind::kFull}});
   fixture.setup().pattern = pattern;
   try {
-    fixture.run({detect_isa(), 1}, {0}, false);
+    fixture.run(testing::exec_of(detect_isa(), 1), {0}, false);
     FAIL() << text;
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find(text), std::string::npos) << error.what();

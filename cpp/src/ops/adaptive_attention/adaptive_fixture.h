@@ -371,14 +371,14 @@ class AdaptiveFixture {
         }
       }
     }
-    kv_write({detect_isa(), 2}, {.num_tokens = context,
-                                 .k = k.data(),
-                                 .v = v.data(),
-                                 .format = s_.format,
-                                 .k_stride = k_size,
-                                 .v_stride = v_size,
-                                 .slots = slots.data(),
-                                 .cache = cache_});
+    kv_write(exec_of(detect_isa(), 2), {.num_tokens = context,
+                                        .k = k.data(),
+                                        .v = v.data(),
+                                        .format = s_.format,
+                                        .k_stride = k_size,
+                                        .v_stride = v_size,
+                                        .slots = slots.data(),
+                                        .cache = cache_});
   }
 
   AdaptiveConfig s_;
