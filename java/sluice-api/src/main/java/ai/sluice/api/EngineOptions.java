@@ -24,6 +24,7 @@ public final class EngineOptions {
   private final int maxQueuedRequests;
   private final int maxLogprobs;
   private final boolean overlap;
+  private final boolean reportExpertCounts;
   private final @Nullable LoadListener loadListener;
 
   private EngineOptions(Builder builder) {
@@ -50,6 +51,7 @@ public final class EngineOptions {
     maxQueuedRequests = builder.maxQueuedRequests;
     maxLogprobs = builder.maxLogprobs;
     overlap = builder.overlap;
+    reportExpertCounts = builder.reportExpertCounts;
     loadListener = builder.loadListener;
   }
 
@@ -74,6 +76,7 @@ public final class EngineOptions {
     builder.maxQueuedRequests = maxQueuedRequests;
     builder.maxLogprobs = maxLogprobs;
     builder.overlap = overlap;
+    builder.reportExpertCounts = reportExpertCounts;
     builder.loadListener = loadListener;
     return builder;
   }
@@ -143,6 +146,11 @@ public final class EngineOptions {
     return overlap;
   }
 
+  /** Whether tokens per expert are counted, for {@link ExpertLoad}. Default false. */
+  public boolean reportExpertCounts() {
+    return reportExpertCounts;
+  }
+
   /** Watches the load, if set. */
   public Optional<LoadListener> loadListener() {
     return Optional.ofNullable(loadListener);
@@ -156,7 +164,8 @@ public final class EngineOptions {
         + ", kvCacheBytes=" + (kvCacheBytes == null ? "auto" : kvCacheBytes)
         + ", maxSequences=" + maxSequences + ", maxStepTokens=" + maxStepTokens
         + ", blockSize=" + blockSize + ", maxQueuedRequests=" + maxQueuedRequests
-        + ", maxLogprobs=" + maxLogprobs + ", overlap=" + overlap + "]";
+        + ", maxLogprobs=" + maxLogprobs + ", overlap=" + overlap
+        + ", reportExpertCounts=" + reportExpertCounts + "]";
   }
 
   /** Collects options; each setter refuses a value out of range. Not thread-safe. */
@@ -174,6 +183,7 @@ public final class EngineOptions {
     private int maxQueuedRequests = 1024;
     private int maxLogprobs = 20;
     private boolean overlap = true;
+    private boolean reportExpertCounts;
     private @Nullable LoadListener loadListener;
 
     private Builder() {}
@@ -297,6 +307,12 @@ public final class EngineOptions {
     /** Sets whether the next step is planned while one runs. */
     public Builder overlap(boolean value) {
       overlap = value;
+      return this;
+    }
+
+    /** Sets whether tokens per expert are counted; the model must have experts. */
+    public Builder reportExpertCounts(boolean value) {
+      reportExpertCounts = value;
       return this;
     }
 

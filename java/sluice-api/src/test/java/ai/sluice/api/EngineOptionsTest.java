@@ -115,6 +115,7 @@ class EngineOptionsTest {
             .maxQueuedRequests(7)
             .maxLogprobs(3)
             .overlap(false)
+            .reportExpertCounts(true)
             .loadListener(progress -> true)
             .build();
     EngineOptions copy = options.toBuilder().build();

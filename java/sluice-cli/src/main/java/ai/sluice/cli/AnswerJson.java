@@ -1,5 +1,6 @@
 package ai.sluice.cli;
 
+import ai.sluice.api.ExpertLoad;
 import ai.sluice.api.GenerationResult;
 import ai.sluice.api.TokenLogprob;
 import ai.sluice.api.TopLogprob;
@@ -9,12 +10,13 @@ import java.io.IOException;
 import java.io.StringWriter;
 import java.io.UncheckedIOException;
 import java.util.Locale;
+import java.util.Optional;
 
 /** An answer as one JSON object on one line. */
 final class AnswerJson {
   private AnswerJson() {}
 
-  static String of(String model, GenerationResult result) {
+  static String of(String model, GenerationResult result, Optional<ExpertLoad> load) {
     StringWriter text = new StringWriter();
     try (JsonGenerator json = new JsonFactory().createGenerator(text)) {
       json.writeStartObject();
@@ -48,6 +50,9 @@ final class AnswerJson {
           write(json, logprob);
         }
         json.writeEndArray();
+      }
+      if (load.isPresent()) {
+        ExpertLoadText.write(json, load.get());
       }
       json.writeEndObject();
     } catch (IOException e) {

@@ -66,6 +66,9 @@ final class BenchCommand implements Callable<Integer> {
 
   @Mixin RunArguments runArguments = new RunArguments();
 
+  @Option(names = "--expert-load", description = "Also print how evenly experts were used.")
+  boolean expertLoad;
+
   @Option(names = "--json", description = "Print JSON instead of a table.")
   boolean json;
 
@@ -86,7 +89,10 @@ final class BenchCommand implements Callable<Integer> {
     }
     ModelStore store = new ModelStore(console);
     EngineOptions options =
-        builder.model(model == null ? store.defaultModel() : store.resolve(model)).build();
+        builder
+            .model(model == null ? store.defaultModel() : store.resolve(model))
+            .reportExpertCounts(expertLoad)
+            .build();
     BenchmarkReport report = Benchmark.run(options, prompts, news, repetitions);
     console.print(json ? json(report) + "\n" : table(report));
     return Failures.OK;
@@ -115,6 +121,9 @@ final class BenchCommand implements Callable<Integer> {
               Sizes.text(model.weightBytes()), dtype(model), model.threads(), result.name(),
               result.tokensPerSecond(), result.standardDeviation()));
     }
+    report
+        .expertLoad()
+        .ifPresent(load -> table.append('\n').append(ExpertLoadText.table(load)));
     return table.toString();
   }
 
@@ -151,6 +160,9 @@ final class BenchCommand implements Callable<Integer> {
         json.writeEndObject();
       }
       json.writeEndArray();
+      if (report.expertLoad().isPresent()) {
+        ExpertLoadText.write(json, report.expertLoad().get());
+      }
       json.writeEndObject();
     } catch (IOException e) {
       throw new UncheckedIOException(e);

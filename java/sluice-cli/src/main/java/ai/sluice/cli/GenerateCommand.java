@@ -2,6 +2,7 @@ package ai.sluice.cli;
 
 import ai.sluice.api.ChatMessage;
 import ai.sluice.api.Chunk;
+import ai.sluice.api.ExpertLoad;
 import ai.sluice.api.FinishReason;
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.GenerationResult;
@@ -10,13 +11,14 @@ import ai.sluice.core.Engine;
 import ai.sluice.core.Generation;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletionException;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Parameters;
 
 /** Answers one prompt. */
 @Command(
@@ -38,14 +40,7 @@ import picocli.CommandLine.Parameters;
 final class GenerateCommand implements Callable<Integer> {
   private final Console console;
 
-  @Parameters(
-      arity = "0..*",
-      paramLabel = "PROMPT",
-      description = "The prompt; several words are joined; - reads standard input.")
-  List<String> words = new ArrayList<>();
-
-  @Option(names = {"-f", "--file"}, paramLabel = "FILE", description = "Read the prompt from FILE.")
-  @Nullable String file;
+  @Mixin PromptArguments promptArguments = new PromptArguments();
 
   @Option(
       names = {"-s", "--system"},
@@ -55,6 +50,12 @@ final class GenerateCommand implements Callable<Integer> {
 
   @Option(names = "--raw", description = "Continue the prompt as it is, without a chat template.")
   boolean raw;
+
+  @Option(
+      names = "--head",
+      paramLabel = "NAME",
+      description = "The head that chooses tokens; default: the model's generation head.")
+  @Nullable String head;
 
   @Mixin EngineArguments engineArguments = new EngineArguments();
   @Mixin RequestArguments requestArguments = new RequestArguments();
@@ -67,6 +68,11 @@ final class GenerateCommand implements Callable<Integer> {
 
   @Option(names = "--json", description = "Print one JSON object at the end instead of the text.")
   boolean json;
+
+  @Option(
+      names = "--expert-load",
+      description = "Print how evenly experts were used to standard error, or into the JSON.")
+  boolean expertLoad;
 
   @Option(names = "--stats", description = "Print timings to standard error; a terminal has them.")
   boolean stats;
@@ -90,35 +96,31 @@ final class GenerateCommand implements Callable<Integer> {
           "--logprobs: " + logprobs
               + " without --json (expected: --logprobs together with --json)");
     }
-    String prompt = prompt();
+    Values.give("--head", head, request::head);
+    if (promptArguments.areTokens() && system != null) {
+      throw new InvalidRequestException(
+          "--system: given with --tokens (expected: one of them; token ids are taken as they are)");
+    }
+    String prompt = promptArguments.text(console);
     try (EngineArguments.LoadLine line = new EngineArguments.LoadLine(console);
-        Engine engine = Engine.open(engineArguments.singleUser(console, line).build())) {
+        Engine engine =
+            Engine.open(
+                engineArguments
+                    .singleUser(console, line)
+                    .reportExpertCounts(expertLoad)
+                    .build())) {
       line.wipe();
       console.mark("engine open");
       return answer(engine, input(engine, request, prompt).build());
     }
   }
 
-  private String prompt() {
-    if (words.isEmpty() == (file == null)) {
-      throw new InvalidRequestException(
-          (file == null ? "prompt: missing" : "prompt: given twice, as words and by --file")
-              + " (expected: a PROMPT in quotes, - for standard input, or --file FILE)");
-    }
-    String prompt =
-        file != null
-            ? Utf8.readFile("--file", file)
-            : words.equals(List.of("-"))
-                ? Utf8.read("standard input", console.in())
-                : String.join(" ", words);
-    if (prompt.isEmpty()) {
-      throw new InvalidRequestException("prompt: empty (expected: at least one character)");
-    }
-    return prompt;
-  }
-
   private GenerationRequest.Builder input(
       Engine engine, GenerationRequest.Builder request, String prompt) {
+    if (promptArguments.areTokens()) {
+      Values.give("--tokens", promptArguments.ids(), request::promptTokens);
+      return request;
+    }
     if (raw || (system == null && !engine.modelInfo().hasChatTemplate())) {
       return request.prompt(prompt);
     }
@@ -150,12 +152,22 @@ final class GenerateCommand implements Callable<Integer> {
       }
       result = resultOf(generation);
     }
-    console.print(
-        json ? AnswerJson.of(engine.modelInfo().path().toString(), result) + "\n" : "\n");
+    Optional<ExpertLoad> load = expertLoad ? Optional.of(engine.expertLoad()) : Optional.empty();
+    if (json) {
+      console.print(AnswerJson.of(engine.modelInfo().path().toString(), result, load) + "\n");
+    } else {
+      console.print((engine.modelInfo().hasTokenizer() ? "" : ids(result)) + "\n");
+      load.ifPresent(counts -> console.err().print(ExpertLoadText.table(counts)));
+    }
     if (stats || console.errTerminal()) {
       console.err().println(AnswerStats.line(result));
     }
     return check(result);
+  }
+
+  /** The tokens of a model that has no words for them. */
+  private static String ids(GenerationResult result) {
+    return result.tokens().stream().map(String::valueOf).collect(Collectors.joining(","));
   }
 
   /** The result of a generation; the engine's failure is thrown as it is. */

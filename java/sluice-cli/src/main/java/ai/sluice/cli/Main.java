@@ -23,7 +23,7 @@ public final class Main {
   private static final int HELP_WIDTH = 96;
 
   /** Commands whose first token somebody waits for. */
-  private static final Set<String> ANSWERING = Set.of("generate", "chat");
+  private static final Set<String> ANSWERING = Set.of("generate", "chat", "classify");
 
   /** Commands in the order of the help text. */
   private static final Map<String, Function<Console, Object>> COMMANDS = new LinkedHashMap<>();
@@ -31,6 +31,7 @@ public final class Main {
   static {
     COMMANDS.put("generate", GenerateCommand::new);
     COMMANDS.put("chat", ChatCommand::new);
+    COMMANDS.put("classify", ClassifyCommand::new);
     COMMANDS.put("pull", PullCommand::new);
     COMMANDS.put("models", ModelsCommand::new);
     COMMANDS.put("inspect", InspectCommand::new);

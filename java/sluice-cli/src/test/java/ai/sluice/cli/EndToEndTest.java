@@ -131,6 +131,39 @@ class EndToEndTest {
   }
 
   @Test
+  void tokensAreAnsweredByTokens() {
+    String llama = GoldenFiles.fixture("llama").toString();
+    CliRun run = run("generate", "-m", llama, "--tokens", "5,17,42", "-n", "4", "-t", "0");
+    assertEquals(0, run.code(), run.err());
+    assertTrue(run.out().matches("\\d+(,\\d+){3}\n"), run.out());
+    CliRun outside = run("generate", "-m", llama, "--tokens", "5,256");
+    assertEquals(2, outside.code());
+    assertTrue(outside.err().contains("256 (expected: 0 to 255"), outside.err());
+    CliRun negative = run("generate", "-m", llama, "--tokens", "5,-1");
+    assertEquals(2, negative.code());
+    assertTrue(negative.err().startsWith("sluice: --tokens: -1 (expected:"), negative.err());
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"classify --tokens 5", "classify hi", "generate --tokens 5 --head x"})
+  void aModelWithoutSuchAHeadSaysSo(String command) {
+    CliRun run =
+        run((command + " -m " + GoldenFiles.fixture("llama")).split(" "));
+    assertNotEquals(0, run.code());
+    assertEquals(1, run.errLines(), run.err());
+    assertTrue(run.err().startsWith("sluice: head"), run.err());
+  }
+
+  @Test
+  void expertLoadNeedsExperts() {
+    String llama = GoldenFiles.fixture("llama").toString();
+    CliRun run = run("generate", "-m", llama, "--tokens", "5", "--expert-load");
+    assertEquals(2, run.code());
+    assertTrue(run.err().startsWith("sluice: reportExpertCounts: true (expected: false"),
+        run.err());
+  }
+
+  @Test
   void chatAnswersLineByLine() {
     byte[] in = "hi\n/set max_new_tokens 4\nagain\n/stats\n".getBytes(StandardCharsets.UTF_8);
     CliRun run = CliRun.of(home, Map.of(), in, "chat", "-m", TINY, "-n", "6");

@@ -33,7 +33,7 @@ class MainTest {
 
   @ParameterizedTest
   @ValueSource(
-      strings = {"generate", "chat", "pull", "models", "inspect", "verify", "bench", "doctor"})
+      strings = {"generate", "chat", "classify", "pull", "models", "inspect", "verify", "bench", "doctor"})
   void everyCommandHasHelpAndIsListed(String command) {
     CliRun run = CliRun.of(home, command, "--help");
     assertEquals(0, run.code(), run.err());
@@ -122,7 +122,9 @@ class MainTest {
         "--raw --system x | --system: given with --raw (expected: one of them; --raw has no place"
             + " for a system message)",
         "-f x        | prompt: given twice, as words and by --file (expected: a PROMPT in quotes,"
-            + " - for standard input, or --file FILE)",
+            + " - for standard input, --file FILE, or --tokens for ids)",
+        "--tokens 1  | prompt: given twice, as words and by --tokens (expected: a PROMPT in quotes,"
+            + " - for standard input, --file FILE, or --tokens for ids)",
       })
   void badValuesNameOptionValueAndExpectation(String arguments, String message) {
     CliRun run = CliRun.of(home, ("generate hello -m nowhere " + arguments).split(" +"));

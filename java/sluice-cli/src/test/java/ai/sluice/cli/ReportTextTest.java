@@ -6,7 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ai.sluice.api.Backend;
+import ai.sluice.api.ClassificationResult;
 import ai.sluice.api.ComputeDtype;
+import ai.sluice.api.ExpertLoad;
 import ai.sluice.api.FinishReason;
 import ai.sluice.api.GenerationResult;
 import ai.sluice.api.ModelInfo;
@@ -24,6 +26,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -45,7 +48,8 @@ class ReportTextTest {
           MODEL,
           List.of(
               new BenchmarkReport.Result("pp512", 512, 2, 1234.567, 8.9, List.of(1230.0, 1239.0)),
-              new BenchmarkReport.Result("tg128", 128, 1, 45, 0, List.of(45.0))));
+              new BenchmarkReport.Result("tg128", 128, 1, 45, 0, List.of(45.0))),
+          Optional.empty());
 
   @Test
   void benchTable() {
@@ -69,6 +73,56 @@ class ReportTextTest {
         json);
     assertTrue(json.contains("\"dtype\":\"bfloat16\",\"threads\":2"), json);
     assertFalse(json.contains("\n"));
+  }
+
+  @Test
+  void expertLoadAsATableAndAsJson() {
+    ExpertLoad load =
+        new ExpertLoad(
+            3,
+            List.of(
+                new ExpertLoad.Layer(1, List.of(6L, 0L, 12L, 6L), List.of(0L, 0L, 2L, 0L)),
+                new ExpertLoad.Layer(2, List.of(6L, 6L, 6L, 6L), List.of(1L, 0L, 0L, 1L))));
+    BenchmarkReport report =
+        new BenchmarkReport(MODEL, REPORT.results(), Optional.of(load));
+    assertTrue(
+        BenchCommand.table(report)
+            .endsWith(
+                """
+                | tiny | 134.52 M | 269.0 MB | bfloat16 | 2 | tg128 | 45.00 ± 0.00 |
+
+                | layer | imbalance | last step | busiest expert | unused experts |
+                | ---: | ---: | ---: | ---: | ---: |
+                | 1 | 2.00 | 4.00 | 2 (12 of 24) | 1 of 4 |
+                | 2 | 1.00 | 2.00 | 0 (6 of 24) | 0 of 4 |
+                """),
+        BenchCommand.table(report));
+    String json = BenchCommand.json(report);
+    assertTrue(
+        json.endsWith(
+            ",\"expert_load\":{\"steps\":3,\"layers\":[{\"layer\":1,\"imbalance\":2.0,"
+                + "\"last_step_imbalance\":4.0,\"tokens\":[6,0,12,6]},{\"layer\":2,"
+                + "\"imbalance\":1.0,\"last_step_imbalance\":2.0,\"tokens\":[6,6,6,6]}]}}"),
+        json);
+  }
+
+  @Test
+  void scoresAsLinesAndAsJson() {
+    ClassificationResult result =
+        new ClassificationResult(
+            List.of(-0.5f, 2.25f, 1f), FinishReason.STOP, "", new Usage(3, 0, 0),
+            new Timings(1, 2, 0, 3));
+    assertEquals(
+        """
+        label 0       -0.500000
+        label 1        2.250000  highest
+        label 2        1.000000
+        """,
+        ClassifyCommand.lines(result));
+    assertEquals(
+        "{\"model\":\"m\",\"label\":1,\"scores\":[-0.5,2.25,1.0],\"usage\":{\"prompt_tokens\":3},"
+            + "\"timings\":{\"queue_micros\":1,\"prefill_micros\":2,\"total_micros\":3}}",
+        ClassifyCommand.json("m", result));
   }
 
   @ParameterizedTest
@@ -101,7 +155,7 @@ class ReportTextTest {
             + "\"prefill_micros\":2,\"decode_micros\":3,\"total_micros\":6},\"logprobs\":[{"
             + "\"token\":5,\"text\":\"天\",\"logprob\":-0.5,\"rank\":0,\"top\":[{\"token\":5,"
             + "\"text\":\"天\",\"logprob\":-0.5}]}]}",
-        AnswerJson.of("m", result));
+        AnswerJson.of("m", result, Optional.empty()));
   }
 
   @Test

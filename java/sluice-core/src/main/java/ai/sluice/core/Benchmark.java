@@ -8,6 +8,7 @@ import ai.sluice.api.InvalidRequestException;
 import ai.sluice.api.Sampling;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.Random;
 
 /**
@@ -67,7 +68,10 @@ public final class Benchmark {
       for (int n : decodeTokens) {
         results.add(benchmark.measure("tg" + n, n, 1, n));
       }
-      return new BenchmarkReport(engine.modelInfo(), results);
+      return new BenchmarkReport(
+          engine.modelInfo(),
+          results,
+          options.reportExpertCounts() ? Optional.of(engine.expertLoad()) : Optional.empty());
     }
   }
 

@@ -1,15 +1,19 @@
 package ai.sluice.core;
 
+import ai.sluice.api.ExpertLoad;
 import ai.sluice.api.ModelInfo;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * Speeds of a model.
  *
  * @param model what was measured
  * @param results one per test
+ * @param expertLoad how evenly experts were used in all of them, if the options ask for it
  */
-public record BenchmarkReport(ModelInfo model, List<Result> results) {
+public record BenchmarkReport(
+    ModelInfo model, List<Result> results, Optional<ExpertLoad> expertLoad) {
   /** Copies the list. */
   public BenchmarkReport {
     results = List.copyOf(results);

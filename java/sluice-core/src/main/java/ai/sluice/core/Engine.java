@@ -6,16 +6,14 @@ import ai.sluice.api.EngineClosedException;
 import ai.sluice.api.EngineFailedException;
 import ai.sluice.api.EngineMetrics;
 import ai.sluice.api.EngineOptions;
+import ai.sluice.api.ExpertLoad;
 import ai.sluice.api.FinishReason;
 import ai.sluice.api.GenerationOutcome;
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.GenerationResult;
-import ai.sluice.api.LoadProgress;
 import ai.sluice.api.MemoryPlan;
 import ai.sluice.api.ModelInfo;
 import ai.sluice.api.SluiceException;
-import ai.sluice.api.Timings;
-import ai.sluice.api.Usage;
 import ai.sluice.checkpoint.Checkpoint;
 import ai.sluice.core.scheduler.EngineLoop;
 import ai.sluice.core.scheduler.HeadChoice;
@@ -25,15 +23,12 @@ import ai.sluice.core.scheduler.Sequence;
 import ai.sluice.core.scheduler.StepMessage;
 import ai.sluice.core.scheduler.StepOutput;
 import ai.sluice.jni.LeakReport;
-import ai.sluice.proto.SystemInfo;
 import ai.sluice.text.ChatTemplate;
 import ai.sluice.text.SpecialTokens;
 import ai.sluice.text.Tokenizer;
-import java.nio.channels.ClosedByInterruptException;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
@@ -43,8 +38,6 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /**
  * A model ready for requests. Thread-safe, also from virtual threads; one engine serves any number
@@ -61,7 +54,6 @@ import org.slf4j.LoggerFactory;
  * }</pre>
  */
 public final class Engine implements AutoCloseable {
-  private static final Logger LOG = LoggerFactory.getLogger(Engine.class);
   private static final AtomicInteger NUMBER = new AtomicInteger();
   private static final long CLOCK_ORIGIN = System.nanoTime();
 
@@ -71,7 +63,7 @@ public final class Engine implements AutoCloseable {
   private final PromptEncoder encoder;
   private final RequestPlanner planner;
   private final ModelInfo modelInfo;
-  private final SchedulerCounters counters = new SchedulerCounters();
+  private final SchedulerCounters counters;
   private final EngineLoop loop;
   private final ExecutorService pumps;
   private final ExecutorService results;
@@ -92,6 +84,7 @@ public final class Engine implements AutoCloseable {
     this.options = options;
     this.tokenizer = tokenizer;
     Checkpoint checkpoint = model.checkpoint();
+    counters = new SchedulerCounters(ExpertLoads.counts(options, model.options().spec()));
     int vocabSize = model.options().spec().getVocabSize();
     encoder = new PromptEncoder(checkpoint, tokenizer, vocabSize);
     SamplingResolver sampling =
@@ -144,50 +137,7 @@ public final class Engine implements AutoCloseable {
    * @throws EngineClosedException if the load was aborted
    */
   public static Engine open(EngineOptions options) {
-    long start = System.nanoTime();
-    options.loadListener().ifPresent(
-        listener -> {
-          if (!listener.onProgress(
-              new LoadProgress(
-                  LoadProgress.Phase.CHECKPOINT, options.model().toString(), 0, 0))) {
-            throw new EngineClosedException("load: aborted by its listener during CHECKPOINT");
-          }
-        });
-    // The libraries are loaded while the checkpoint is read.
-    Background<SystemInfo> system =
-        Background.start("sluice-natives", OptionResolver::systemInfo);
-    Checkpoint checkpoint = openCheckpoint(options);
-    Background<Optional<Tokenizer>> tokenizer = TokenizerLoader.start(checkpoint);
-    LoadedModel model = null;
-    try {
-      model = LoadedModel.load(checkpoint, options, system.get());
-      Engine engine = new Engine(model, options, tokenizer.get().orElse(null), 0);
-      LOG.info(
-          "opened {} in {} ms: {}",
-          options.model(),
-          TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start),
-          engine.modelInfo);
-      return engine;
-    } catch (Throwable e) {
-      if (model != null) {
-        model.close();
-      }
-      tokenizer.whenMade(made -> made.ifPresent(Tokenizer::close));
-      throw e;
-    }
-  }
-
-  /** An interrupt closes the file that is being read; that is no damage of the file. */
-  private static Checkpoint openCheckpoint(EngineOptions options) {
-    try {
-      return Checkpoint.open(options.model());
-    } catch (SluiceException e) {
-      if (Thread.currentThread().isInterrupted()
-          && e.getCause() instanceof ClosedByInterruptException) {
-        throw new EngineClosedException("load: interrupted during CHECKPOINT", e);
-      }
-      throw e;
-    }
+    return EngineOpening.open(options);
   }
 
   /**
@@ -264,8 +214,8 @@ public final class Engine implements AutoCloseable {
     return place;
   }
 
-  private String queueIsFull() {
-    return "queue: " + waiting.get() + " requests wait (expected: fewer than maxQueuedRequests = "
+  private String queueIsFull(int ahead) {
+    return "queue: " + ahead + " requests wait (expected: fewer than maxQueuedRequests = "
         + options.maxQueuedRequests() + "; try again later)";
   }
 
@@ -287,12 +237,7 @@ public final class Engine implements AutoCloseable {
     if (place == null) {
       counters.finished(FinishReason.REJECTED).incrementAndGet();
       return CompletableFuture.completedFuture(
-          new ClassificationResult(
-              List.of(),
-              FinishReason.REJECTED,
-              queueIsFull(),
-              new Usage(0, 0, 0),
-              new Timings(0, 0, 0, 0)));
+          Unstarted.classification(FinishReason.REJECTED, queueIsFull(waiting.get())));
     }
     CompletableFuture<ClassificationResult> future = new CompletableFuture<>();
     Sequence sequence;
@@ -334,12 +279,7 @@ public final class Engine implements AutoCloseable {
     } catch (InterruptedException e) {
       future.cancel(true);
       Thread.currentThread().interrupt();
-      return new ClassificationResult(
-          List.of(),
-          FinishReason.CANCELLED,
-          "interrupted",
-          new Usage(0, 0, 0),
-          new Timings(0, 0, 0, 0));
+      return Unstarted.classification(FinishReason.CANCELLED, "interrupted");
     } catch (ExecutionException e) {
       if (e.getCause() instanceof SluiceException cause) {
         throw cause;
@@ -358,16 +298,8 @@ public final class Engine implements AutoCloseable {
     Generation generation = new Generation(pumps, results, () -> {});
     generation.finish(
         (text, tokens, logprobs) ->
-            new GenerationResult(
-                "",
-                List.of(),
-                List.of(),
-                FinishReason.REJECTED,
-                "queue: " + ahead + " requests wait (expected: fewer than maxQueuedRequests = "
-                    + options.maxQueuedRequests() + "; try again later)",
-                request.seed().orElse(0),
-                new Usage(0, 0, 0),
-                new Timings(0, 0, 0, 0)));
+            Unstarted.generation(
+                FinishReason.REJECTED, queueIsFull(ahead), request.seed().orElse(0)));
     return generation;
   }
 
@@ -455,6 +387,15 @@ public final class Engine implements AutoCloseable {
         finished,
         counters.stepMicros.get(),
         TimeUnit.NANOSECONDS.toMicros(counters.planNanos.get()));
+  }
+
+  /**
+   * How many tokens each expert has computed; works on a closed engine too.
+   *
+   * @throws ai.sluice.api.InvalidRequestException unless {@link EngineOptions#reportExpertCounts}
+   */
+  public ExpertLoad expertLoad() {
+    return ExpertLoads.of(counters.expertCounts, model.options().spec());
   }
 
   private void requireOpen() {

@@ -83,6 +83,10 @@ final class OptionResolver {
               + ", the positions that this model was made for)");
     }
     ModelSpec spec = specWithDynamicRope();
+    if (options.reportExpertCounts() && ExpertLoads.mostExperts(spec) == 0) {
+      throw new InvalidRequestException(
+          "reportExpertCounts: true (expected: false, since this model has no experts)");
+    }
     EngineInfo info = plan(spec, message(spec, backend, dtype, threads, context).build());
     long bytesPerBlock = 0;
     for (KvGroupInfo group : info.getKvGroupsList()) {
@@ -215,6 +219,7 @@ final class OptionResolver {
         .setMaxStepTargets(0)
         .setMaxStepLogitBiases(
             (int) Math.min(MAX_STEP_BIASES, (long) maxSequences * Sampling.MAX_LOGIT_BIASES))
+        .setReportExpertCounts(options.reportExpertCounts())
         .setMaxStepStateOps(maxSequences)
         .setMaxStepBlockUpdates((int) blockUpdates)
         .setMaxStepCountUpdates(stepTokens)

@@ -3,16 +3,32 @@ package ai.sluice.core;
 import ai.sluice.api.ComputeDtype;
 import ai.sluice.api.EngineOptions;
 import ai.sluice.checkpoint.SafetensorsFile;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.Stream;
 
 /** Finds the parity fixtures of the repository, wherever a test is started from. */
 final class Fixtures {
   static final List<String> DENSE = List.of("llama", "llama3_rope", "mistral", "qwen2");
 
   private Fixtures() {}
+
+  /** The names of all fixtures, sorted. */
+  static List<String> all() {
+    try (Stream<Path> folders = Files.list(folder("llama").getParent())) {
+      return folders
+          .filter(Files::isDirectory)
+          .map(path -> path.getFileName().toString())
+          .sorted()
+          .toList();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
 
   /** The folder of one fixture. */
   static Path folder(String name) {
@@ -28,6 +44,11 @@ final class Fixtures {
   /** Options for a fixture in float32. */
   static EngineOptions.Builder options(String name) {
     return EngineOptions.builder().model(folder(name)).dtype(ComputeDtype.FLOAT32);
+  }
+
+  /** A tensor of a fixture's expected outputs. */
+  static float[] floats(String fixture, String tensor) {
+    return SafetensorsFile.open(folder(fixture).resolve(Verifier.EXPECTED)).readFloat32(tensor);
   }
 
   /** A prompt of a fixture, or another of its integer tensors. */

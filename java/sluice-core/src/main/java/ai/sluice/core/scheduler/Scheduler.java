@@ -333,6 +333,7 @@ public final class Scheduler {
     counters.steps.incrementAndGet();
     counters.stepMicros.addAndGet(output.deviceMicros());
     counters.promptTokens.addAndGet(plan.numPromptTokens);
+    counters.expertCounts.add(output);
     for (int row = 0; row < plan.numRows; row++) {
       Sequence sequence = plan.rows[row];
       if (sequence.state == Sequence.State.RUNNING) {

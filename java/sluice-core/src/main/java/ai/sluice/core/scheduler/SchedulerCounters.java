@@ -33,8 +33,17 @@ public final class SchedulerCounters {
   /** Time spent planning and applying, in nanoseconds. */
   public final AtomicLong planNanos = new AtomicLong();
 
-  /** Creates counters at zero. */
+  /** Tokens per layer and expert. */
+  public final ExpertCounts expertCounts;
+
+  /** Creates counters at zero, for an engine that reports no tokens per expert. */
   public SchedulerCounters() {
+    this(ExpertCounts.none());
+  }
+
+  /** Creates counters at zero. */
+  public SchedulerCounters(ExpertCounts expertCounts) {
+    this.expertCounts = expertCounts;
     for (FinishReason reason : FinishReason.values()) {
       finished.put(reason, new AtomicLong());
     }

@@ -1,6 +1,7 @@
 package ai.sluice.core.scheduler;
 
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_ACCEPTED_COUNT;
+import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_EXPERT_COUNT;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_FINITE;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_HEAD_VALUE;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_LOGPROB;
@@ -34,6 +35,7 @@ public final class StepOutput {
   private final int topLogprobs;
   private final int headValues;
   private final int valuesPerRow;
+  private final int expertCounts;
 
   /**
    * Creates a reader.
@@ -58,6 +60,7 @@ public final class StepOutput {
     topTokens = Math.toIntExact(offset[SLUICE_SECTION_TOP_TOKEN]);
     topLogprobs = Math.toIntExact(offset[SLUICE_SECTION_TOP_LOGPROB]);
     headValues = Math.toIntExact(offset[SLUICE_SECTION_HEAD_VALUE]);
+    expertCounts = Math.toIntExact(offset[SLUICE_SECTION_EXPERT_COUNT]);
     this.valuesPerRow = valuesPerRow;
   }
 
@@ -94,6 +97,15 @@ public final class StepOutput {
   /** Value {@code i} of the head that a row of kind HEAD asked for. */
   public float headValue(int row, int i) {
     return buffer.getFloat(headValues + 4 * (row * valuesPerRow + i));
+  }
+
+  /**
+   * Tokens that an expert computed in this step, if the options ask for them.
+   *
+   * @param i layer * the most experts that a layer has + expert
+   */
+  public int expertCount(int i) {
+    return buffer.getInt(expertCounts + 4 * i);
   }
 
   /** The {@code n}-th likeliest token at the {@code i}-th accepted token of a row. */

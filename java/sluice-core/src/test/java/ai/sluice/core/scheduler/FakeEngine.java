@@ -27,6 +27,11 @@ final class FakeEngine implements StepRunner {
 
   static final int HEAD_VALUES = 3;
 
+  /** Layers and experts of the model; {@link #expert} says who computes a token. */
+  static final int LAYERS = 3;
+
+  static final int EXPERTS = 4;
+
   final int groups;
   final int ropes;
   final int blockSize;
@@ -115,7 +120,8 @@ final class FakeEngine implements StepRunner {
       {SLUICE_SECTION_LOGPROB, s, 4}, {SLUICE_SECTION_RANK, s, 4}, {SLUICE_SECTION_FINITE, s, 4},
       {SLUICE_SECTION_HEAD_VALUE, (long) s * HEAD_VALUES, 4},
       {SLUICE_SECTION_TOP_TOKEN, (long) s * maxTopN, 4},
-      {SLUICE_SECTION_TOP_LOGPROB, (long) s * maxTopN, 4}
+      {SLUICE_SECTION_TOP_LOGPROB, (long) s * maxTopN, 4},
+      {SLUICE_SECTION_EXPERT_COUNT, LAYERS * EXPERTS, 4}
     };
     long inputBytes = place(input, 256, offset, capacity);
     long outputBytes = place(output, 64, offset, capacity);
@@ -137,6 +143,11 @@ final class FakeEngine implements StepRunner {
 
   StepOutput outputOf(int slot) {
     return new StepOutput(outputs[slot], layout, 0, maxTopN, HEAD_VALUES);
+  }
+
+  /** The expert of a token; layer 1 has none. */
+  static int expert(int token, int layer) {
+    return layer == 1 ? -1 : (token + layer) % EXPERTS;
   }
 
   /** Value {@code k} of the head that gives values, after these tokens. */
@@ -303,6 +314,7 @@ final class FakeEngine implements StepRunner {
     }
     int s = b.getInt(40 + 4 * SLUICE_SECTION_SEQ_SLOT);
     Map<Integer, Integer> sequenceOfToken = new HashMap<>();
+    int[] expertCounts = new int[LAYERS * EXPERTS];
     for (int i = 0; i < s; i++) {
       int seq = in(slot, SLUICE_SECTION_SEQ_SLOT, i);
       for (int k = in(slot, SLUICE_SECTION_QUERY_START, i);
@@ -310,6 +322,11 @@ final class FakeEngine implements StepRunner {
         sequenceOfToken.put(k, i);
         int id = in(slot, SLUICE_SECTION_TOKEN_ID, k);
         int token = id >= 0 ? id : lastRows[-1 - id];
+        for (int layer = 0; layer < LAYERS; layer++) {
+          if (expert(token, layer) >= 0) {
+            expertCounts[layer * EXPERTS + expert(token, layer)]++;
+          }
+        }
         int position = in(slot, SLUICE_SECTION_TOKEN_POSITION, k);
         for (int g = 0; g < groups; g++) {
           int kvSlot = in(slot, SLUICE_SECTION_TOKEN_KV_SLOT, k * groups + g);
@@ -332,6 +349,10 @@ final class FakeEngine implements StepRunner {
           b.getInt(at) == in(slot, SLUICE_SECTION_QUERY_START, i + 1) - 1,
           "row is not on the last token");
       chosen[r] = row(slot, r, i, at);
+    }
+    for (int i = 0; i < expertCounts.length; i++) {
+      outputs[slot].putInt(
+          (int) layout.offset()[SLUICE_SECTION_EXPERT_COUNT] + 4 * i, expertCounts[i]);
     }
     outputs[slot].putLong(8, b.getLong(8));
     outputs[slot].putLong(16, 1);
