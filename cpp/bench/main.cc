@@ -38,6 +38,7 @@ int main(int argc, char** argv) {
     benchmark::AddCustomContext("f32_GFLOP/s", concat(machine().f32_flops * 1e-9));
     register_gemm();
     register_attention();
+    register_adaptive();
     register_moe();
     register_rows();
     benchmark::RunSpecifiedBenchmarks();
