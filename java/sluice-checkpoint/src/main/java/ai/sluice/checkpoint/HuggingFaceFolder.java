@@ -5,11 +5,12 @@ import ai.sluice.checkpoint.arch.ModelConfig;
 import ai.sluice.checkpoint.arch.ModelPlan;
 import ai.sluice.checkpoint.io.StrictJson;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.google.common.base.Suppliers;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
+import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 
 /** Reads a folder with config.json and safetensors files. */
@@ -22,9 +23,12 @@ final class HuggingFaceFolder {
     Path configFile = folder.resolve(CONFIG);
     ObjectNode values = StrictJson.readObject(configFile);
     // The architecture first: an unknown one is a clearer answer than a tensor that is not known.
-    ModelConfig config = ModelConfig.of(configFile, values, Map.of());
+    Supplier<TensorDirectory> opened = Suppliers.memoize(() -> ShardIndex.open(folder));
+    ModelConfig config =
+        ModelConfig.of(
+            configFile, values, name -> opened.get().find(name).map(TensorInfo::shape));
     ModelPlan plan = Architectures.plan(config);
-    TensorDirectory tensors = ShardIndex.open(folder);
+    TensorDirectory tensors = opened.get();
     GenerationSettings generation = GenerationSettings.read(folder);
     TokenizerSettings tokenizer = TokenizerSettings.read(folder);
     WeightBinder.Bound bound = WeightBinder.bind(plan, tensors, UnaryOperator.identity());

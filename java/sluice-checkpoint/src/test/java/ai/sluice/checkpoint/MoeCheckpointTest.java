@@ -348,4 +348,20 @@ class MoeCheckpointTest {
     assertEquals(4, spec.getLayers(1).getGqa().getNumKvHeads());
     assertFalse(spec.getRopes(0).getInterleaved());
   }
+
+  @Test
+  void theStoredShapeOfTheCompressionDecides() {
+    ObjectNode config =
+        TestModels.json(read(Fixtures.folder("adaptive_moe").resolve("config.json")));
+    String prefix = "memory_compression.";
+    Tensors tensors =
+        new Tensors(config)
+            .put(prefix + "encoder.weight", DType.F32, 26L, 64L)
+            .put(prefix + "encoder.bias", DType.F32, 26L)
+            .put(prefix + "decoder.weight", DType.F32, 64L, 26L);
+    assertEquals(26, open(config, tensors).modelSpec().getCompression().getCompressedSize());
+    tensors.put(prefix + "decoder.weight", DType.F32, 64L, 25L);
+    String message = failure(CheckpointFormatException.class, config, tensors);
+    assertTrue(message.contains("shape: [64, 25] (expected: [64, 26]"), message);
+  }
 }

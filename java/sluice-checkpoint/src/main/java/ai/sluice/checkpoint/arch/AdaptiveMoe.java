@@ -265,7 +265,14 @@ final class AdaptiveMoe implements Family {
       plan.bind("norm.weight", Slot.FINAL_NORM, hidden);
       return;
     }
-    double size = Math.floor(hidden * ratio);
+    String prefix = "memory_compression.";
+    // Where both are known, the stored shape decides: writers may have rounded the product.
+    double size =
+        config
+            .storedShape(prefix + "encoder.weight")
+            .filter(shape -> !shape.isEmpty())
+            .map(shape -> (double) shape.get(0))
+            .orElse(Math.floor(hidden * ratio));
     if (!(size >= 1 && size <= Sizes.MAX_WIDTH)) {
       throw config.bad(
           "memory_compression_ratio", "1 to " + Sizes.MAX_WIDTH + " of " + hidden + " columns");
@@ -281,7 +288,6 @@ final class AdaptiveMoe implements Family {
                         .setKind(NormKind.LAYER_NORM)
                         .setEps(eps)
                         .setHasBias(true)));
-    String prefix = "memory_compression.";
     plan.bind(prefix + "encoder.weight", Slot.COMPRESSION_ENCODER, compressed, hidden);
     plan.bind(prefix + "encoder.bias", Slot.COMPRESSION_ENCODER_BIAS, compressed);
     plan.bind(prefix + "decoder.weight", Slot.COMPRESSION_DECODER, hidden, compressed);

@@ -14,6 +14,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -29,14 +30,20 @@ public final class ModelConfig {
   private final String prefix;
   private final ObjectNode values;
   private final ImmutableMap<String, String> spelling;
+  private final Function<String, Optional<List<Long>>> shapes;
   private final Set<String> read = new LinkedHashSet<>();
 
   private ModelConfig(
-      Path file, String prefix, ObjectNode values, ImmutableMap<String, String> spelling) {
+      Path file,
+      String prefix,
+      ObjectNode values,
+      ImmutableMap<String, String> spelling,
+      Function<String, Optional<List<Long>>> shapes) {
     this.file = file;
     this.prefix = prefix;
     this.values = values;
     this.spelling = spelling;
+    this.shapes = shapes;
   }
 
   /**
@@ -47,7 +54,24 @@ public final class ModelConfig {
    * @param spelling how the file spells a key, where that differs; for messages
    */
   public static ModelConfig of(Path file, ObjectNode values, Map<String, String> spelling) {
-    return new ModelConfig(file, "", values, ImmutableMap.copyOf(spelling));
+    return new ModelConfig(
+        file, "", values, ImmutableMap.copyOf(spelling), name -> Optional.empty());
+  }
+
+  /**
+   * Creates a config beside tensors.
+   *
+   * @param shapes the shape of the tensor with this name, if there is one; for settings whose
+   *     definition says that the stored shapes decide
+   */
+  public static ModelConfig of(
+      Path file, ObjectNode values, Function<String, Optional<List<Long>>> shapes) {
+    return new ModelConfig(file, "", values, ImmutableMap.of(), shapes);
+  }
+
+  /** The shape of a tensor of the checkpoint, if the tensors are known and it is there. */
+  Optional<List<Long>> storedShape(String tensor) {
+    return shapes.apply(tensor);
   }
 
   /** The file that the settings come from. */
@@ -290,12 +314,12 @@ public final class ModelConfig {
     if (!(node instanceof ObjectNode object)) {
       throw bad(key, node, "an object");
     }
-    return Optional.of(new ModelConfig(file, name(key) + ".", object, spelling));
+    return Optional.of(new ModelConfig(file, name(key) + ".", object, spelling, shapes));
   }
 
   /** The object that a family assumes under a key of which the file says nothing. */
   ModelConfig assumed(String key, ObjectNode object) {
-    return new ModelConfig(file, name(key) + ".", object, spelling);
+    return new ModelConfig(file, name(key) + ".", object, spelling, shapes);
   }
 
   /** Keys that no getter was asked for and whose value is not null. */
