@@ -205,6 +205,37 @@ TEST_P(MoeTest, EqualsTheReferenceWholeAndInChunks) {
 INSTANTIATE_TEST_SUITE_P(Features, MoeTest, ::testing::ValuesIn(kVariants),
                          [](const auto& each) { return std::string(each.param.name); });
 
+// All tokens to one expert, the others with none: what the others' weights hold is never looked at.
+TEST(MoeLoadTest, EveryTokenToOneExpert) {
+  MoeModel model([](Moe* moe, Model*, ProtoArena*) {
+    sizes(moe, 8, 1);
+    biases(moe);
+  });
+  const int num_layers = static_cast<int>(model.spec()->n_layers);
+  model.edit_weights = [=](WeightValues* weights) {
+    for (int layer = 0; layer < num_layers; ++layer) {
+      weights->at(SLUICE__PROTO__SLOT__ROUTER_BIAS, layer, 0)[3] = 50;
+      for (int slot : {SLUICE__PROTO__SLOT__EXPERT_DOWN, SLUICE__PROTO__SLOT__EXPERT_DOWN_BIAS}) {
+        std::vector<float>& values = weights->at(slot, layer, 0);
+        for (size_t i = 0; i < values.size(); ++i) {
+          if (i * 8 / values.size() != 3) values[i] = NAN;
+        }
+      }
+    }
+  };
+  EngineHandle engine;
+  ASSERT_NO_FATAL_FAILURE(model.open(&engine, {}));
+  std::vector<MoeDecisions> decisions;
+  const Rows wanted = model.reference(kIds, &decisions);
+  for (const MoeDecisions& layer : decisions) {
+    for (const auto& chosen : layer.experts) ASSERT_EQ(chosen, std::vector<int>{3});
+  }
+  Driver driver(engine.get(), 8);
+  const std::vector<float> whole = logits_of(driver, {kIds.size()});
+  EXPECT_LT(distance(whole, wanted), kBound);
+  EXPECT_EQ(logits_of(driver, {1, 1, 1, 12}), whole);
+}
+
 // Each of these leaves something out; that it is far off shows that the test above would see it.
 TEST(MoeReferenceTest, WeightsAndDropsMatter) {
   const auto run = [](const MoeChange& engine_change, const MoeChange& reference_change) {

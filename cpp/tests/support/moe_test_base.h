@@ -29,7 +29,7 @@ inline Sluice__Proto__ActivationSpec* make_activation(ProtoArena* arena,
   return activation;
 }
 
-/// The llama fixture's decoder with experts in both layers: 8 of 24, 2 for a token, softmax,
+/// The llama fixture's decoder with experts in every layer: 8 of 24, 2 for a token, softmax,
 /// normalised, SiLU with a gate.
 class MoeModel {
  public:
@@ -55,6 +55,9 @@ class MoeModel {
   Sluice__Proto__ModelSpec* spec() { return fixture_.spec(); }
   int vocab_size() const { return fixture_.vocab_size(); }
 
+  /// Called once, before the first engine's weights are loaded.
+  std::function<void(WeightValues*)> edit_weights;
+
   /// Creates an engine and loads the same random weights into each.
   void open(EngineHandle* engine, const OptionValues& values,
             const std::function<void(Sluice__Proto__EngineOptions*)>& change = nullptr) {
@@ -71,6 +74,7 @@ class MoeModel {
       const auto slots = unpack<Sluice__Proto__WeightSlotList>(
           sluice__proto__weight_slot_list__descriptor, {buffer.data(), static_cast<size_t>(size)});
       weights_ = std::make_unique<WeightValues>(*slots);
+      if (edit_weights) edit_weights(weights_.get());
     }
     const std::string path = ::testing::TempDir() + "sluice_moe_" + std::to_string(::getpid());
     const Outcome loaded = engine->load(*weights_->write(path, &fixture_.arena()));
