@@ -24,8 +24,8 @@ TEST_F(StepRowsTest, Rows) {
   refused("OUTPUT_ROW[3].token_index: 4",
           [&] { driver_->output_row.push_back(driver_->output_row[0]); });
   refused("OUTPUT_ROW[1].kind: 4", [&] { row(1).kind = 4; });
-  refused(
-      "OUTPUT_ROW[1].kind", [&] { row(1).kind = SLUICE_OUTPUT_HEAD; }, SLUICE_STATUS_UNSUPPORTED);
+  refused("OUTPUT_ROW[1].head: 0 (expected: a CLASSIFICATION or VALUE head",
+          [&] { row(1).kind = SLUICE_OUTPUT_HEAD; });
   refused("OUTPUT_ROW[1].head: 1", [&] { row(1).head = 1; });
   refused("OUTPUT_ROW[0].flags: 4", [&] { row(0).flags = 4; });
   refused("OUTPUT_ROW[0].draw_position: -1", [&] { row(0).draw_position = -1; });

@@ -1,11 +1,39 @@
 #include "layers/context.h"
 
+#include <algorithm>
+
 #include "base/checked.h"
 
 namespace sluice {
 
 int64_t arena_bytes(int64_t bytes) {
   return round_up(checked_add(bytes, kBufferAlignment), kBufferAlignment);
+}
+
+void round_values(const LayerContext& context, int64_t count, const float* x, void* y) {
+  if (context.compute_format == Format::kF32) {
+    std::copy_n(x, count, static_cast<float*>(y));
+    return;
+  }
+  std::transform(x, x + count, static_cast<Bf16*>(y), [](float value) { return to_bf16(value); });
+}
+
+void activate(LayerContext& context, const ActivationSpec& spec, int64_t num_rows, int64_t cols,
+              void* y, Format format) {
+  ActivationParams params;
+  params.kind = spec.kind;
+  params.alpha = spec.alpha;
+  params.beta = spec.beta;
+  params.limit = spec.limit;
+  params.num_rows = num_rows;
+  params.cols = cols;
+  params.x = y;
+  params.x_format = format;
+  params.x_stride = cols;
+  params.y = y;
+  params.y_format = format;
+  params.y_stride = cols;
+  activation(context.exec, params);
 }
 
 void matrix_product(LayerContext& context, const GemmParams& params) {

@@ -11,6 +11,7 @@
 #include "device/buffer.h"
 #include "device/cpu.h"
 #include "layers/observer.h"
+#include "layers/spec.h"
 #include "ops/gemm/gemm.h"
 #include "ops/kv_write/kv_cache.h"
 
@@ -103,6 +104,13 @@ struct ResidualTarget {
 
 /// Bytes that an arena needs for `bytes` and its alignment.
 int64_t arena_bytes(int64_t bytes);
+
+/// y[i] = x[i] in the compute format.
+void round_values(const LayerContext& context, int64_t count, const float* x, void* y);
+
+/// y = act(y) in place: dense rows of `cols` values, without a gate.
+void activate(LayerContext& context, const ActivationSpec& spec, int64_t num_rows, int64_t cols,
+              void* y, Format format);
 
 /// Runs a matrix product with workspace from the context's arena, and counts its time.
 void matrix_product(LayerContext& context, const GemmParams& params);

@@ -1,34 +1,76 @@
 #include "layers/heads.h"
 
+#include <algorithm>
 #include <cmath>
 
+#include "base/checked.h"
+#include "ops/norm/norm.h"
 #include "ops/simd/parallel.h"
 
 namespace sluice {
 
-int64_t GenerationHead::workspace_bytes(const LayerContext& context, int64_t max_rows) const {
-  return arena_bytes(
-      context.gemm.workspace_bytes(max_rows, weights_.matrix.rows, weights_.matrix.cols));
+int64_t OutputHead::workspace_bytes(const LayerContext& context, int64_t max_rows) const {
+  const int64_t hidden = weights_.matrix.cols;
+  int64_t bytes = context.gemm.workspace_bytes(max_rows, num_values(), hidden);
+  if (spec_.kind != HeadKind::kReasoning) return arena_bytes(bytes);
+  bytes = std::max(bytes, context.gemm.workspace_bytes(max_rows, hidden, hidden));
+  const int64_t rows = checked_mul(max_rows, hidden);
+  return checked_add(arena_bytes(bytes),
+                     checked_add(arena_bytes(checked_mul(rows, 4)),
+                                 arena_bytes(checked_mul(rows, context.element_bytes()))));
 }
 
-void GenerationHead::logits(LayerContext& context, int64_t num_rows, const void* x,
-                            float* logits) const {
+// h = x + act(transform(x)), summed in float32.
+void OutputHead::transform(LayerContext& context, int64_t num_rows, const void* x, void* h) const {
+  const ArenaScope scope(context.workspace);
+  const int64_t hidden = weights_.transform.cols;
+  auto* sum = context.workspace.allocate_array<float>(num_rows * hidden);
+  GemmParams params;
+  params.num_rows = num_rows;
+  params.x = x;
+  params.x_format = context.compute_format;
+  params.x_stride = hidden;
+  params.w = weights_.transform;
+  params.bias = weights_.transform_bias;
+  params.y = sum;
+  params.y_stride = hidden;
+  matrix_product(context, params);
+  activate(context, spec_.activation, num_rows, hidden, sum, Format::kF32);
+  ResidualAddParams add;
+  add.num_rows = num_rows;
+  add.cols = hidden;
+  add.x = x;
+  add.x_format = context.compute_format;
+  add.x_stride = hidden;
+  add.residual = sum;
+  add.residual_stride = hidden;
+  residual_add(context.exec, add);
+  round_values(context, num_rows * hidden, sum, h);
+}
+
+void OutputHead::run(LayerContext& context, int64_t num_rows, const void* x, float* values) const {
+  const ArenaScope scope(context.workspace);
   GemmParams params;
   params.num_rows = num_rows;
   params.x = x;
   params.x_format = context.compute_format;
   params.x_stride = weights_.matrix.cols;
+  if (spec_.kind == HeadKind::kReasoning) {
+    void* h = context.workspace.allocate(num_rows * params.x_stride * context.element_bytes());
+    transform(context, num_rows, x, h);
+    params.x = h;
+  }
   params.w = weights_.matrix;
   params.bias = weights_.bias;
   params.alpha = spec_.logit_multiplier;
-  params.y = logits;
-  params.y_stride = vocab_size();
+  params.y = values;
+  params.y_stride = num_values();
   matrix_product(context, params);
   if (spec_.logit_soft_cap == 0) return;
   const float cap = spec_.logit_soft_cap;
-  const int64_t values = num_rows * vocab_size();
-  parallel_ranges(context.exec, values, grain_for_bytes(64), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) logits[i] = cap * std::tanh(logits[i] / cap);
+  const int64_t count = num_rows * num_values();
+  parallel_ranges(context.exec, count, grain_for_bytes(64), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) values[i] = cap * std::tanh(values[i] / cap);
   });
 }
 

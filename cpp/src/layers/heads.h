@@ -12,27 +12,35 @@
 namespace sluice {
 
 struct HeadWeights {
-  WeightView matrix;            ///< [vocab_size, hidden_size]; the embedding's when tied
-  const float* bias = nullptr;  ///< [vocab_size]; nullptr: none
+  /// [num_values, hidden_size]. Tied: the embedding's; of a REASONING head: the generation head's.
+  WeightView matrix;
+  const float* bias = nullptr;            ///< [num_values]; nullptr: none
+  WeightView transform;                   ///< [hidden_size, hidden_size], REASONING only
+  const float* transform_bias = nullptr;  ///< [hidden_size]; nullptr: none
 };
 
-/// The generation head: logits = cap(multiplier * (x W^T + b)), cap(z) = soft_cap * tanh(z /
-/// soft_cap). Immutable.
-class GenerationHead {
+/// One output head with its weights: values = cap(multiplier * (h W^T + b)), where
+/// cap(z) = soft_cap * tanh(z / soft_cap), and h = x, or x + act(x T^T + t) of a REASONING head.
+/// Immutable; a row's result does not depend on the rows computed with it.
+class OutputHead {
  public:
-  GenerationHead(const HeadSpec& spec, const HeadWeights& weights)
-      : spec_(spec), weights_(weights) {}
+  OutputHead(const HeadSpec& spec, const HeadWeights& weights) : spec_(spec), weights_(weights) {}
 
-  int64_t vocab_size() const { return weights_.matrix.rows; }
+  HeadKind kind() const { return spec_.kind; }
 
-  /// Arena bytes that logits() takes for up to `max_rows` rows.
+  /// Logits, labels, or one value.
+  int64_t num_values() const { return weights_.matrix.rows; }
+
+  /// Arena bytes that run() takes for up to `max_rows` rows.
   int64_t workspace_bytes(const LayerContext& context, int64_t max_rows) const;
 
   /// @param x       [num_rows, hidden_size] in the compute format, dense
-  /// @param logits  [num_rows, vocab_size] float32, dense
-  void logits(LayerContext& context, int64_t num_rows, const void* x, float* logits) const;
+  /// @param values  [num_rows, num_values] float32, dense
+  void run(LayerContext& context, int64_t num_rows, const void* x, float* values) const;
 
  private:
+  void transform(LayerContext& context, int64_t num_rows, const void* x, void* h) const;
+
   HeadSpec spec_;
   HeadWeights weights_;
 };

@@ -9,18 +9,6 @@
 #include "ops/norm/norm.h"
 
 namespace sluice {
-namespace {
-
-void check_ends(const ModelSpec& spec) {
-  SLUICE_CHECK(!spec.compression, SLUICE_STATUS_UNSUPPORTED,
-               "compression: not built (built: none)");
-  SLUICE_CHECK(spec.heads.size() == 1 && spec.heads[0].kind == HeadKind::kGeneration,
-               SLUICE_STATUS_UNSUPPORTED,
-               "heads: kinds other than one GENERATION head are not built");
-}
-
-}  // namespace
-
 std::optional<Decoder::RowNorm> Decoder::row_norm(const std::optional<NormSpec>& spec,
                                                   const WeightStore& weights, Slot slot,
                                                   int layer) {
@@ -34,7 +22,6 @@ Decoder::Decoder(const ModelSpec& spec, const WeightStore& weights)
       embedding_multiplier_(static_cast<float>(spec.embedding_multiplier)),
       embedding_norm_(row_norm(spec.embedding_norm, weights, SLUICE__PROTO__SLOT__EMBED_NORM, -1)),
       final_norm_(row_norm(spec.final_norm, weights, SLUICE__PROTO__SLOT__FINAL_NORM, -1)) {
-  check_ends(spec);
   for (size_t l = 0; l < spec.layers.size(); ++l) {
     const LayerSpec& from = spec.layers[l];
     const int index = static_cast<int>(l);
@@ -53,10 +40,8 @@ Decoder::Decoder(const ModelSpec& spec, const WeightStore& weights)
     layer.residual_multiplier = static_cast<float>(from.residual_multiplier);
     layers_.push_back(std::move(layer));
   }
-  HeadWeights head;
-  head.matrix = spec.heads[0].tied ? embedding_ : weights.matrix(SLUICE__PROTO__SLOT__HEAD, -1);
-  head.bias = weights.vector(SLUICE__PROTO__SLOT__HEAD_BIAS, -1);
-  head_ = std::make_unique<GenerationHead>(spec.heads[0], head);
+  if (spec.compression) compression_.emplace(make_compression(*spec.compression, weights));
+  heads_ = make_heads(spec, weights);
 }
 
 int64_t Decoder::forward_bytes(const LayerContext& context, const BatchLimits& limits) const {
@@ -76,7 +61,11 @@ int64_t Decoder::forward_bytes(const LayerContext& context, const BatchLimits& l
 }
 
 int64_t Decoder::output_bytes(const LayerContext& context, int64_t max_rows) const {
-  return head_->workspace_bytes(context, max_rows);
+  int64_t bytes = compression_ ? compression_->workspace_bytes(context, max_rows) : 0;
+  for (const OutputHead& head : heads_) {
+    bytes = std::max(bytes, head.workspace_bytes(context, max_rows));
+  }
+  return bytes;
 }
 
 void Decoder::embed(LayerContext& context, const StepBatch& batch, const int32_t* token_ids,
@@ -107,13 +96,7 @@ void Decoder::normalize(LayerContext& context, const std::optional<RowNorm>& nor
               context.compute_format);
     return;
   }
-  const int64_t values = num_rows * hidden_size_;
-  if (context.compute_format == Format::kF32) {
-    std::memcpy(x, residual, values * sizeof(float));
-  } else {
-    auto* rounded = static_cast<Bf16*>(x);
-    for (int64_t i = 0; i < values; ++i) rounded[i] = to_bf16(residual[i]);
-  }
+  round_values(context, num_rows * hidden_size_, residual, x);
 }
 
 // Without a norm behind it a sublayer adds to the residual stream as it writes its result.
@@ -145,7 +128,7 @@ void Decoder::add_sublayer(LayerContext& context, const std::optional<RowNorm>& 
 }
 
 void Decoder::forward(LayerContext& context, const StepBatch& batch, const int32_t* token_ids,
-                      std::span<const LayerState> kv, float* residual,
+                      std::span<const LayerState> kv, float* residual, const ExpertCounts& experts,
                       StepObserver& observer) const {
   const ArenaScope scope(context.workspace);
   void* x = context.workspace.allocate(batch.num_tokens * hidden_size_ * context.element_bytes());
@@ -159,6 +142,7 @@ void Decoder::forward(LayerContext& context, const StepBatch& batch, const int32
   for (int l = 0; l < num_layers(); ++l) {
     observer.before_layer(l);
     context.layer = l;
+    context.expert_counts = experts.data == nullptr ? nullptr : experts.data + l * experts.stride;
     context.observer = observer.tracing() ? &observer : nullptr;
     const Layer& layer = layers_[l];
     const ArenaScope layer_scope(context.workspace);
@@ -186,6 +170,10 @@ void Decoder::forward(LayerContext& context, const StepBatch& batch, const int32
 
 void Decoder::head_input(LayerContext& context, int64_t num_rows, const float* residual,
                          void* x) const {
+  if (compression_) {
+    compression_->run(context, num_rows, residual, x);
+    return;
+  }
   norm_rows(context, final_norm_->spec, final_norm_->weights, num_rows, hidden_size_, residual, x,
             context.compute_format);
 }

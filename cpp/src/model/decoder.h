@@ -1,5 +1,5 @@
 /// @file
-/// A decoder built from a ModelSpec: embedding, layers, final norm, generation head.
+/// A decoder built from a ModelSpec: embedding, layers, final norm or compression, heads.
 #ifndef SLUICE_MODEL_DECODER_H_
 #define SLUICE_MODEL_DECODER_H_
 
@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "layers/compression.h"
 #include "layers/heads.h"
 #include "layers/layer.h"
 #include "layers/norm.h"
@@ -41,6 +42,12 @@ struct LayerState {
   SideChannelView feed_forward_channel;  ///< of the feed-forward's
 };
 
+/// Counts of accepted tokens by layer and expert.
+struct ExpertCounts {
+  int32_t* data = nullptr;  ///< [num_layers, stride], added to; nullptr: nobody asks
+  int64_t stride = 0;
+};
+
 /// Immutable once built; calls keep nothing. Refers to the weight store, which outlives it.
 class Decoder {
  public:
@@ -48,7 +55,8 @@ class Decoder {
 
   int num_layers() const { return static_cast<int>(layers_.size()); }
   int64_t hidden_size() const { return hidden_size_; }
-  int64_t vocab_size() const { return head_->vocab_size(); }
+  int num_heads() const { return static_cast<int>(heads_.size()); }
+  const OutputHead& head(int index) const { return heads_[index]; }
   KvShape kv_shape(int layer) const { return layers_[layer].attention->kv_shape(); }
   std::optional<SideChannelShape> attention_channel(int layer) const {
     return layers_[layer].attention->side_channel();
@@ -60,24 +68,21 @@ class Decoder {
   /// Arena bytes of forward() beyond the residual stream.
   int64_t forward_bytes(const LayerContext& context, const BatchLimits& limits) const;
 
-  /// Arena bytes of head_input() and logits() together, beyond their results.
+  /// Arena bytes of head_input() or of any head's run(), beyond their results.
   int64_t output_bytes(const LayerContext& context, int64_t max_rows) const;
 
   /// Runs embedding and layers.
   /// @param token_ids  [num_tokens]; a negative id gives a row of zeros
   /// @param kv         [num_layers]
   /// @param residual   [num_tokens, hidden_size] result: the residual stream after the last layer
+  /// @param experts    where layers count the tokens of their experts
   void forward(LayerContext& context, const StepBatch& batch, const int32_t* token_ids,
-               std::span<const LayerState> kv, float* residual, StepObserver& observer) const;
+               std::span<const LayerState> kv, float* residual, const ExpertCounts& experts,
+               StepObserver& observer) const;
 
-  /// Final norm of `num_rows` rows of the residual stream.
+  /// Final norm or compression of `num_rows` rows of the residual stream.
   /// @param x  [num_rows, hidden_size] result in the compute format: the input of the heads
   void head_input(LayerContext& context, int64_t num_rows, const float* residual, void* x) const;
-
-  /// Logits of rows that head_input() made: [num_rows, vocab_size].
-  void logits(LayerContext& context, int64_t num_rows, const void* x, float* logits) const {
-    head_->logits(context, num_rows, x, logits);
-  }
 
  private:
   struct RowNorm {
@@ -112,7 +117,8 @@ class Decoder {
   std::optional<RowNorm> embedding_norm_;
   std::vector<Layer> layers_;
   std::optional<RowNorm> final_norm_;
-  std::unique_ptr<GenerationHead> head_;
+  std::optional<Compression> compression_;
+  std::vector<OutputHead> heads_;
 };
 
 }  // namespace sluice

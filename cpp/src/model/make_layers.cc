@@ -131,4 +131,36 @@ std::unique_ptr<FeedForwardLayer> make_feed_forward(const ModelSpec& model, int 
                     model.layers[layer].feed_forward);
 }
 
+Compression make_compression(const CompressionSpec& spec, const WeightStore& weights) {
+  CompressionWeights bound;
+  bound.encoder = weights.matrix(SLUICE__PROTO__SLOT__COMPRESSION_ENCODER, -1);
+  bound.encoder_bias = weights.vector(SLUICE__PROTO__SLOT__COMPRESSION_ENCODER_BIAS, -1);
+  bound.decoder = weights.matrix(SLUICE__PROTO__SLOT__COMPRESSION_DECODER, -1);
+  bound.decoder_bias = weights.vector(SLUICE__PROTO__SLOT__COMPRESSION_DECODER_BIAS, -1);
+  bound.norm = norm_weights(weights, SLUICE__PROTO__SLOT__COMPRESSION_NORM, -1);
+  return Compression(spec, bound);
+}
+
+std::vector<OutputHead> make_heads(const ModelSpec& model, const WeightStore& weights) {
+  std::vector<OutputHead> heads;
+  WeightView generation;  // of the first generation head, which stands before any reasoning head
+  for (size_t h = 0; h < model.heads.size(); ++h) {
+    const HeadSpec& spec = model.heads[h];
+    const int index = static_cast<int>(h);
+    HeadWeights bound;
+    if (spec.kind == HeadKind::kReasoning) {
+      bound.matrix = generation;
+      bound.transform = weights.matrix(SLUICE__PROTO__SLOT__HEAD_TRANSFORM, -1, index);
+      bound.transform_bias = weights.vector(SLUICE__PROTO__SLOT__HEAD_TRANSFORM_BIAS, -1, index);
+    } else {
+      bound.matrix = spec.tied ? weights.matrix(SLUICE__PROTO__SLOT__EMBED_TOKENS, -1)
+                               : weights.matrix(SLUICE__PROTO__SLOT__HEAD, -1, index);
+      bound.bias = weights.vector(SLUICE__PROTO__SLOT__HEAD_BIAS, -1, index);
+    }
+    if (spec.kind == HeadKind::kGeneration && generation.rows == 0) generation = bound.matrix;
+    heads.emplace_back(spec, bound);
+  }
+  return heads;
+}
+
 }  // namespace sluice

@@ -4,7 +4,10 @@
 #define SLUICE_MODEL_MAKE_LAYERS_H_
 
 #include <memory>
+#include <vector>
 
+#include "layers/compression.h"
+#include "layers/heads.h"
 #include "layers/layer.h"
 #include "layers/norm.h"
 #include "model/spec.h"
@@ -21,6 +24,10 @@ std::unique_ptr<AttentionLayer> make_attention(const ModelSpec& model, int layer
                                                const WeightStore& weights);
 std::unique_ptr<FeedForwardLayer> make_feed_forward(const ModelSpec& model, int layer,
                                                     const WeightStore& weights);
+
+/// What ends the model; views refer to `weights`.
+Compression make_compression(const CompressionSpec& spec, const WeightStore& weights);
+std::vector<OutputHead> make_heads(const ModelSpec& model, const WeightStore& weights);
 
 }  // namespace sluice
 #endif  // SLUICE_MODEL_MAKE_LAYERS_H_

@@ -102,7 +102,6 @@ EngineOptions decode_engine_options(std::span<const uint8_t> bytes, const ModelS
   fields.unsupported_if(message->backend != SLUICE__PROTO__BACKEND__CPU, "backend", "CPU");
   fields.unsupported_if(message->max_draft_len != 0, "max_draft_len", "0, no speculation");
   fields.unsupported_if(message->max_step_embeddings != 0, "max_step_embeddings", "0");
-  fields.unsupported_if(message->report_expert_counts, "report_expert_counts", "false");
   fields.unsupported_if(message->max_adapters != 0, "max_adapters", "0");
   fields.unsupported_if(message->max_adapter_rank != 0, "max_adapter_rank", "0");
   fields.unsupported_if(message->n_pipeline_layer_begin > 1, "pipeline_layer_begin", "one stage");
@@ -127,6 +126,7 @@ EngineOptions decode_engine_options(std::span<const uint8_t> bytes, const ModelS
                    "block_size: ", options.block_size, " (expected: a power of two, 4 to 256)");
   decode_blocks(*message, fields, model, blocks_optional, &options);
   options.penalties = message->penalties;
+  options.report_expert_counts = message->report_expert_counts;
   if (message->onednn_path != nullptr) options.onednn_path = message->onednn_path;
   if (message->isa != nullptr) options.isa = message->isa;
   for (size_t i = 0; i < message->n_faults; ++i) {

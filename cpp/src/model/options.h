@@ -41,6 +41,7 @@ struct EngineOptions {
   int32_t max_step_state_ops = 1024;
   int32_t max_step_block_updates = 8192;
   int32_t max_step_count_updates = 8192;
+  bool report_expert_counts = false;
   bool penalties = true;
   std::string onednn_path;
   std::string isa;

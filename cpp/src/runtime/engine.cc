@@ -240,7 +240,7 @@ int64_t Engine::trace(int32_t slot, std::span<const uint8_t> request, uint8_t* b
   SLUICE_CHECK(!any_in_flight(), SLUICE_STATUS_WRONG_STATE,
                "trace: a step is in flight (expected: sluice_engine_wait first)");
   const StepInput step = copy_message(slot);
-  const Trace result(plan_, request, step.num_tokens());
+  const Trace result(plan_, request, step);
   if (buffer == nullptr || result.bytes() > capacity) return result.bytes();
 
   EngineObserver base(aborted_, faults_);
@@ -251,6 +251,7 @@ int64_t Engine::trace(int32_t slot, std::span<const uint8_t> request, uint8_t* b
   step_done_.wait(lock, [&] { return slots_[slot].state == SlotState::kTraced; });
   slots_[slot].state = SlotState::kIdle;
   if (slots_[slot].error) throw *slots_[slot].error;
+  observer.check_complete();
   return result.bytes();
 }
 

@@ -1,5 +1,7 @@
 #include "runtime/plan.h"
 
+#include <algorithm>
+
 #include "base/checked.h"
 #include "runtime/fault_points.h"
 #include "runtime/rope_state.h"
@@ -55,6 +57,13 @@ StepRules make_rules(const ModelSpec& spec, const EngineOptions& options) {
   limits.max_step_block_updates = options.max_step_block_updates;
   limits.max_step_count_updates = options.penalties ? options.max_step_count_updates : 0;
   limits.step_slots = options.step_slots;
+  for (const HeadSpec& head : spec.heads) {
+    rules.heads.push_back(head.kind);
+    const bool value = head.kind == HeadKind::kValue;
+    limits.head_values = std::max<int64_t>(limits.head_values, value ? 1 : head.num_labels);
+  }
+  limits.num_layers = static_cast<int64_t>(spec.layers.size());
+  limits.expert_count_stride = options.report_expert_counts ? spec.max_num_experts() : 0;
   for (const RopeSpec& rope : spec.ropes) {
     limits.num_rope_variants += rope.num_dynamic_variants;
     limits.num_rope_frequencies += int64_t{rope.num_dynamic_variants} * (rope.rotary_dim / 2);

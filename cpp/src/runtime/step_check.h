@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "layers/spec.h"
 #include "runtime/block_tables.h"
 #include "runtime/step_view.h"
 
@@ -19,7 +20,7 @@ struct StepRules {
   std::vector<int32_t> rope_variants;          ///< [ropes], static ones
   std::vector<int32_t> rope_dynamic_variants;  ///< [ropes]
   std::vector<int32_t> rope_frequencies;       ///< [ropes], rotary_dim / 2
-  int num_heads = 1;                           ///< entries of ModelSpec.heads
+  std::vector<HeadKind> heads;                 ///< ModelSpec.heads
   bool penalties = true;                       ///< penalty counts are kept
 };
 
@@ -68,6 +69,7 @@ class StepChecker {
   void check_rope_updates(const StepInput& step);
   void check_lists(const StepInput& step) const;
   void check_row(const StepInput& step, int64_t r) const;
+  void check_head(const sluice_output_row& row, int64_t r) const;
   void check_sampling(const sluice_output_row& row, int64_t r) const;
 
   // These see the resident state after the step's own updates.
@@ -86,8 +88,8 @@ class StepChecker {
   StepRules rules_;
   sluice_step_layout layout_;
 
-  BlockTables tables_;             // after every accepted step
-  std::vector<uint8_t> has_last_;  // [max_sequences] a token was chosen since the last reset
+  BlockTables tables_;              // after every accepted step
+  std::vector<uint8_t> has_last_;   // [max_sequences] a token was chosen since the last reset
   std::vector<int64_t> additions_;  // [max_sequences] to penalty counts since the last reset
   int64_t max_additions_ = 0;       // as many always fit the table of counts
   BlockTables saved_tables_;        // all as they were before the step being checked

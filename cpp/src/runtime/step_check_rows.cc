@@ -47,9 +47,7 @@ void StepChecker::check_row(const StepInput& step, int64_t r) const {
   const sluice_output_row& row = step.output_row[r];
   check_index(kRow, r, ".token_index", row.token_index, step.num_tokens());
   check_between(r, ".kind", row.kind, SLUICE_OUTPUT_SAMPLE, SLUICE_OUTPUT_HIDDEN);
-  check_index(kRow, r, ".head", row.head, rules_.num_heads);
-  SLUICE_CHECK(row.kind != SLUICE_OUTPUT_HEAD, SLUICE_STATUS_UNSUPPORTED, "OUTPUT_ROW[", r,
-               "].kind: HEAD not built (built: SAMPLE, LOGPROB, HIDDEN)");
+  check_head(row, r);
   if ((row.flags & ~(SLUICE_OUTPUT_FLAG_COUNT | SLUICE_OUTPUT_FLAG_LOGPROB)) != 0) {
     refuse(kRow, r, ".flags", row.flags, "a sum of the flags 1 and 2");
   }
@@ -60,8 +58,8 @@ void StepChecker::check_row(const StepInput& step, int64_t r) const {
   check_part(r, ".target_begin", row.target_begin, ".target_count", row.target_count,
              step.target.size());
   check_between(r, ".top_n", row.top_n, 0, rules_.limits.max_top_n);
-  if (row.kind == SLUICE_OUTPUT_HIDDEN) {
-    const char* expected = "0, a HIDDEN row has no logits";
+  if (row.kind == SLUICE_OUTPUT_HIDDEN || row.kind == SLUICE_OUTPUT_HEAD) {
+    const char* expected = "0, rows of kind HEAD and HIDDEN have no logits";
     if (row.target_count != 0) refuse(kRow, r, ".target_count", row.target_count, expected);
     if (row.top_n != 0) refuse(kRow, r, ".top_n", row.top_n, expected);
   }
@@ -70,6 +68,20 @@ void StepChecker::check_row(const StepInput& step, int64_t r) const {
   for (int32_t value : row.reserved) {
     if (value != 0) refuse(kRow, r, ".reserved", value, "0");
   }
+}
+
+void StepChecker::check_head(const sluice_output_row& row, int64_t r) const {
+  check_index(kRow, r, ".head", row.head, static_cast<int64_t>(rules_.heads.size()));
+  if (row.kind == SLUICE_OUTPUT_HIDDEN) return;
+  const HeadKind head = rules_.heads[row.head];
+  const bool logits = head == HeadKind::kGeneration || head == HeadKind::kReasoning;
+  if (logits == (row.kind != SLUICE_OUTPUT_HEAD)) return;
+  refuse(kRow, r, ".head", row.head,
+         logits
+             ? concat("a CLASSIFICATION or VALUE head for a row of kind HEAD, heads[", row.head,
+                      "] gives logits")
+             : concat("a GENERATION or REASONING head for a row of kind SAMPLE or LOGPROB, heads[",
+                      row.head, "] gives no logits"));
 }
 
 void StepChecker::check_sampling(const sluice_output_row& row, int64_t r) const {

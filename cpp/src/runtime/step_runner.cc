@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
+#include <utility>
 
 #include "base/checked.h"
 #include "ops/embedding/embedding.h"
@@ -36,6 +38,29 @@ void to_float32(Format format, const void* x, int64_t values, float* y) {
   }
 }
 
+bool all_finite(const float* values, int64_t count) {
+  return std::all_of(values, values + count, [](float value) { return std::isfinite(value); });
+}
+
+// What a row that chooses no token leaves in the sections of those that do.
+void no_choice(const StepOutput& output, int64_t row, bool finite) {
+  output.accepted_count[row] = 0;
+  output.tokens[row] = 0;
+  output.logprob[row] = 0;
+  output.rank[row] = 0;
+  output.finite[row] = finite ? 1 : 0;
+}
+
+// Sections that a step fills in part: the rest is zero.
+void clear_outputs(const StepLimits& limits, const StepInput& step, const StepOutput& output) {
+  if (output.head_value != nullptr) {
+    std::fill_n(output.head_value, step.num_rows() * limits.head_values, 0.0f);
+  }
+  if (output.expert_count != nullptr) {
+    std::fill_n(output.expert_count, limits.num_layers * limits.expert_count_stride, 0);
+  }
+}
+
 }  // namespace
 
 StepRunner::StepRunner(const StepLimits& limits, const Decoder& decoder, LayerContext context,
@@ -48,7 +73,7 @@ StepRunner::StepRunner(const StepLimits& limits, const Decoder& decoder, LayerCo
       ropes_(ropes),
       token_sequence_(limits.max_step_tokens),
       previous_tokens_(limits.max_step_outputs) {
-  logit_rows_.reserve(limits.max_step_outputs);
+  head_rows_.reserve(limits.max_step_outputs);
   for (int group = 0; group < limits.num_kv_groups; ++group) {
     tables_.push_back(sequences.tables().group(group));
   }
@@ -65,7 +90,11 @@ int64_t StepRunner::workspace_bytes(const StepLimits& limits, const Decoder& dec
   // A trace sends all tokens through the head, so the rows may be more than the output rows.
   const int64_t rows = kMaxHeadRows;
   int64_t outputs = arena_bytes(rows * limits.hidden_size * 4) * 3;  // rows, input, float32 copy
-  outputs = checked_add(outputs, arena_bytes(checked_mul(rows, limits.vocab_size * 4)));
+  int64_t values = 0;
+  for (int h = 0; h < decoder.num_heads(); ++h) {
+    values = std::max(values, decoder.head(h).num_values());
+  }
+  outputs = checked_add(outputs, arena_bytes(checked_mul(rows, values * 4)));
   outputs = checked_add(outputs, 4 * arena_bytes(rows * sizeof(void*)));
   outputs =
       checked_add(outputs, std::max(decoder.output_bytes(context, rows),
@@ -84,6 +113,7 @@ StepReport StepRunner::run(const StepInput& step, const StepOutput& output,
   for (const sluice_state_op& op : step.state_op) {
     report.block_copies += op.kind == SLUICE_STATE_OP_COPY_BLOCK;
   }
+  clear_outputs(limits_, step, output);
   context_.workspace.reset();
   if (step.num_tokens() > 0) {
     auto* ids = context_.workspace.allocate_array<int32_t>(step.num_tokens());
@@ -102,7 +132,8 @@ StepReport StepRunner::run(const StepInput& step, const StepOutput& output,
     batch.ropes = ropes_.make_angles(context_.exec, step, context_.workspace);
     auto* residual =
         context_.workspace.allocate_array<float>(step.num_tokens() * limits_.hidden_size);
-    decoder_.forward(context_, batch, ids, kv_.layers(), residual, observer);
+    const ExpertCounts experts{output.expert_count, limits_.expert_count_stride};
+    decoder_.forward(context_, batch, ids, kv_.layers(), residual, experts, observer);
     observer.before_outputs();
     if (observer.tracing()) show_outputs(step.num_tokens(), residual, observer);
     run_outputs(step, output, residual);
@@ -126,77 +157,115 @@ void StepRunner::resolve_tokens(const StepInput& step, int32_t* ids) {
 }
 
 void StepRunner::show_outputs(int64_t num_tokens, const float* residual, StepObserver& observer) {
-  const bool logits_wanted = observer.wants("logits");
   const bool norm_wanted = observer.wants("final_norm");
-  if (!logits_wanted && !norm_wanted) return;
+  // The names of each head's values; "logits" are those of the first generation head.
+  std::vector<std::pair<int, std::string>> values_wanted;
+  bool generation_met = false;
+  for (int h = 0; h < decoder_.num_heads(); ++h) {
+    if (observer.wants(concat("head_logits_", h))) {
+      values_wanted.emplace_back(h, concat("head_logits_", h));
+    }
+    if (generation_met || decoder_.head(h).kind() != HeadKind::kGeneration) continue;
+    generation_met = true;
+    if (observer.wants("logits")) values_wanted.emplace_back(h, "logits");
+  }
+  if (values_wanted.empty() && !norm_wanted) return;
   for (int64_t first = 0; first < num_tokens; first += kMaxHeadRows) {
     const int64_t count = std::min(kMaxHeadRows, num_tokens - first);
     const ArenaScope scope(context_.workspace);
-    const int64_t values = count * limits_.hidden_size;
-    void* x = context_.workspace.allocate(values * context_.element_bytes());
-    decoder_.head_input(context_, count, residual + first * limits_.hidden_size, x);
+    const int64_t cols = limits_.hidden_size;
+    void* x = context_.workspace.allocate(count * cols * context_.element_bytes());
+    decoder_.head_input(context_, count, residual + first * cols, x);
     if (norm_wanted) {
-      auto* wide = context_.workspace.allocate_array<float>(values);
-      to_float32(context_.compute_format, x, values, wide);
-      observer.keep("final_norm", {wide, Format::kF32, count, limits_.hidden_size});
+      auto* wide = context_.workspace.allocate_array<float>(count * cols);
+      to_float32(context_.compute_format, x, count * cols, wide);
+      observer.keep("final_norm", {wide, Format::kF32, count, cols});
     }
-    if (logits_wanted) {
-      auto* logits = context_.workspace.allocate_array<float>(count * limits_.vocab_size);
-      decoder_.logits(context_, count, x, logits);
-      observer.keep("logits", {logits, Format::kF32, count, limits_.vocab_size});
+    for (const auto& [head, name] : values_wanted) {
+      const ArenaScope head_scope(context_.workspace);
+      const int64_t num_values = decoder_.head(head).num_values();
+      auto* values = context_.workspace.allocate_array<float>(count * num_values);
+      decoder_.head(head).run(context_, count, x, values);
+      observer.keep(name, {values, Format::kF32, count, num_values});
     }
   }
 }
 
 void StepRunner::run_outputs(const StepInput& step, const StepOutput& output,
                              const float* residual) {
-  logit_rows_.clear();
   int64_t hidden_rows = 0;
   for (int64_t r = 0; r < step.num_rows(); ++r) {
-    if (step.output_row[r].kind == SLUICE_OUTPUT_HIDDEN) {
-      run_hidden_row(step, output, residual, r, hidden_rows++);
-    } else {
-      logit_rows_.push_back(static_cast<int32_t>(r));
-    }
+    if (step.output_row[r].kind != SLUICE_OUTPUT_HIDDEN) continue;
+    run_hidden_row(step, output, residual, r, hidden_rows++);
   }
-  const auto rows = static_cast<int64_t>(logit_rows_.size());
-  for (int64_t first = 0; first < rows; first += kMaxHeadRows) {
-    run_logit_rows(step, output, residual, first, std::min(kMaxHeadRows, rows - first));
+  for (int head = 0; head < decoder_.num_heads(); ++head) {
+    head_rows_.clear();
+    for (int64_t r = 0; r < step.num_rows(); ++r) {
+      const sluice_output_row& row = step.output_row[r];
+      if (row.kind != SLUICE_OUTPUT_HIDDEN && row.head == head) {
+        head_rows_.push_back(static_cast<int32_t>(r));
+      }
+    }
+    const auto rows = static_cast<int64_t>(head_rows_.size());
+    for (int64_t first = 0; first < rows; first += kMaxHeadRows) {
+      run_head(step, output, residual, head, first, std::min(kMaxHeadRows, rows - first));
+    }
   }
 }
 
-void StepRunner::run_logit_rows(const StepInput& step, const StepOutput& output,
-                                const float* residual, int64_t first, int64_t count) {
+void StepRunner::run_head(const StepInput& step, const StepOutput& output, const float* residual,
+                          int head, int64_t first, int64_t count) {
   const ArenaScope scope(context_.workspace);
   Arena& workspace = context_.workspace;
-  const int32_t* row_index = logit_rows_.data() + first;
-  auto* rows = workspace.allocate_array<const sluice_output_row*>(count);
+  HeadRows rows;
+  rows.head = head;
+  rows.count = count;
+  rows.row_index = head_rows_.data() + first;
+  rows.rows = workspace.allocate_array<const sluice_output_row*>(count);
+  rows.seq_slots = workspace.allocate_array<int32_t>(count);
   auto* tokens = workspace.allocate_array<int32_t>(count);
-  auto* seq_slots = workspace.allocate_array<int32_t>(count);
   for (int64_t i = 0; i < count; ++i) {
-    rows[i] = &step.output_row[row_index[i]];
-    tokens[i] = rows[i]->token_index;
-    seq_slots[i] = token_sequence_[rows[i]->token_index];
+    rows.rows[i] = &step.output_row[rows.row_index[i]];
+    tokens[i] = rows.rows[i]->token_index;
+    rows.seq_slots[i] = token_sequence_[tokens[i]];
   }
   auto* hidden = workspace.allocate_array<float>(count * limits_.hidden_size);
   gather(context_, residual, step.num_tokens(), tokens, count, limits_.hidden_size, hidden);
   void* x = workspace.allocate(count * limits_.hidden_size * context_.element_bytes());
   decoder_.head_input(context_, count, hidden, x);
-  auto* logits = workspace.allocate_array<float>(count * limits_.vocab_size);
-  decoder_.logits(context_, count, x, logits);
+  const OutputHead& run = decoder_.head(head);
+  rows.values = workspace.allocate_array<float>(count * run.num_values());
+  run.run(context_, count, x, rows.values);
+  if (run.kind() == HeadKind::kGeneration || run.kind() == HeadKind::kReasoning) {
+    choose(step, output, rows);
+  } else {
+    write_values(output, rows);
+  }
+}
 
+void StepRunner::write_values(const StepOutput& output, const HeadRows& rows) {
+  const int64_t num_values = decoder_.head(rows.head).num_values();
+  for (int64_t i = 0; i < rows.count; ++i) {
+    const int64_t r = rows.row_index[i];
+    const float* values = rows.values + i * num_values;
+    std::copy_n(values, num_values, output.head_value + r * limits_.head_values);
+    no_choice(output, r, all_finite(values, num_values));
+  }
+}
+
+void StepRunner::choose(const StepInput& step, const StepOutput& output, const HeadRows& rows) {
   SamplingParams params;
-  params.num_rows = static_cast<int32_t>(count);
+  params.num_rows = static_cast<int32_t>(rows.count);
   params.vocab_size = static_cast<int32_t>(limits_.vocab_size);
-  params.logits = logits;
+  params.logits = rows.values;
   params.logits_stride = limits_.vocab_size;
-  params.rows = rows;
+  params.rows = rows.rows;
   params.counts = sequences_.counts();
-  params.seq_slots = params.counts == nullptr ? nullptr : seq_slots;
+  params.seq_slots = params.counts == nullptr ? nullptr : rows.seq_slots;
   params.logit_bias = step.logit_bias.data();
   params.targets = step.target.data();
   params.masks = step.mask.data();
-  params.row_index = row_index;
+  params.row_index = rows.row_index;
   params.max_top_n = static_cast<int32_t>(limits_.max_top_n);
   params.accepted_count = output.accepted_count;
   params.tokens = output.tokens;
@@ -208,7 +277,7 @@ void StepRunner::run_logit_rows(const StepInput& step, const StepOutput& output,
   params.top_logprob = output.top_logprob;
   params.finite = output.finite;
   const int64_t bytes = sampling_workspace_bytes(context_.exec, params.vocab_size);
-  sampling(context_.exec, params, workspace.allocate(bytes), bytes);
+  sampling(context_.exec, params, context_.workspace.allocate(bytes), bytes);
 }
 
 void StepRunner::run_hidden_row(const StepInput& step, const StepOutput& output,
@@ -219,12 +288,7 @@ void StepRunner::run_hidden_row(const StepInput& step, const StepOutput& output,
                       residual + step.output_row[row].token_index * limits_.hidden_size, x);
   float* result = output.hidden + hidden_row * limits_.hidden_size;
   to_float32(context_.compute_format, x, limits_.hidden_size, result);
-  output.accepted_count[row] = 0;
-  output.tokens[row] = 0;
-  output.logprob[row] = 0;
-  output.rank[row] = 0;
-  output.finite[row] = std::all_of(result, result + limits_.hidden_size,
-                                   [](float value) { return std::isfinite(value); });
+  no_choice(output, row, all_finite(result, limits_.hidden_size));
 }
 
 void StepRunner::note_outputs(const StepInput& step, const StepOutput& output, StepReport* report) {

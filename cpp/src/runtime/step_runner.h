@@ -44,10 +44,22 @@ class StepRunner {
   void resolve_tokens(const StepInput& step, int32_t* ids);
   void show_outputs(int64_t num_tokens, const float* residual, StepObserver& observer);
   void run_outputs(const StepInput& step, const StepOutput& output, const float* residual);
-  void run_logit_rows(const StepInput& step, const StepOutput& output, const float* residual,
-                      int64_t first, int64_t count);
   void run_hidden_row(const StepInput& step, const StepOutput& output, const float* residual,
                       int64_t row, int64_t hidden_row);
+
+  // Rows of one head that go through it together.
+  struct HeadRows {
+    int head = 0;
+    int64_t count = 0;
+    const int32_t* row_index = nullptr;        // [count] among the step's rows
+    const sluice_output_row** rows = nullptr;  // [count]
+    int32_t* seq_slots = nullptr;              // [count]
+    float* values = nullptr;                   // [count, num_values of the head]
+  };
+  void run_head(const StepInput& step, const StepOutput& output, const float* residual, int head,
+                int64_t first, int64_t count);
+  void choose(const StepInput& step, const StepOutput& output, const HeadRows& rows);
+  void write_values(const StepOutput& output, const HeadRows& rows);
   void note_outputs(const StepInput& step, const StepOutput& output, StepReport* report);
 
   StepLimits limits_;
@@ -59,7 +71,7 @@ class StepRunner {
   std::vector<const int32_t*> tables_;    // [kv groups]
   std::vector<int32_t> token_sequence_;   // [max_step_tokens] seq_slot of each token
   std::vector<int32_t> previous_tokens_;  // [max_step_outputs] last accepted of each row
-  std::vector<int32_t> logit_rows_;       // rows of kind SAMPLE and LOGPROB
+  std::vector<int32_t> head_rows_;        // rows of one head
 };
 
 }  // namespace sluice

@@ -129,8 +129,10 @@ sluice_step_layout make_step_layout(const StepLimits& limits) {
   capacity[SLUICE_SECTION_TARGET_RANK] = limits.max_step_targets;
   capacity[SLUICE_SECTION_TOP_TOKEN] = rows * limits.max_top_n;
   capacity[SLUICE_SECTION_TOP_LOGPROB] = rows * limits.max_top_n;
+  capacity[SLUICE_SECTION_HEAD_VALUE] = rows * limits.head_values;
   capacity[SLUICE_SECTION_HIDDEN] = limits.max_step_hidden_rows * limits.hidden_size;
   capacity[SLUICE_SECTION_FINITE] = rows;
+  capacity[SLUICE_SECTION_EXPERT_COUNT] = limits.num_layers * limits.expert_count_stride;
 
   layout.input_bytes = sizeof(sluice_step_header);
   for (int section : kInputOrder) place_section(section, &layout, &layout.input_bytes);
@@ -185,8 +187,10 @@ StepOutput view_output(const sluice_step_layout& layout, uint8_t* output) {
   view.target_rank = output_section<int32_t>(layout, output, SLUICE_SECTION_TARGET_RANK);
   view.top_token = output_section<int32_t>(layout, output, SLUICE_SECTION_TOP_TOKEN);
   view.top_logprob = output_section<float>(layout, output, SLUICE_SECTION_TOP_LOGPROB);
+  view.head_value = output_section<float>(layout, output, SLUICE_SECTION_HEAD_VALUE);
   view.hidden = output_section<float>(layout, output, SLUICE_SECTION_HIDDEN);
   view.finite = output_section<int32_t>(layout, output, SLUICE_SECTION_FINITE);
+  view.expert_count = output_section<int32_t>(layout, output, SLUICE_SECTION_EXPERT_COUNT);
   return view;
 }
 

@@ -35,6 +35,9 @@ struct StepLimits {
   int64_t max_step_block_updates = 0;
   int64_t max_step_count_updates = 0;
   int64_t step_slots = 0;
+  int64_t head_values = 0;          ///< most that a CLASSIFICATION or VALUE head gives; 0: none
+  int64_t num_layers = 0;           ///< of EXPERT_COUNT
+  int64_t expert_count_stride = 0;  ///< of EXPERT_COUNT, experts of a layer; 0: not reported
 
   /// u32 words of one token mask.
   int64_t mask_words() const { return (vocab_size + 31) / 32; }
@@ -87,8 +90,10 @@ struct StepOutput {
   int32_t* target_rank = nullptr;     // [targets]
   int32_t* top_token = nullptr;       // [R, max_top_n]
   float* top_logprob = nullptr;       // [R, max_top_n]
+  float* head_value = nullptr;        // [R, head_values]
   float* hidden = nullptr;            // [hidden rows, hidden_size]
   int32_t* finite = nullptr;          // [R]
+  int32_t* expert_count = nullptr;    // [num_layers, expert_count_stride]
 };
 
 /// Views of a slot's areas. `input` and `output` start at a multiple of 64 bytes.

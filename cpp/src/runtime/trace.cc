@@ -13,29 +13,45 @@ constexpr int64_t kAlignment = 64;
 
 }  // namespace
 
-Trace::Trace(const EnginePlan& plan, std::span<const uint8_t> request, int64_t num_tokens)
-    : num_tokens_(num_tokens) {
+Trace::Trace(const EnginePlan& plan, std::span<const uint8_t> request, const StepInput& step)
+    : num_tokens_(step.num_tokens()) {
   const auto message =
       unpack<Sluice__Proto__TraceRequest>(sluice__proto__trace_request__descriptor, request);
-  SLUICE_CHECK(message->n_replay == 0, SLUICE_STATUS_UNSUPPORTED,
-               "replay: not built (built: none)");
-  for (size_t i = 0; i < message->n_names; ++i) add(plan, message->names[i]);
+  const std::vector<TraceEntry> entries =
+      list_trace_entries(plan.spec, step, plan.options.max_context_len);
+  for (size_t i = 0; i < message->n_names; ++i) add(entries, message->names[i]);
+  replays_ = std::make_unique<TraceReplays>(*message, plan.spec, entries, step);
+  make_directory(plan);
+}
 
+void Trace::add(const std::vector<TraceEntry>& entries, const std::string& name) {
+  const auto found = std::find_if(entries.begin(), entries.end(),
+                                  [&](const TraceEntry& entry) { return entry.name == name; });
+  SLUICE_CHECK_ARG(found != entries.end(), "names: ", name,
+                   " (expected: ", describe_entries(entries), ")");
+  for (const Tensor& earlier : tensors_) {
+    SLUICE_CHECK_ARG(earlier.entry.name != name, "names: ", name, " (expected: each name once)");
+  }
+  tensors_.push_back({*found});
+}
+
+void Trace::make_directory(const EnginePlan& plan) {
   ProtoArena arena;
   auto* result = arena.make(sluice__proto__trace_result__init);
   std::vector<Sluice__Proto__TraceTensor*> tensors;
   int64_t end = 0;
   for (Tensor& tensor : tensors_) {
     tensor.offset = end;
-    const int64_t bytes = checked_mul(num_tokens, tensor.cols * 4);
+    const int64_t bytes = checked_mul(num_tokens_, tensor.entry.row_bytes());
     end = round_up(checked_add(end, bytes), kAlignment);
     auto* entry = arena.make(sluice__proto__trace_tensor__init);
-    entry->name = arena.text(tensor.name);
+    entry->name = arena.text(tensor.entry.name);
     entry->has_format = 1;
-    entry->format = SLUICE__PROTO__FORMAT__F32;
-    entry->n_shape = 2;
-    entry->shape = arena.array(std::vector<uint64_t>{static_cast<uint64_t>(num_tokens),
-                                                     static_cast<uint64_t>(tensor.cols)});
+    entry->format = static_cast<Sluice__Proto__Format>(tensor.entry.format);
+    std::vector<uint64_t> shape{static_cast<uint64_t>(num_tokens_)};
+    shape.insert(shape.end(), tensor.entry.row_shape.begin(), tensor.entry.row_shape.end());
+    entry->n_shape = shape.size();
+    entry->shape = arena.array(shape);
     entry->has_offset = 1;
     entry->offset = static_cast<uint64_t>(tensor.offset);
     entry->has_bytes = 1;
@@ -56,31 +72,7 @@ Trace::Trace(const EnginePlan& plan, std::span<const uint8_t> request, int64_t n
   result->kernels = arena.array(kernels);
   message_ = pack_message(result->base);
   directory_bytes_ = round_up(static_cast<int64_t>(sizeof(uint64_t) + message_.size()), kAlignment);
-  bytes_ = directory_bytes_ + end;
-}
-
-void Trace::add(const EnginePlan& plan, const std::string& name) {
-  Tensor tensor;
-  tensor.name = name;
-  tensor.cols = plan.spec.hidden_size;
-  const auto layers = plan.spec.layers.size();
-  bool known = name == "embedding" || name == "final_norm";
-  if (name == "logits") {
-    known = true;
-    tensor.cols = plan.spec.vocab_size;
-  }
-  for (size_t l = 0; !known && l < layers; ++l) known = name == concat("hidden_", l);
-  for (const char* later : {"router_", "attention_keep_", "head_logits_"}) {
-    SLUICE_CHECK(known || name.rfind(later, 0) != 0, SLUICE_STATUS_UNSUPPORTED, "names: ", name,
-                 " not built (built: embedding, hidden_0 to hidden_", layers - 1,
-                 ", final_norm, logits)");
-  }
-  SLUICE_CHECK_ARG(known, "names: ", name, " (expected: embedding, hidden_0 to hidden_", layers - 1,
-                   ", final_norm or logits)");
-  for (const Tensor& earlier : tensors_) {
-    SLUICE_CHECK_ARG(earlier.name != name, "names: ", name, " (expected: each name once)");
-  }
-  tensors_.push_back(std::move(tensor));
+  bytes_ = checked_add(directory_bytes_, end);
 }
 
 void Trace::write_directory(uint8_t* buffer) const {
@@ -96,22 +88,34 @@ TraceObserver::TraceObserver(StepObserver& base, const Trace& trace, uint8_t* bu
       tensors_(buffer + trace.directory_bytes()),
       rows_kept_(trace.tensors().size()) {}
 
-bool TraceObserver::wants(const std::string& name) const {
-  return std::any_of(trace_.tensors().begin(), trace_.tensors().end(),
-                     [&](const Trace::Tensor& tensor) { return tensor.name == name; });
+int TraceObserver::find(const std::string& name) const {
+  for (size_t i = 0; i < rows_kept_.size(); ++i) {
+    if (trace_.tensors()[i].entry.name == name) return static_cast<int>(i);
+  }
+  return -1;
 }
 
 void TraceObserver::keep(const std::string& name, const TensorRows& rows) {
-  SLUICE_CHECK_INTERNAL(rows.format == Format::kF32, "trace: ", name, " is not float32");
+  const int i = find(name);
+  SLUICE_CHECK_INTERNAL(i >= 0, "trace: ", name, " was not asked for");
+  const TraceEntry& entry = trace_.tensors()[i].entry;
+  SLUICE_CHECK_INTERNAL(rows.format == entry.format && rows.cols == entry.cols() &&
+                            rows_kept_[i] + rows.num_rows <= trace_.num_tokens(),
+                        "trace: ", rows.num_rows, " rows of ", name, " with ", rows.cols,
+                        " columns of ", format_name(rows.format),
+                        " (expected: ", trace_.num_tokens() - rows_kept_[i], " of ", entry.cols(),
+                        " of ", format_name(entry.format), ")");
+  uint8_t* place = tensors_ + trace_.tensors()[i].offset + rows_kept_[i] * entry.row_bytes();
+  const int64_t bytes = rows.num_rows * entry.row_bytes();
+  if (bytes > 0) std::memcpy(place, rows.data, static_cast<size_t>(bytes));
+  rows_kept_[i] += rows.num_rows;
+}
+
+void TraceObserver::check_complete() const {
   for (size_t i = 0; i < rows_kept_.size(); ++i) {
-    const Trace::Tensor& tensor = trace_.tensors()[i];
-    if (tensor.name != name) continue;
-    SLUICE_CHECK_INTERNAL(
-        rows.cols == tensor.cols && rows_kept_[i] + rows.num_rows <= trace_.num_tokens(),
-        "trace: ", name, " has more rows or columns than tokens or ", tensor.cols);
-    std::memcpy(tensors_ + tensor.offset + rows_kept_[i] * tensor.cols * 4, rows.data,
-                static_cast<size_t>(rows.num_rows * rows.cols * 4));
-    rows_kept_[i] += rows.num_rows;
+    SLUICE_CHECK_INTERNAL(rows_kept_[i] == trace_.num_tokens(), "trace: ", rows_kept_[i],
+                          " rows of ", trace_.tensors()[i].entry.name,
+                          " (expected: ", trace_.num_tokens(), ")");
   }
 }
 

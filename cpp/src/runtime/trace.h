@@ -4,12 +4,15 @@
 #define SLUICE_RUNTIME_TRACE_H_
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "model/decoder.h"
 #include "runtime/plan.h"
+#include "runtime/trace_replay.h"
+#include "runtime/trace_tensors.h"
 
 namespace sluice {
 
@@ -17,11 +20,11 @@ namespace sluice {
 /// the tensors, each at a multiple of 64 behind that.
 class Trace {
  public:
-  /// @param request     serialised TraceRequest
-  /// @param num_tokens  of the step
-  /// @throws Error INVALID_ARGUMENT for a name that the model has not, or twice the same;
-  ///         UNSUPPORTED for what is not built
-  Trace(const EnginePlan& plan, std::span<const uint8_t> request, int64_t num_tokens);
+  /// @param request  serialised TraceRequest
+  /// @param step     the step to trace; only its header has been checked
+  /// @throws Error INVALID_ARGUMENT for a name that the model has not or that comes twice, and for
+  ///         decisions that do not fit
+  Trace(const EnginePlan& plan, std::span<const uint8_t> request, const StepInput& step);
 
   /// Rows of every tensor.
   int64_t num_tokens() const { return num_tokens_; }
@@ -33,20 +36,22 @@ class Trace {
   void write_directory(uint8_t* buffer) const;
 
   struct Tensor {
-    std::string name;
-    int64_t cols = 0;
+    TraceEntry entry;
     int64_t offset = 0;  ///< from the end of the directory
   };
   const std::vector<Tensor>& tensors() const { return tensors_; }
+  const TraceReplays& replays() const { return *replays_; }
 
   /// Bytes in front of the first tensor.
   int64_t directory_bytes() const { return directory_bytes_; }
 
  private:
-  void add(const EnginePlan& plan, const std::string& name);
+  void add(const std::vector<TraceEntry>& entries, const std::string& name);
+  void make_directory(const EnginePlan& plan);
 
   int64_t num_tokens_;
   std::vector<Tensor> tensors_;
+  std::unique_ptr<TraceReplays> replays_;
   std::vector<uint8_t> message_;
   int64_t directory_bytes_ = 0;
   int64_t bytes_ = 0;
@@ -61,10 +66,18 @@ class TraceObserver : public StepObserver {
   void before_layer(int layer) override { base_.before_layer(layer); }
   void before_outputs() override { base_.before_outputs(); }
   bool tracing() const override { return true; }
-  bool wants(const std::string& name) const override;
+  bool wants(const std::string& name) const override { return find(name) >= 0; }
   void keep(const std::string& name, const TensorRows& rows) override;
+  const TensorRows* replay(const std::string& name) const override {
+    return trace_.replays().find(name);
+  }
+
+  /// After the step. @throws Error INTERNAL naming a tensor of which rows are missing
+  void check_complete() const;
 
  private:
+  int find(const std::string& name) const;
+
   StepObserver& base_;
   const Trace& trace_;
   uint8_t* tensors_;

@@ -177,7 +177,7 @@ Outcome Driver::run() {
 }
 
 Outcome Driver::trace(const std::vector<std::string>& names,
-                      std::vector<std::vector<float>>* tensors) {
+                      const std::vector<TracedTensor>& replay, std::vector<TracedTensor>* tensors) {
   write();
   ProtoArena arena;
   auto* request = arena.make(sluice__proto__trace_request__init);
@@ -185,6 +185,20 @@ Outcome Driver::trace(const std::vector<std::string>& names,
   for (const std::string& name : names) list.push_back(arena.text(name));
   request->n_names = list.size();
   request->names = arena.array(list);
+  std::vector<Sluice__Proto__TraceReplay*> decisions;
+  for (const TracedTensor& from : replay) {
+    auto* decision = arena.make(sluice__proto__trace_replay__init);
+    decision->name = arena.text(from.name);
+    decision->has_format = decision->has_data = 1;
+    decision->format = from.format;
+    decision->n_shape = from.shape.size();
+    decision->shape = arena.array(from.shape);
+    decision->data.len = from.bytes.size();
+    decision->data.data = arena.array(from.bytes);
+    decisions.push_back(decision);
+  }
+  request->n_replay = decisions.size();
+  request->replay = arena.array(decisions);
   const auto bytes = pack_message(request->base);
   sluice_error error = {};
   int64_t size = 0;
@@ -203,12 +217,23 @@ Outcome Driver::trace(const std::vector<std::string>& names,
   const size_t directory = (8 + length + 63) / 64 * 64;
   tensors->clear();
   for (size_t i = 0; i < result->n_tensors; ++i) {
-    const Sluice__Proto__TraceTensor& tensor = *result->tensors[i];
-    std::vector<float> values(tensor.bytes / 4);
-    std::memcpy(values.data(), buffer.data() + directory + tensor.offset, tensor.bytes);
-    tensors->push_back(std::move(values));
+    const Sluice__Proto__TraceTensor& from = *result->tensors[i];
+    const uint8_t* data = buffer.data() + directory + from.offset;
+    tensors->push_back({from.name,
+                        from.format,
+                        {from.shape, from.shape + from.n_shape},
+                        {data, data + from.bytes}});
   }
   return outcome(status, error);
+}
+
+Outcome Driver::trace(const std::vector<std::string>& names,
+                      std::vector<std::vector<float>>* tensors) {
+  std::vector<TracedTensor> traced;
+  Outcome ran = trace(names, {}, &traced);
+  tensors->clear();
+  for (const TracedTensor& tensor : traced) tensors->push_back(tensor.values<float>());
+  return ran;
 }
 
 }  // namespace sluice::test

@@ -5,6 +5,7 @@
 #define SLUICE_TESTS_SUPPORT_DRIVER_H_
 
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <vector>
@@ -39,6 +40,21 @@ class EngineHandle {
 
  private:
   sluice_engine* engine_ = nullptr;
+};
+
+/// One tensor of a trace, and one decision of a request.
+struct TracedTensor {
+  std::string name;
+  Sluice__Proto__Format format = SLUICE__PROTO__FORMAT__F32;
+  std::vector<uint64_t> shape;
+  std::vector<uint8_t> bytes;
+
+  template <class T>
+  std::vector<T> values() const {
+    std::vector<T> out(bytes.size() / sizeof(T));
+    std::memcpy(out.data(), bytes.data(), out.size() * sizeof(T));
+    return out;
+  }
 };
 
 /// One sequence of a driver.
@@ -81,7 +97,10 @@ class Driver {
   Outcome wait(int slot, int64_t timeout_us = -1);
   /// write, submit, wait.
   Outcome run();
-  /// write, then a trace: one tensor per name, [tokens, columns] each.
+  /// write, then a trace that takes over the decisions of `replay`.
+  Outcome trace(const std::vector<std::string>& names, const std::vector<TracedTensor>& replay,
+                std::vector<TracedTensor>* tensors);
+  /// The same of float32 tensors: one per name, [tokens, columns] each.
   Outcome trace(const std::vector<std::string>& names, std::vector<std::vector<float>>* tensors);
 
   sluice_step_header& header() { return *static_cast<sluice_step_header*>(input_[slot_]); }

@@ -308,7 +308,7 @@ WeightValues::WeightValues(const Sluice__Proto__WeightSlotList& slots) {
     const Sluice__Proto__WeightSlot& slot = *slots.slots[s];
     for (size_t p = 0; p < slot.n_parts; ++p) {
       const Sluice__Proto__WeightPart& part = *slot.parts[p];
-      Tensor& tensor = tensors_[{slot.slot, slot.layer, part.part}];
+      Tensor& tensor = tensors_[{slot.slot, slot.layer, part.part, static_cast<int>(slot.head)}];
       tensor.shape.assign(part.shape, part.shape + part.n_shape);
       if (slot.num_experts > 0) tensor.shape.insert(tensor.shape.begin(), slot.num_experts);
       const bool matrix = part.n_shape == 2;
@@ -337,6 +337,8 @@ Sluice__Proto__WeightTransferList* WeightValues::write(const std::string& path,
     destination->slot = static_cast<Sluice__Proto__Slot>(std::get<0>(key));
     destination->layer = std::get<1>(key);
     destination->part = static_cast<Sluice__Proto__Part>(std::get<2>(key));
+    destination->has_head = 1;
+    destination->head = static_cast<uint32_t>(std::get<3>(key));
     auto* source = arena->make(sluice__proto__weight_source__init);
     source->has_file = source->has_offset = source->has_bytes = source->has_format = 1;
     source->format = SLUICE__PROTO__FORMAT__F32;
@@ -360,8 +362,8 @@ Sluice__Proto__WeightTransferList* WeightValues::write(const std::string& path,
   return list;
 }
 
-const std::vector<float>& WeightValues::get(int slot, int layer, int part) const {
-  const auto found = tensors_.find({slot, layer, part});
+const std::vector<float>& WeightValues::get(int slot, int layer, int part, int head) const {
+  const auto found = tensors_.find({slot, layer, part, head});
   return found == tensors_.end() ? kNone : found->second.values;
 }
 

@@ -18,8 +18,8 @@ namespace sluice::test {
 
 using Rows = std::vector<std::vector<double>>;
 
-/// Float32 values of every part of every slot, by (slot, layer, part). Expert slots: one expert
-/// after another.
+/// Float32 values of every part of every slot, by (slot, layer, part, head). Expert slots: one
+/// expert after another.
 class WeightValues {
  public:
   /// Draws values for all slots of a WeightSlotList: matrices around 0, norm weights around 1.
@@ -34,17 +34,17 @@ class WeightValues {
   }
 
   /// Part of a slot; empty when the model has none.
-  const std::vector<float>& get(int slot, int layer, int part) const;
+  const std::vector<float>& get(int slot, int layer, int part, int head = 0) const;
 
   /// New values, as many as before.
   void set(int slot, int layer, int part, std::vector<float> values) {
-    tensors_.at({slot, layer, part}).values = std::move(values);
+    tensors_.at({slot, layer, part, 0}).values = std::move(values);
   }
 
   /// Drops everything but this part, for an update of it alone.
   void keep_only(int slot, int layer, int part) {
     std::erase_if(tensors_,
-                  [&](const auto& each) { return each.first != std::tuple(slot, layer, part); });
+                  [&](const auto& each) { return each.first != std::tuple(slot, layer, part, 0); });
   }
 
  private:
@@ -52,7 +52,7 @@ class WeightValues {
     std::vector<uint64_t> shape;
     std::vector<float> values;
   };
-  std::map<std::tuple<int, int, int>, Tensor> tensors_;
+  std::map<std::tuple<int, int, int, int>, Tensor> tensors_;
 };
 
 /// What the routers of one layer decided, by token and choice.
