@@ -103,7 +103,7 @@ class InspectCommandTest {
         "mixture: 4 experts of 8, 2 per token, gelu; router: network of 32 with stored noise; at"
             + " most 9 tokens per expert in 16 positions");
     assertRow(out, "compression", "residual through 25 columns, gelu, LayerNorm, eps 1.0E-5");
-    assertRow(out, "heads", "lm: logits of the next token");
+    assertRow(out, "heads", "generation: logits of the next token");
     assertRow(out, "", "classification: 5 scores from the last position");
   }
 

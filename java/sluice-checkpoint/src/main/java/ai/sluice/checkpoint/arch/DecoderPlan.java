@@ -155,7 +155,7 @@ final class DecoderPlan {
 
   /** Adds the head that gives the logits of the next token. */
   void addGenerationHead(String tensor, boolean tied) {
-    HeadSpec.Builder head = HeadSpec.newBuilder().setKind(HeadKind.GENERATION).setName("lm");
+    HeadSpec.Builder head = HeadSpec.newBuilder().setKind(HeadKind.GENERATION).setName("generation");
     if (tied) {
       head.setTied(true);
       // Some writers store the embedding a second time under this name.
