@@ -5,6 +5,7 @@ import static ai.sluice.jni.SluiceAbi.SLUICE_STATE_OP_RESET_SEQ;
 import ai.sluice.api.OutOfDeviceMemoryException;
 import ai.sluice.core.scheduler.RopeFrequencies;
 import ai.sluice.core.scheduler.StepMessage;
+import ai.sluice.proto.TraceReplay;
 import ai.sluice.proto.TraceRequest;
 import java.util.Arrays;
 import java.util.List;
@@ -98,11 +99,23 @@ final class StepDriver {
 
   /** Runs the step and gives the named tensors of its tokens. */
   Map<String, TracedTensor> trace(List<String> names) {
+    return trace(names, List.of());
+  }
+
+  /** Runs the step with some decisions given instead of made. */
+  Map<String, TracedTensor> trace(List<String> names, List<TraceReplay> replays) {
     message.end(lastStepId + 1);
     Map<String, TracedTensor> tensors =
         TracedTensor.read(
-            model.engine().trace(0, TraceRequest.newBuilder().addAllNames(names).build()
-                .toByteArray()));
+            model
+                .engine()
+                .trace(
+                    0,
+                    TraceRequest.newBuilder()
+                        .addAllNames(names)
+                        .addAllReplay(replays)
+                        .build()
+                        .toByteArray()));
     lastStepId++;
     return tensors;
   }

@@ -51,6 +51,11 @@ final class Fixtures {
     return SafetensorsFile.open(folder(fixture).resolve(Verifier.EXPECTED)).readFloat32(tensor);
   }
 
+  /** A tensor of bytes of a fixture's expected outputs. */
+  static byte[] bytes(String fixture, String tensor) {
+    return SafetensorsFile.open(folder(fixture).resolve(Verifier.EXPECTED)).readUint8(tensor);
+  }
+
   /** A prompt of a fixture, or another of its integer tensors. */
   static int[] ids(String fixture, String tensor) {
     SafetensorsFile file = SafetensorsFile.open(folder(fixture).resolve(Verifier.EXPECTED));
