@@ -14,6 +14,7 @@ namespace {
 // them (27 GB/s and 200 bf16 GFLOP/s, or 100 at float32, of a Zen 4 core).
 constexpr int64_t kMemoryRows = 8;
 
+constexpr int64_t kSharesPerThread = 4;
 constexpr int64_t kPanelUnits = kPanelRows / kUnitRows;
 
 // Work in the order of experts, then outputs, in estimated time. A thread's share begins and ends
@@ -33,7 +34,7 @@ struct Line {
       num_units += units;
     }
     // Parts of a panel waste the multiply units, but with few panels a thread would have none.
-    align = num_units >= 4 * kPanelUnits * threads ? kPanelUnits : 1;
+    align = num_units >= 4 * kPanelUnits * kSharesPerThread * threads ? kPanelUnits : 1;
   }
 
   int64_t rows(int32_t e) const { return p.expert_offsets[e + 1] - p.expert_offsets[e]; }
@@ -121,15 +122,19 @@ void grouped_gemm(const Exec& exec, const GroupedGemmParams& p) {
   const Line line(p, exec.num_threads);
   if (line.num_units == 0) return;
   const auto kernel = SLUICE_SELECT_ISA(exec.isa, gemm_units);
-  // As many shares as are worth a thread each.
+  // As many shares as are worth a thread each, and a few per thread: on a machine that does other
+  // work too, whoever is free takes the next.
   const int64_t worth = line.length / (kMemoryRows * grain_for_bytes(p.w.cols * 64));
-  const int64_t shares = std::clamp<int64_t>(worth, 1, exec.num_threads);
-  parallel_ranges(exec, shares, 1, [&](int64_t begin, int64_t end) {
-    line.walk(line.length * begin / shares, line.length * end / shares,
+  const int64_t most = exec.num_threads == 1 ? 1 : kSharesPerThread * exec.num_threads;
+  const int64_t shares = std::clamp<int64_t>(worth, 1, most);
+  const auto run = [&](int64_t share, int /*thread*/) {
+    line.walk(line.length * share / shares, line.length * (share + 1) / shares,
               [&](int32_t expert, int64_t unit_begin, int64_t unit_end) {
                 kernel(product_of(p, expert), unit_begin, unit_end);
               });
-  });
+  };
+  if (shares == 1) return run(0, 0);
+  parallel_tasks(exec, shares, run);
 }
 
 }  // namespace sluice
