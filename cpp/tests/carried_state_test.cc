@@ -10,7 +10,12 @@ namespace {
 
 constexpr int kPage = 4;
 
-using Logits = std::vector<std::vector<float>>;  // by token of the step
+// What one token of a step gave: its logits, and of each layer the kept choices.
+struct Row {
+  std::vector<float> logits;
+  std::vector<std::vector<bool>> kept;
+};
+using StepRows = std::vector<Row>;
 
 class CarriedStateTest : public ::testing::TestWithParam<uint32_t> {
  protected:
@@ -45,21 +50,32 @@ class CarriedStateTest : public ::testing::TestWithParam<uint32_t> {
   }
 
   // Traces the step that the driver holds.
-  Logits step() {
-    std::vector<std::vector<float>> tensors;
-    const auto tokens = static_cast<int64_t>(driver_->token_id.size());
-    const Outcome traced = driver_->trace({"logits"}, &tensors);
+  StepRows step() {
+    std::vector<std::string> names = {"logits"};
+    const size_t num_layers = model_->spec()->n_layers;
+    for (size_t l = 0; l < num_layers; ++l) names.push_back("router_kept_" + std::to_string(l));
+    std::vector<TracedTensor> tensors;
+    const size_t tokens = driver_->token_id.size();
+    const Outcome traced = driver_->trace(names, {}, &tensors);
     EXPECT_EQ(traced.status, SLUICE_STATUS_OK) << traced.text;
-    Logits out;
+    StepRows out;
     if (traced.status != SLUICE_STATUS_OK) return out;
-    const int64_t vocab = model_->vocab_size();
-    for (int64_t t = 0; t < tokens; ++t) {
-      out.emplace_back(tensors[0].begin() + t * vocab, tensors[0].begin() + (t + 1) * vocab);
+    const auto logits = tensors[0].values<float>();
+    const size_t vocab = logits.size() / tokens;
+    for (size_t t = 0; t < tokens; ++t) {
+      const auto first = logits.begin() + static_cast<std::ptrdiff_t>(t * vocab);
+      out.push_back({{first, first + static_cast<std::ptrdiff_t>(vocab)}, {}});
+      for (size_t l = 0; l < num_layers; ++l) {
+        const auto kept = tensors[1 + l].values<uint8_t>();
+        const size_t k = kept.size() / tokens;
+        out.back().kept.emplace_back();
+        for (size_t i = 0; i < k; ++i) out.back().kept.back().push_back(kept[t * k + i] != 0);
+      }
     }
     return out;
   }
 
-  Logits run_alone(const std::vector<int32_t>& ids) {
+  StepRows run_alone(const std::vector<int32_t>& ids) {
     Sequence sequence;
     driver_->begin();
     driver_->feed(&sequence, ids);
@@ -67,16 +83,17 @@ class CarriedStateTest : public ::testing::TestWithParam<uint32_t> {
   }
 
   // Positions [begin, end) of `ids` next in the sequence.
-  Logits feed(Sequence* sequence, const std::vector<int32_t>& ids, size_t begin, size_t end) {
+  StepRows feed(Sequence* sequence, const std::vector<int32_t>& ids, size_t begin, size_t end) {
     driver_->begin();
     driver_->feed(sequence, {ids.data() + begin, end - begin});
     return step();
   }
 
-  static void expect_rows(const Logits& got, const Logits& whole, size_t first) {
+  static void expect_rows(const StepRows& got, const StepRows& whole, size_t first) {
     ASSERT_LE(first + got.size(), whole.size());
     for (size_t t = 0; t < got.size(); ++t) {
-      ASSERT_EQ(got[t], whole[first + t]) << "position " << first + t;
+      ASSERT_EQ(got[t].kept, whole[first + t].kept) << "position " << first + t;
+      ASSERT_EQ(got[t].logits, whole[first + t].logits) << "position " << first + t;
     }
   }
 
@@ -84,7 +101,7 @@ class CarriedStateTest : public ::testing::TestWithParam<uint32_t> {
   EngineHandle engine_;
   std::unique_ptr<Driver> driver_;
   std::vector<int32_t> ids_, other_;  // equal in positions 0 to 17
-  Logits whole_, whole_other_;
+  StepRows whole_, whole_other_;
 };
 
 // What the other tests compare with is right, and capacity decides something in it: both in the
@@ -94,7 +111,12 @@ TEST_P(CarriedStateTest, WholePassEqualsTheReference) {
   const Rows wanted = model_->reference(ids_, &decisions);
   ASSERT_EQ(whole_.size(), ids_.size());
   for (size_t t = 0; t < ids_.size(); ++t) {
-    for (size_t c = 0; c < wanted[t].size(); ++c) ASSERT_NEAR(whole_[t][c], wanted[t][c], 1e-4);
+    for (size_t c = 0; c < wanted[t].size(); ++c) {
+      ASSERT_NEAR(whole_[t].logits[c], wanted[t][c], 1e-4);
+    }
+    for (size_t l = 0; l < decisions.size(); ++l) {
+      ASSERT_EQ(whole_[t].kept[l], decisions[l].kept[t]) << "layer " << l << " position " << t;
+    }
   }
   for (const MoeDecisions& layer : decisions) {
     int early = 0, late = 0;
@@ -133,7 +155,7 @@ TEST_P(CarriedStateTest, BatchOfBoth) {
     driver_->begin();
     driver_->feed(&b, {other_.data() + at, 5});
     driver_->feed(&a, {ids_.data() + at, 5});
-    const Logits rows = step();
+    const StepRows rows = step();
     ASSERT_EQ(rows.size(), 10u);
     expect_rows({rows.begin(), rows.begin() + 5}, whole_other_, at);
     expect_rows({rows.begin() + 5, rows.end()}, whole_, at);
@@ -153,7 +175,7 @@ TEST_P(CarriedStateTest, Fork) {
   driver_->block_update = {{2, 0, static_cast<int32_t>(b.blocks.size()) - 1, b.blocks.back()}};
   driver_->feed(&b, {other_.data() + 18, 4});
   driver_->feed(&a, {ids_.data() + 18, 1});
-  const Logits rows = step();
+  const StepRows rows = step();
   ASSERT_EQ(rows.size(), 5u);
   expect_rows({rows.begin(), rows.begin() + 4}, whole_other_, 18);
   expect_rows({rows.begin() + 4, rows.end()}, whole_, 18);
@@ -177,7 +199,7 @@ TEST_P(CarriedStateTest, PrefixHit) {
     driver_->state_op.push_back({SLUICE_STATE_OP_RESET_SEQ, 0, 0, 1});
     for (int i = 0; i < 4; ++i) driver_->block_update.push_back({1, 0, i, b.blocks[i]});
     driver_->feed(&b, {other_.data() + 16, 21});
-    Logits rows = step();
+    StepRows rows = step();
     ASSERT_EQ(rows.size(), same_step ? 58u : 21u);
     if (same_step) rows.erase(rows.begin(), rows.begin() + 37);
     expect_rows(rows, whole_other_, 16);

@@ -11,6 +11,7 @@ using Moe = Sluice__Proto__MoeSpec;
 using Model = Sluice__Proto__ModelSpec;
 
 constexpr double kBound = 1e-5;
+constexpr double kBf16Bound = 2e-2;
 
 void biases(Moe* moe) {
   moe->has_router_bias = moe->has_gate_up_bias = moe->has_down_bias = 1;
@@ -202,6 +203,89 @@ TEST_P(MoeTest, EqualsTheReferenceWholeAndInChunks) {
   EXPECT_LT(distance(logits_of(fast_driver, {kIds.size()}), wanted), kBound);
 }
 
+// Names of the router's tensors of every layer, three a layer; without a capacity two.
+std::vector<std::string> router_names(int num_layers, bool kept) {
+  std::vector<std::string> names;
+  for (int l = 0; l < num_layers; ++l) {
+    for (const char* what : {"router_idx_", "router_weight_", "router_kept_"}) {
+      if (kept || std::string(what) != "router_kept_") names.push_back(what + std::to_string(l));
+    }
+  }
+  return names;
+}
+
+TEST_P(MoeTest, RoutersDecideAsTheReference) {
+  MoeModel model(GetParam().change);
+  EngineHandle engine;
+  ASSERT_NO_FATAL_FAILURE(model.open(&engine, {}));
+  std::vector<MoeDecisions> decisions;
+  model.reference(kIds, &decisions);
+  const bool limited = model.spec()->layers[0]->moe->expert_capacity > 0;
+  const int num_layers = static_cast<int>(decisions.size());
+  const auto names = router_names(num_layers, limited);
+  Driver driver(engine.get(), 8);
+  Sequence sequence;
+  for (const size_t count : {size_t{9}, size_t{6}}) {
+    const size_t first = static_cast<size_t>(sequence.context_len);
+    driver.begin();
+    driver.feed(&sequence, {kIds.data() + first, count});
+    std::vector<TracedTensor> traced;
+    const Outcome ran = driver.trace(names, {}, &traced);
+    ASSERT_EQ(ran.status, SLUICE_STATUS_OK) << ran.text;
+    int dropped = 0;
+    for (size_t n = 0; n < names.size(); ++n) {
+      const MoeDecisions& layer = decisions[n / (limited ? 3 : 2)];
+      const size_t k = layer.experts[0].size();
+      for (size_t i = 0; i < count * k; ++i) {
+        const size_t t = first + i / k;
+        SCOPED_TRACE(names[n] + " position " + std::to_string(t));
+        if (names[n].starts_with("router_idx")) {
+          ASSERT_EQ(traced[n].values<int32_t>()[i], layer.experts[t][i % k]);
+        } else if (names[n].starts_with("router_weight")) {
+          const double weight = layer.weights[t][i % k];
+          ASSERT_NEAR(traced[n].values<float>()[i], weight, 1e-5 * std::max(1.0, weight));
+        } else {
+          ASSERT_EQ(traced[n].values<uint8_t>()[i] != 0, layer.kept[t][i % k]);
+          dropped += layer.kept[t][i % k] ? 0 : 1;
+        }
+      }
+    }
+    if (limited) {
+      EXPECT_GT(dropped, 0);
+    }
+  }
+}
+
+// With bfloat16's own choices other experts would be compared: those of float32 are taken over.
+TEST_P(MoeTest, Bfloat16WithTheChoicesOfFloat32) {
+  MoeModel model(GetParam().change);
+  EngineHandle wide, narrow;
+  ASSERT_NO_FATAL_FAILURE(model.open(&wide, {}));
+  OptionValues values;
+  values.compute_format = values.kv_format = SLUICE__PROTO__FORMAT__BF16;
+  ASSERT_NO_FATAL_FAILURE(model.open(&narrow, values));
+  std::vector<MoeDecisions> decisions;
+  const Rows wanted = model.reference(kIds, &decisions);
+  const auto names = router_names(static_cast<int>(decisions.size()), false);
+  const auto trace = [&](EngineHandle& engine, const std::vector<std::string>& what,
+                         const std::vector<TracedTensor>& replay) {
+    Driver driver(engine.get(), 8);
+    Sequence sequence;
+    driver.feed(&sequence, kIds);
+    std::vector<TracedTensor> traced;
+    const Outcome ran = driver.trace(what, replay, &traced);
+    EXPECT_EQ(ran.status, SLUICE_STATUS_OK) << ran.text;
+    return traced;
+  };
+  const auto chosen = trace(wide, names, {});
+  ASSERT_EQ(chosen.size(), names.size());
+  const auto logits = trace(narrow, {"logits"}, chosen);
+  ASSERT_EQ(logits.size(), 1u);
+  const double error = distance(logits[0].values<float>(), wanted);
+  EXPECT_LT(error, kBf16Bound);
+  EXPECT_GT(error, kBound);  // it did compute in bfloat16
+}
+
 INSTANTIATE_TEST_SUITE_P(Features, MoeTest, ::testing::ValuesIn(kVariants),
                          [](const auto& each) { return std::string(each.param.name); });
 
@@ -214,12 +298,15 @@ TEST(MoeLoadTest, EveryTokenToOneExpert) {
   const int num_layers = static_cast<int>(model.spec()->n_layers);
   model.edit_weights = [=](WeightValues* weights) {
     for (int layer = 0; layer < num_layers; ++layer) {
-      weights->at(SLUICE__PROTO__SLOT__ROUTER_BIAS, layer, 0)[3] = 50;
+      std::vector<float> bias = weights->get(SLUICE__PROTO__SLOT__ROUTER_BIAS, layer, 0);
+      bias[3] = 50;
+      weights->set(SLUICE__PROTO__SLOT__ROUTER_BIAS, layer, 0, bias);
       for (int slot : {SLUICE__PROTO__SLOT__EXPERT_DOWN, SLUICE__PROTO__SLOT__EXPERT_DOWN_BIAS}) {
-        std::vector<float>& values = weights->at(slot, layer, 0);
+        std::vector<float> values = weights->get(slot, layer, 0);
         for (size_t i = 0; i < values.size(); ++i) {
           if (i * 8 / values.size() != 3) values[i] = NAN;
         }
+        weights->set(slot, layer, 0, values);
       }
     }
   };

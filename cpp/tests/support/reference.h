@@ -28,11 +28,6 @@ class WeightValues {
   /// Writes all values to a file and describes them as transfers from it.
   Sluice__Proto__WeightTransferList* write(const std::string& path, ProtoArena* arena) const;
 
-  /// Part of a slot that the model has, to change before write().
-  std::vector<float>& at(int slot, int layer, int part) {
-    return tensors_.at({slot, layer, part}).values;
-  }
-
   /// Part of a slot; empty when the model has none.
   const std::vector<float>& get(int slot, int layer, int part, int head = 0) const;
 
