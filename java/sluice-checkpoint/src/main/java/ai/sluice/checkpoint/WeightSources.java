@@ -112,14 +112,13 @@ final class WeightSources {
     return source.build();
   }
 
-  /** A view of blocked values may not cut a block, nor walk through one. */
+  /** A view of blocked values may not cut a block, nor walk through one; rows may be turned. */
   private static void requireWholeBlocks(TensorInfo tensor, View view, long block) {
     List<Long> outer = Lists.newArrayList(view.strides());
     boolean unit = outer.isEmpty() || outer.remove(outer.size() - 1) == 1;
     long inner = view.shape().get(view.shape().size() - 1);
     boolean whole =
         unit
-            && !view.transposed()
             && inner % block == 0
             && view.offset() % block == 0
             && outer.stream().allMatch(stride -> stride % block == 0);

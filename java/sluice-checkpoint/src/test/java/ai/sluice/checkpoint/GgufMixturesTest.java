@@ -16,6 +16,7 @@ import ai.sluice.proto.NormSpec;
 import ai.sluice.proto.Part;
 import ai.sluice.proto.RouterScore;
 import ai.sluice.proto.Slot;
+import ai.sluice.proto.WeightSource;
 import ai.sluice.proto.WeightTransfer;
 import com.google.common.primitives.Longs;
 import java.nio.file.Path;
@@ -346,5 +347,34 @@ class GgufMixturesTest {
             .key("deepseek2.attention.temperature_scale", 0.1f);
     message = failure(UnsupportedModelException.class, temperature);
     assertTrue(message.contains("deepseek2.attention.temperature_scale: 0.1"), message);
+  }
+
+  @Test
+  void theTurnedHalfMayBeQuantizedWhereItsRowsAreWholeBlocks() {
+    deepseek2Layers();
+    GgufBytes keys =
+        deepseek2()
+            .key("deepseek2.attention.key_length_mla", 40)
+            .key("deepseek2.attention.value_length_mla", 12)
+            .key("deepseek2.expert_gating_func", 2)
+            .key("deepseek2.expert_group_count", 1)
+            .key("deepseek2.expert_group_used_count", 1);
+    layer(1, Map.of("exp_probs_b.bias", List.of(EXPERTS)));
+    for (int i = 0; i < 2; i++) {
+      layer(
+          i,
+          Map.of(
+              "attn_q_b.weight", List.of(4L * 40, 24L),
+              "attn_v_b.weight", List.of(4L, 12L, 20L)));
+      keys.add("blk." + i + ".attn_k_b.weight", DType.Q8_0, 8, 4, 20, 32);
+    }
+    List<WeightTransfer> kvB = transfers(open(keys), Slot.KV_B, 1);
+    WeightSource first = kvB.get(0).getSource();
+    WeightSource second = kvB.get(2).getSource();
+    assertEquals(Format.Q8_0, second.getFormat());
+    assertTrue(second.getTransposed());
+    assertEquals(List.of(20L, 32L), second.getShapeList());
+    assertEquals(20 * 34, second.getBytes());
+    assertEquals(20 * 34, second.getOffset() - first.getOffset());
   }
 }
