@@ -44,8 +44,7 @@ final class GgufMixtures {
   private final ObjectNode settings;
   private final Map<String, String> spelling;
 
-  GgufMixtures(
-      GgufFile file, String prefix, ObjectNode settings, Map<String, String> spelling) {
+  GgufMixtures(GgufFile file, String prefix, ObjectNode settings, Map<String, String> spelling) {
     this.metadata = file.metadata();
     this.tensors = file.tensors();
     this.prefix = prefix;
@@ -112,7 +111,9 @@ final class GgufMixtures {
       throw new CheckpointFormatException(
           metadata.file(),
           Quote.clip(prefix + keyLength),
-          metadata.describe(prefix + keyLength) + " (expected: more than " + rope
+          metadata.describe(prefix + keyLength)
+              + " (expected: more than "
+              + rope
               + ", the columns that turn)");
     }
     put("qk_rope_head_dim", rope, "rope.dimension_count");

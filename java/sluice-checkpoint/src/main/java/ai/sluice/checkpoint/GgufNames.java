@@ -68,8 +68,7 @@ final class GgufNames {
 
   // What an architecture calls otherwise.
   private static final ImmutableMap<String, ImmutableMap<String, String>> RENAMED =
-      ImmutableMap.of(
-          "gpt-oss", ImmutableMap.of("ffn_norm.weight", "post_attention_norm.weight"));
+      ImmutableMap.of("gpt-oss", ImmutableMap.of("ffn_norm.weight", "post_attention_norm.weight"));
 
   private final ImmutableBiMap<String, String> block;
 

@@ -25,8 +25,7 @@ final class HuggingFaceFolder {
     // The architecture first: an unknown one is a clearer answer than a tensor that is not known.
     Supplier<TensorDirectory> opened = Suppliers.memoize(() -> ShardIndex.open(folder));
     ModelConfig config =
-        ModelConfig.of(
-            configFile, values, name -> opened.get().find(name).map(TensorInfo::shape));
+        ModelConfig.of(configFile, values, name -> opened.get().find(name).map(TensorInfo::shape));
     ModelPlan plan = Architectures.plan(config);
     TensorDirectory tensors = opened.get();
     GenerationSettings generation = GenerationSettings.read(folder);

@@ -232,9 +232,7 @@ final class WeightSources {
       throw unsupported(scales, "F32, BF16, F16 or F8_E8M0");
     }
     Optional<View> ofScales =
-        binding
-            .view()
-            .map(view -> ofBlocks(tensor, view, block, shape.get(dims - 1), scaleRows));
+        binding.view().map(view -> ofBlocks(tensor, view, block, shape.get(dims - 1), scaleRows));
     return values(tensor, Format.F8_E4M3, binding.view())
         .setScale(values(scales, scaleFormat, ofScales))
         .setScaleBlockRows(block.rows())

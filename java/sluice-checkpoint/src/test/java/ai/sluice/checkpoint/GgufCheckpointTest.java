@@ -327,8 +327,10 @@ class GgufCheckpointTest {
   void namesTheArchitectureAndTheSupportedOnes() {
     String message = failure(UnsupportedModelException.class, llama(ggufKeys("gemma3")));
     assertTrue(
-        message.endsWith("general.architecture: gemma3 (expected: llama, qwen2, qwen3, qwen3moe,"
-            + " deepseek, deepseek2, gpt-oss)"), message);
+        message.endsWith(
+            "general.architecture: gemma3 (expected: llama, qwen2, qwen3, qwen3moe,"
+                + " deepseek, deepseek2, gpt-oss)"),
+        message);
     String none = failure(CheckpointFormatException.class, new GgufBytes().key("a", 1));
     assertTrue(none.contains("general.architecture: missing (expected: llama, qwen2"), none);
     String wrong =

@@ -69,8 +69,7 @@ class GgufMixturesTest {
   }
 
   private void layer(int layer, Map<String, List<Long>> shapes) {
-    shapes.forEach(
-        (name, shape) -> tensors.put("blk." + layer + "." + name, Longs.toArray(shape)));
+    shapes.forEach((name, shape) -> tensors.put("blk." + layer + "." + name, Longs.toArray(shape)));
   }
 
   private void gqa(int layer, long headDim) {
@@ -165,7 +164,8 @@ class GgufMixturesTest {
     assertTrue(checkpoint.modelSpec().getRopes(0).getInterleaved());
     tensors.remove("blk.1.ffn_up_exps.weight");
     String message =
-        failure(CheckpointFormatException.class, keys("llama").key("llama.rope.dimension_count", 8));
+        failure(
+            CheckpointFormatException.class, keys("llama").key("llama.rope.dimension_count", 8));
     assertTrue(message.contains("blk.1.ffn_up_exps.weight: missing (expected: a"), message);
   }
 
@@ -318,13 +318,11 @@ class GgufMixturesTest {
     assertEquals(16, k.getDestination().getNumRows());
     assertTrue(k.getSource().getTransposed());
     assertEquals(List.of(20L, 16L), k.getSource().getShapeList());
-    assertEquals(
-        4 * 20 * 16, k.getSource().getOffset() - kvB.get(0).getSource().getOffset());
+    assertEquals(4 * 20 * 16, k.getSource().getOffset() - kvB.get(0).getSource().getOffset());
     assertEquals(44, v.getDestination().getRowBegin());
     assertEquals(12, v.getDestination().getNumRows());
     assertEquals(List.of(12L, 20L), v.getSource().getShapeList());
-    assertEquals(
-        checkpoint.tensors().totalElements(), checkpoint.summary().numParameters());
+    assertEquals(checkpoint.tensors().totalElements(), checkpoint.summary().numParameters());
   }
 
   @Test

@@ -63,8 +63,7 @@ class MoeCheckpointTest {
     SafetensorsBytes bytes = new SafetensorsBytes();
     tensors.shapes.forEach(
         (name, shape) ->
-            bytes.add(
-                name, tensors.dtypes.getOrDefault(name, DType.F32), Longs.toArray(shape)));
+            bytes.add(name, tensors.dtypes.getOrDefault(name, DType.F32), Longs.toArray(shape)));
     try {
       Path folder = Files.createDirectories(root.resolve("model"));
       Files.writeString(folder.resolve("config.json"), config.toString());
@@ -149,8 +148,7 @@ class MoeCheckpointTest {
                 .remove(EXPERTS)
                 .put(EXPERTS + "gate_up_proj", DType.BF16, 20L, 64L, 64L)
                 .put(EXPERTS + "down_proj", DType.BF16, 20L, 64L, 32L));
-    WeightSource gate =
-        transfer(checkpoint, Slot.EXPERT_GATE_UP, 3, Part.PART_GATE).getSource();
+    WeightSource gate = transfer(checkpoint, Slot.EXPERT_GATE_UP, 3, Part.PART_GATE).getSource();
     WeightSource up = transfer(checkpoint, Slot.EXPERT_GATE_UP, 3, Part.PART_UP).getSource();
     WeightSource down = transfer(checkpoint, Slot.EXPERT_DOWN, 3, Part.WHOLE).getSource();
     assertEquals(List.of(20L, 32L, 64L), gate.getShapeList());
@@ -266,8 +264,7 @@ class MoeCheckpointTest {
     assertEquals(
         1,
         checkpoint.notes().stream()
-            .filter(
-                n -> n.startsWith("layer 2 for multi-token prediction is not run: "))
+            .filter(n -> n.startsWith("layer 2 for multi-token prediction is not run: "))
             .count(),
         checkpoint.notes()::toString);
     WeightSource source = transfer(checkpoint, Slot.KV_B, 1, Part.WHOLE).getSource();
@@ -333,8 +330,7 @@ class MoeCheckpointTest {
     assertEquals(List.of(6L, 96L, 64L), down.getShapeList());
     assertEquals(List.of(6L, 96L, 2L), down.getScale().getShapeList());
     // 6 experts of 3 matrices of 64 x 96 in 3 layers.
-    assertEquals(
-        3L * 6 * 3 * 64 * 96, checkpoint.summary().elementsByDType().get(DType.MXFP4));
+    assertEquals(3L * 6 * 3 * 64 * 96, checkpoint.summary().elementsByDType().get(DType.MXFP4));
   }
 
   @Test

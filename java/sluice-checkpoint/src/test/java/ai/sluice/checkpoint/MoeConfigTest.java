@@ -28,8 +28,7 @@ class MoeConfigTest {
   /** The config of a fixture, to be changed. */
   private static ObjectNode config(String fixture) {
     try {
-      return TestModels.json(
-          Files.readString(Fixtures.folder(fixture).resolve("config.json")));
+      return TestModels.json(Files.readString(Fixtures.folder(fixture).resolve("config.json")));
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
@@ -60,7 +59,11 @@ class MoeConfigTest {
   }
 
   private static void refuses(
-      Class<? extends SluiceException> type, String fixture, String key, String value, String text) {
+      Class<? extends SluiceException> type,
+      String fixture,
+      String key,
+      String value,
+      String text) {
     String message = assertThrows(type, () -> plan(fixture, key, value)).getMessage();
     assertTrue(message.startsWith("config.json: " + text), message);
   }
@@ -176,12 +179,10 @@ class MoeConfigTest {
     assertEquals(8, moe(spec).getNumExperts());
     assertEquals(2, moe(spec).getNumExpertsPerToken());
     assertEquals(0, spec.getKvGroups(0).getWindow());
-    assertEquals(
-        Math.pow(1e6, -1.0 / 8), spec.getRopes(0).getVariants(0).getInvFreq(1), 1e-12);
+    assertEquals(Math.pow(1e6, -1.0 / 8), spec.getRopes(0).getVariants(0).getInvFreq(1), 1e-12);
 
     ObjectNode qwen = config("qwen3_moe");
-    qwen.remove(
-        List.of("num_local_experts", "num_experts_per_tok", "norm_topk_prob", "head_dim"));
+    qwen.remove(List.of("num_local_experts", "num_experts_per_tok", "norm_topk_prob", "head_dim"));
     spec = TestModels.plan(qwen).spec();
     assertEquals(128, moe(spec).getNumExperts());
     assertEquals(8, moe(spec).getNumExpertsPerToken());
@@ -304,8 +305,7 @@ class MoeConfigTest {
 
     ObjectNode qwen = config("qwen3_moe");
     qwen.set("num_experts", qwen.remove("num_local_experts"));
-    assertEquals(
-        TestModels.plan(config("qwen3_moe")).spec(), TestModels.plan(qwen).spec());
+    assertEquals(TestModels.plan(config("qwen3_moe")).spec(), TestModels.plan(qwen).spec());
   }
 
   @Test

@@ -214,9 +214,7 @@ class MoeFixturesTest {
     assertEquals("model.layers.1.mlp.gate.e_score_correction_bias", bias.getName());
     double mscale = 1 + 0.1 * Math.log(8);
     assertEquals(
-        mscale * mscale / Math.sqrt(24),
-        spec.getLayers(0).getMla().getSoftmaxScale(),
-        1e-15);
+        mscale * mscale / Math.sqrt(24), spec.getLayers(0).getMla().getSoftmaxScale(), 1e-15);
     assertEquals(1, spec.getRopes(0).getVariants(0).getAttentionScale());
   }
 

@@ -33,7 +33,8 @@ class MutationTest {
   private static final int ROUNDS = 20_000;
   private static final int CONFIG_ROUNDS = 5_000;
   // Reading one such file costs well below 2 MiB. A config that asks for the most layers costs 6 to
-  // 8.2 MiB, by how far the compiler has got with keeping short-lived objects off the heap; a length
+  // 8.2 MiB, by how far the compiler has got with keeping short-lived objects off the heap; a
+  // length
   // believed without a check would cost hundreds.
   private static final long MAX_ALLOCATION = 16 << 20;
   private static final long[] HOSTILE = {
@@ -230,7 +231,12 @@ class MutationTest {
   @ParameterizedTest
   @ValueSource(
       strings = {
-        "mixtral", "qwen3_moe", "deepseek", "deepseek_v2_grouped", "deepseek_v3", "gpt_oss",
+        "mixtral",
+        "qwen3_moe",
+        "deepseek",
+        "deepseek_v2_grouped",
+        "deepseek_v3",
+        "gpt_oss",
         "adaptive_moe_sparse"
       })
   void everySettingOfTheFamiliesWithExperts(String name) throws IOException {

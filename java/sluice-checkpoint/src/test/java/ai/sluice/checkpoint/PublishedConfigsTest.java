@@ -177,10 +177,7 @@ class PublishedConfigsTest {
     assertEquals(163_840, spec.getMaxContextLen());
     assertEquals(2816, spec.getLayers(1).getMoe().getShared().getIntermediateSize());
     // The known value of the softmax scale's factor at 40 times the context.
-    assertEquals(
-        0.1147213867929261,
-        spec.getLayers(1).getMla().getSoftmaxScale(),
-        1e-12);
+    assertEquals(0.1147213867929261, spec.getLayers(1).getMla().getSoftmaxScale(), 1e-12);
     assertEquals(15_706_484_224L, parameters(DEEPSEEK_V2_LITE));
   }
 
@@ -226,12 +223,10 @@ class PublishedConfigsTest {
          "vocab_size": 129280}
         """;
     ModelSpec spec = accept(config);
-    assertEquals(
-        58, spec.getLayersList().stream().filter(layer -> layer.hasMoe()).count());
+    assertEquals(58, spec.getLayersList().stream().filter(layer -> layer.hasMoe()).count());
     // Both writings of R1's config add keys of training and of a newer schema.
     accept(TestModels.with(config, "\"aux_loss_alpha\": 0.001, \"seq_aux\": true").toString());
-    accept(
-        TestModels.with(config, "\"dtype\": \"bfloat16\", \"head_dim\": 64").toString());
+    accept(TestModels.with(config, "\"dtype\": \"bfloat16\", \"head_dim\": 64").toString());
     assertEquals(671_026_419_200L, parameters(config));
   }
 
@@ -241,22 +236,22 @@ class PublishedConfigsTest {
       types.add(i % 2 == 0 ? "\"sliding_attention\"" : "\"full_attention\"");
     }
     return """
-        {"architectures": ["GptOssForCausalLM"], "attention_bias": true,
-         "attention_dropout": 0.0, "eos_token_id": 200002, "experts_per_token": 4,
-         "head_dim": 64, "hidden_act": "silu", "hidden_size": 2880,
-         "initial_context_length": 4096, "initializer_range": 0.02, "intermediate_size": 2880,
-         "layer_types": [%s], "max_position_embeddings": 131072, "model_type": "gpt_oss",
-         "num_attention_heads": 64, "num_experts_per_tok": 4, "num_hidden_layers": %d,
-         "num_key_value_heads": 8, "num_local_experts": %d, "output_router_logits": false,
-         "pad_token_id": 199999, "quantization_config": {"modules_to_not_convert":
-         ["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens",
-         "lm_head"], "quant_method": "mxfp4"}, "rms_norm_eps": 1e-05, "rope_scaling":
-         {"beta_fast": 32.0, "beta_slow": 1.0, "factor": 32.0,
-         "original_max_position_embeddings": 4096, "rope_type": "yarn", "truncate": false},
-         "rope_theta": 150000, "router_aux_loss_coef": 0.9, "sliding_window": 128,
-         "swiglu_limit": 7.0, "tie_word_embeddings": false,
-         "transformers_version": "4.55.0.dev0", "use_cache": true, "vocab_size": 201088}
-        """
+    {"architectures": ["GptOssForCausalLM"], "attention_bias": true,
+     "attention_dropout": 0.0, "eos_token_id": 200002, "experts_per_token": 4,
+     "head_dim": 64, "hidden_act": "silu", "hidden_size": 2880,
+     "initial_context_length": 4096, "initializer_range": 0.02, "intermediate_size": 2880,
+     "layer_types": [%s], "max_position_embeddings": 131072, "model_type": "gpt_oss",
+     "num_attention_heads": 64, "num_experts_per_tok": 4, "num_hidden_layers": %d,
+     "num_key_value_heads": 8, "num_local_experts": %d, "output_router_logits": false,
+     "pad_token_id": 199999, "quantization_config": {"modules_to_not_convert":
+     ["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens",
+     "lm_head"], "quant_method": "mxfp4"}, "rms_norm_eps": 1e-05, "rope_scaling":
+     {"beta_fast": 32.0, "beta_slow": 1.0, "factor": 32.0,
+     "original_max_position_embeddings": 4096, "rope_type": "yarn", "truncate": false},
+     "rope_theta": 150000, "router_aux_loss_coef": 0.9, "sliding_window": 128,
+     "swiglu_limit": 7.0, "tie_word_embeddings": false,
+     "transformers_version": "4.55.0.dev0", "use_cache": true, "vocab_size": 201088}
+    """
         .formatted(String.join(", ", types), layers, experts);
   }
 

@@ -307,8 +307,7 @@ final class AdaptiveMoe implements Family {
     if (!names.contains("generation")) {
       throw config.bad("task_heads", "generation among them");
     }
-    plan.addGenerationHead(
-        "heads.generation.weight", config.flag("tie_word_embeddings", false));
+    plan.addGenerationHead("heads.generation.weight", config.flag("tie_word_embeddings", false));
     long hidden = plan.hiddenSize();
     int labels = config.integer("num_labels", 0, Sizes.MAX_VOCAB, 0);
     if (names.contains("classification")) {

@@ -73,8 +73,7 @@ final class DecoderPlan {
    * @param retention how far any of its layers sees or counts; 0: everything
    */
   int kvGroup(int window, int retention) {
-    KvGroupSpec group =
-        KvGroupSpec.newBuilder().setWindow(window).setRetention(retention).build();
+    KvGroupSpec group = KvGroupSpec.newBuilder().setWindow(window).setRetention(retention).build();
     return groups.computeIfAbsent(
         group,
         g -> {

@@ -40,12 +40,7 @@ final class Deepseek implements Family {
     Sizes sizes = Sizes.read(config, DEFAULTS);
     boolean bias = config.flag("attention_bias", false);
     FeedForward feedForward =
-        DeepseekMixture.read(
-            config,
-            sizes.intermediateSize(),
-            false,
-            EXPERTS,
-            Deepseek::route);
+        DeepseekMixture.read(config, sizes.intermediateSize(), false, EXPERTS, Deepseek::route);
     return GqaDecoder.decoder(
         modelType(),
         config,

@@ -39,11 +39,7 @@ final class DeepseekMixture {
 
   /** Reads the settings. */
   static FeedForward read(
-      ModelConfig config,
-      int denseWidth,
-      boolean mlpBias,
-      Defaults defaults,
-      Routing routing) {
+      ModelConfig config, int denseWidth, boolean mlpBias, Defaults defaults, Routing routing) {
     ActivationSpec activation = GqaDecoder.activation(config);
     FeedForward dense = GqaDecoder.dense(denseWidth, activation, mlpBias);
     int width = config.integer("moe_intermediate_size", 1, Sizes.MAX_WIDTH, defaults.expertWidth());

@@ -43,8 +43,7 @@ final class DeepseekV2 implements Family {
             config.flag("mlp_bias", false),
             DEFAULTS,
             DeepseekV2::route);
-    return MlaDecoder.decoder(
-        modelType(), config, sizes, feedForward, List.of(), Mixture.TRAINING);
+    return MlaDecoder.decoder(modelType(), config, sizes, feedForward, List.of(), Mixture.TRAINING);
   }
 
   private static void route(ModelConfig config, MoeSpec.Builder moe) {
@@ -61,8 +60,7 @@ final class DeepseekV2 implements Family {
         config.has("n_group");
         config.has("topk_group");
       }
-      case "group_limited_greedy" ->
-          Mixture.readGroups(config, moe, GroupScore.GROUP_MAX, 0, 0);
+      case "group_limited_greedy" -> Mixture.readGroups(config, moe, GroupScore.GROUP_MAX, 0, 0);
       default -> throw config.unsupported("topk_method", "greedy or group_limited_greedy");
     }
   }

@@ -39,12 +39,7 @@ final class DeepseekV3 implements Family {
   public ModelPlan plan(ModelConfig config) {
     MlaSizes sizes = MlaSizes.read(config, MAX_POSITIONS);
     FeedForward feedForward =
-        DeepseekMixture.read(
-            config,
-            sizes.intermediateSize(),
-            false,
-            DEFAULTS,
-            DeepseekV3::route);
+        DeepseekMixture.read(config, sizes.intermediateSize(), false, DEFAULTS, DeepseekV3::route);
     return MlaDecoder.decoder(
         modelType(),
         config,

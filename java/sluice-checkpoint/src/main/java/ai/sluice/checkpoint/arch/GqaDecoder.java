@@ -74,8 +74,7 @@ final class GqaDecoder {
       FeedForward feedForward,
       List<Integer> windows,
       Set<String> harmless) {
-    Rope rope =
-        Rope.read(config, sizes.headDim(), "head_dim", sizes.maxPositions(), ropeDefaults);
+    Rope rope = Rope.read(config, sizes.headDim(), "head_dim", sizes.maxPositions(), ropeDefaults);
     DecoderPlan plan =
         new DecoderPlan(name, sizes.vocabSize(), sizes.hiddenSize(), rope.maxPositions());
     int ropeIndex = plan.addRope(rope);

@@ -16,8 +16,7 @@ final class Mixtral implements Family {
   private static final Attention ATTENTION = new Attention(false, false, false);
 
   private static final RouterNames ROUTER =
-      new RouterNames(
-          ImmutableList.of("block_sparse_moe.gate.weight", "mlp.gate.weight"), "", "");
+      new RouterNames(ImmutableList.of("block_sparse_moe.gate.weight", "mlp.gate.weight"), "", "");
 
   @Override
   public String modelType() {

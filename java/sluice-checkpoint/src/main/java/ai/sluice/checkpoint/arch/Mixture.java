@@ -106,7 +106,10 @@ record Mixture(MoeSpec spec, RouterNames router, ExpertNames experts) implements
     if ((long) chosen * size < moe.getNumExpertsPerToken()) {
       throw config.bad(
           "topk_group",
-          "enough groups of " + size + " experts for the " + moe.getNumExpertsPerToken()
+          "enough groups of "
+              + size
+              + " experts for the "
+              + moe.getNumExpertsPerToken()
               + " of a token");
     }
     if (groups > 1) {
@@ -116,8 +119,7 @@ record Mixture(MoeSpec spec, RouterNames router, ExpertNames experts) implements
 
   /** A mixture in the layers that {@code sparse} picks, {@code dense} in the others. */
   FeedForward where(IntPredicate sparse, FeedForward dense) {
-    return (plan, layer, spec) ->
-        (sparse.test(layer) ? this : dense).add(plan, layer, spec);
+    return (plan, layer, spec) -> (sparse.test(layer) ? this : dense).add(plan, layer, spec);
   }
 
   @Override

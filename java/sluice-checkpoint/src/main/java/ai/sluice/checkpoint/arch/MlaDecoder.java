@@ -65,8 +65,7 @@ final class MlaDecoder {
     return plan.build();
   }
 
-  private static MlaSpec spec(
-      ModelConfig config, MlaSizes sizes, int rope, double softmaxFactor) {
+  private static MlaSpec spec(ModelConfig config, MlaSizes sizes, int rope, double softmaxFactor) {
     int headDim = sizes.qkNopeHeadDim() + sizes.qkRopeHeadDim();
     NormSpec norm = DecoderPlan.rmsNorm(LATENT_NORM_EPS);
     MlaSpec.Builder mla =
@@ -110,8 +109,7 @@ final class MlaDecoder {
       long rows = heads * (mla.getQkNopeHeadDim() + mla.getVHeadDim());
       plan.bindLayer(layer, prefix + "kv_b_proj.weight", Slot.KV_B, rows, latent);
     }
-    plan.bindLayer(
-        layer, prefix + "o_proj.weight", Slot.O, hidden, heads * mla.getVHeadDim());
+    plan.bindLayer(layer, prefix + "o_proj.weight", Slot.O, hidden, heads * mla.getVHeadDim());
     if (mla.getBias()) {
       if (mla.getQLoraRank() > 0) {
         plan.bindLayer(layer, prefix + "q_a_proj.bias", Slot.Q_A_BIAS, mla.getQLoraRank());
@@ -137,8 +135,7 @@ final class MlaDecoder {
           ofHead(
               prefix + "k_b_proj.weight",
               Binding.longs(heads, latent, nope),
-              new Binding.View(
-                  head * latent * nope, Binding.longs(latent, nope), List.of(), true),
+              new Binding.View(head * latent * nope, Binding.longs(latent, nope), List.of(), true),
               DecoderPlan.destination(layer, Slot.KV_B, Part.WHOLE).setRowBegin(row),
               nope));
       plan.bind(
@@ -158,10 +155,6 @@ final class MlaDecoder {
       WeightDestination.Builder destination,
       long rows) {
     return new Binding(
-        tensor,
-        shape,
-        destination.setNumRows(rows).build(),
-        Optional.of(view),
-        Optional.empty());
+        tensor, shape, destination.setNumRows(rows).build(), Optional.of(view), Optional.empty());
   }
 }

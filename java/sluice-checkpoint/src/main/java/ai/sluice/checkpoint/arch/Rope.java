@@ -19,8 +19,7 @@ import java.util.Set;
  * @param maxPositions positions that the scaling makes usable
  * @param softmaxFactor what YaRN multiplies the softmax scale by, in families that do so
  */
-record Rope(
-    RopeSpec spec, Optional<DynamicRope> dynamic, int maxPositions, double softmaxFactor) {
+record Rope(RopeSpec spec, Optional<DynamicRope> dynamic, int maxPositions, double softmaxFactor) {
   private static final int MAX_POSITIONS = 1 << 30;
   private static final String SUPPORTED = "default, linear, dynamic, llama3 or yarn";
 
@@ -212,7 +211,8 @@ record Rope(
     if (mscale.isPresent() != mscaleAllDim.isPresent()) {
       // Reference loaders differ in what one alone means.
       throw settings.unsupported(
-          mscale.isPresent() ? "mscale" : "mscale_all_dim", "mscale and mscale_all_dim, or neither");
+          mscale.isPresent() ? "mscale" : "mscale_all_dim",
+          "mscale and mscale_all_dim, or neither");
     }
     double allDim = mscaleAllDim.map(m -> growth(factor, m)).orElse(1.0);
     double inferred = growth(factor, mscale.orElse(1.0)) / allDim;
