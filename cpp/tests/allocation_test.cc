@@ -57,11 +57,16 @@ SLUICE_VISIBLE int posix_memalign(void** memory, size_t alignment, size_t bytes)
 namespace sluice::test {
 namespace {
 
-TEST(AllocationTest, StepsTakeNoMemory) {
+class AllocationTest : public ::testing::TestWithParam<uint32_t> {};
+
+INSTANTIATE_TEST_SUITE_P(Ranks, AllocationTest, ::testing::Values(1, 2));
+
+TEST_P(AllocationTest, StepsTakeNoMemory) {
   if (!SLUICE_TEST_COUNTS_MALLOC) GTEST_SKIP() << "a sanitizer's malloc";
   outside = true;
   OptionValues values;
   values.num_threads = 4;
+  values.tensor_parallel_size = GetParam();
   values.num_blocks = 512;
   values.max_context_len = 700;
   values.max_step_tokens = 400;

@@ -220,8 +220,9 @@ TEST_F(EngineTest, PlacementsThatAreNotBuilt) {
     return result;
   };
   EXPECT_EQ(status({0}, 0, 1, 0, 3), SLUICE_STATUS_OK);
-  EXPECT_EQ(status({0}, 0, 2, 0, 0), SLUICE_STATUS_UNSUPPORTED);
-  EXPECT_EQ(status({0, 0}, 0, 2, 0, 0), SLUICE_STATUS_UNSUPPORTED);
+  // Not what the options say, tensor_parallel_size 1.
+  EXPECT_EQ(status({0}, 0, 2, 0, 0), SLUICE_STATUS_INVALID_ARGUMENT);
+  EXPECT_EQ(status({0, 0}, 0, 2, 0, 0), SLUICE_STATUS_INVALID_ARGUMENT);
   EXPECT_EQ(status({0}, 0, 1, 0, 2), SLUICE_STATUS_UNSUPPORTED);
   EXPECT_EQ(status({0}, 0, 1, 2, 1), SLUICE_STATUS_INVALID_ARGUMENT);
   EXPECT_EQ(status({0}, 0, 1, 0, 9), SLUICE_STATUS_INVALID_ARGUMENT);

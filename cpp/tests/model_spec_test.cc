@@ -191,9 +191,15 @@ TEST_F(ModelSpecTest, Options) {
     options->has_max_draft_len = 1;
     options->max_draft_len = 4;
   });
-  expect_option_refused("tensor_parallel_size: not built", kUnsupported, [](auto* options) {
-    options->has_tensor_parallel_size = 1;
-    options->tensor_parallel_size = 2;
+  expect_option_refused("tensor_parallel_size: 1025 (expected: 1 to 1024)", kInvalid,
+                        [](auto* options) { options->tensor_parallel_size = 1025; });
+  expect_option_refused("pipeline_parallel_size: not built", kUnsupported, [](auto* options) {
+    options->has_pipeline_parallel_size = 1;
+    options->pipeline_parallel_size = 2;
+  });
+  expect_option_refused("expert_parallel_size: not built", kUnsupported, [](auto* options) {
+    options->has_expert_parallel_size = 1;
+    options->expert_parallel_size = 2;
   });
   expect_option_refused("max_adapters: not built", kUnsupported, [](auto* options) {
     options->has_max_adapters = 1;

@@ -39,6 +39,8 @@ class LayerTimer {
   Clock::time_point start_;
 };
 
+class Communicator;
+
 /// Where a layer runs. Refers to things of one engine; used by one thread at a time.
 struct LayerContext {
   const Exec& exec;
@@ -47,6 +49,7 @@ struct LayerContext {
   LayerTimes& times;
   Format compute_format;  ///< of activations and matrices: F32 or BF16
   Numerics numerics = Numerics::kBatchInvariant;
+  Communicator* comm = nullptr;  ///< of this rank; nullptr: the only one
 
   // Set by the decoder for the layer that runs.
   int layer = -1;

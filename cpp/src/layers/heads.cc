@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/checked.h"
+#include "comm/communicator.h"
 #include "ops/norm/norm.h"
 #include "ops/simd/parallel.h"
 
@@ -11,11 +12,13 @@ namespace sluice {
 
 int64_t OutputHead::workspace_bytes(const LayerContext& context, int64_t max_rows) const {
   const int64_t hidden = weights_.matrix.cols;
-  int64_t bytes = context.gemm.workspace_bytes(max_rows, num_values(), hidden);
-  if (spec_.kind != HeadKind::kReasoning) return arena_bytes(bytes);
+  const int64_t own_rows = weights_.matrix.rows;
+  const int64_t own = weights_.num_ranks > 1 ? arena_bytes(checked_mul(max_rows, own_rows * 4)) : 0;
+  int64_t bytes = context.gemm.workspace_bytes(max_rows, own_rows, hidden);
+  if (spec_.kind != HeadKind::kReasoning) return checked_add(own, arena_bytes(bytes));
   bytes = std::max(bytes, context.gemm.workspace_bytes(max_rows, hidden, hidden));
   const int64_t rows = checked_mul(max_rows, hidden);
-  return checked_add(arena_bytes(bytes),
+  return checked_add(checked_add(own, arena_bytes(bytes)),
                      checked_add(arena_bytes(checked_mul(rows, 4)),
                                  arena_bytes(checked_mul(rows, context.element_bytes()))));
 }
@@ -50,6 +53,9 @@ void OutputHead::transform(LayerContext& context, int64_t num_rows, const void* 
 
 void OutputHead::run(LayerContext& context, int64_t num_rows, const void* x, float* values) const {
   const ArenaScope scope(context.workspace);
+  const bool split = weights_.num_ranks > 1;
+  float* own = values;
+  if (split) own = context.workspace.allocate_array<float>(num_rows * weights_.matrix.rows);
   GemmParams params;
   params.num_rows = num_rows;
   params.x = x;
@@ -63,9 +69,12 @@ void OutputHead::run(LayerContext& context, int64_t num_rows, const void* x, flo
   params.w = weights_.matrix;
   params.bias = weights_.bias;
   params.alpha = spec_.logit_multiplier;
-  params.y = values;
-  params.y_stride = num_values();
+  params.y = own;
+  params.y_stride = weights_.matrix.rows;
   matrix_product(context, params);
+  if (split) {
+    context.comm->all_gather(own, num_rows, weights_.matrix.rows * int64_t{sizeof(float)}, values);
+  }
   if (spec_.logit_soft_cap == 0) return;
   const float cap = spec_.logit_soft_cap;
   const int64_t count = num_rows * num_values();

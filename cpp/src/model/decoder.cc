@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/checked.h"
+#include "comm/communicator.h"
 #include "model/make_layers.h"
 #include "ops/embedding/embedding.h"
 #include "ops/norm/norm.h"
@@ -16,12 +17,16 @@ std::optional<Decoder::RowNorm> Decoder::row_norm(const std::optional<NormSpec>&
   return RowNorm{*spec, norm_weights(weights, slot, layer)};
 }
 
-Decoder::Decoder(const ModelSpec& spec, const WeightStore& weights)
-    : hidden_size_(spec.hidden_size),
+Decoder::Decoder(const ModelShard& shard, const WeightStore& weights)
+    : hidden_size_(shard.spec.hidden_size),
       embedding_(weights.matrix(SLUICE__PROTO__SLOT__EMBED_TOKENS, -1)),
-      embedding_multiplier_(static_cast<float>(spec.embedding_multiplier)),
-      embedding_norm_(row_norm(spec.embedding_norm, weights, SLUICE__PROTO__SLOT__EMBED_NORM, -1)),
-      final_norm_(row_norm(spec.final_norm, weights, SLUICE__PROTO__SLOT__FINAL_NORM, -1)) {
+      vocabulary_split_(shard.vocabulary),
+      first_token_(shard.first_token),
+      embedding_multiplier_(static_cast<float>(shard.spec.embedding_multiplier)),
+      embedding_norm_(
+          row_norm(shard.spec.embedding_norm, weights, SLUICE__PROTO__SLOT__EMBED_NORM, -1)),
+      final_norm_(row_norm(shard.spec.final_norm, weights, SLUICE__PROTO__SLOT__FINAL_NORM, -1)) {
+  const ModelSpec& spec = shard.spec;
   for (size_t l = 0; l < spec.layers.size(); ++l) {
     const LayerSpec& from = spec.layers[l];
     const int index = static_cast<int>(l);
@@ -38,26 +43,29 @@ Decoder::Decoder(const ModelSpec& spec, const WeightStore& weights)
                                             SLUICE__PROTO__SLOT__POST_FEED_FORWARD_NORM, index);
     layer.parallel_residual = from.parallel_residual;
     layer.residual_multiplier = static_cast<float>(from.residual_multiplier);
+    layer.shard = shard.layers[l];
     layers_.push_back(std::move(layer));
   }
   if (spec.compression) compression_.emplace(make_compression(*spec.compression, weights));
-  heads_ = make_heads(spec, weights);
+  heads_ = make_heads(shard, weights);
 }
 
 int64_t Decoder::forward_bytes(const LayerContext& context, const BatchLimits& limits) const {
   int64_t sublayer = 0;
-  bool post_norms = false;
+  bool temporary = false;  // of a sublayer's result
   bool parallel = false;
   for (const Layer& layer : layers_) {
     sublayer = std::max({sublayer, layer.attention->workspace_bytes(context, limits),
                          layer.feed_forward->workspace_bytes(context, limits)});
-    post_norms = post_norms || layer.post_attention_norm || layer.post_feed_forward_norm;
+    temporary = temporary || layer.post_attention_norm || layer.post_feed_forward_norm ||
+                layer.shard.attention || layer.shard.feed_forward;
     parallel = parallel || layer.parallel_residual;
   }
   const int64_t values = checked_mul(limits.max_tokens, hidden_size_);
   const int64_t input = arena_bytes(checked_mul(values, context.element_bytes()));
-  const int64_t result = post_norms ? arena_bytes(checked_mul(values, 4)) : 0;
-  return checked_add(sublayer, checked_add(parallel ? 2 * input : input, result));
+  const int64_t result = temporary ? arena_bytes(checked_mul(values, 4)) : 0;
+  const int64_t ids = vocabulary_split_ ? arena_bytes(checked_mul(limits.max_tokens, 4)) : 0;
+  return checked_add(std::max(checked_add(sublayer, result), ids), parallel ? 2 * input : input);
 }
 
 int64_t Decoder::output_bytes(const LayerContext& context, int64_t max_rows) const {
@@ -68,8 +76,18 @@ int64_t Decoder::output_bytes(const LayerContext& context, int64_t max_rows) con
   return bytes;
 }
 
+// Of a split vocabulary every rank fills the rows of its own tokens and adds zeros for the others.
 void Decoder::embed(LayerContext& context, const StepBatch& batch, const int32_t* token_ids,
                     float* residual) const {
+  const ArenaScope scope(context.workspace);
+  if (vocabulary_split_) {
+    auto* own = context.workspace.allocate_array<int32_t>(batch.num_tokens);
+    for (int64_t t = 0; t < batch.num_tokens; ++t) {
+      const int64_t row = token_ids[t] - first_token_;
+      own[t] = row >= 0 && row < embedding_.rows ? static_cast<int32_t>(row) : -1;
+    }
+    token_ids = own;
+  }
   for (int64_t t = 0; t < batch.num_tokens; ++t) {
     if (token_ids[t] < 0) std::memset(residual + t * hidden_size_, 0, hidden_size_ * 4);
   }
@@ -82,6 +100,7 @@ void Decoder::embed(LayerContext& context, const StepBatch& batch, const int32_t
   params.y_format = Format::kF32;
   params.y_stride = hidden_size_;
   embedding(context.exec, params);
+  if (vocabulary_split_) context.comm->all_reduce(residual, batch.num_tokens * hidden_size_);
   if (embedding_norm_) {
     norm_rows(context, embedding_norm_->spec, embedding_norm_->weights, batch.num_tokens,
               hidden_size_, residual, residual, Format::kF32);
@@ -99,13 +118,13 @@ void Decoder::normalize(LayerContext& context, const std::optional<RowNorm>& nor
   round_values(context, num_rows * hidden_size_, residual, x);
 }
 
-// Without a norm behind it a sublayer adds to the residual stream as it writes its result.
+// A sublayer adds to the residual stream as it writes its result, unless a sum over ranks or a norm
+// comes first.
 template <class Run>
-void Decoder::add_sublayer(LayerContext& context, const std::optional<RowNorm>& post_norm,
-                           const StepBatch& batch, float multiplier, float* residual,
-                           const Run& run) const {
-  if (!post_norm) {
-    run(ResidualTarget{residual, multiplier});
+void Decoder::add_sublayer(LayerContext& context, const Sublayer& sublayer, const StepBatch& batch,
+                           float* residual, const Run& run) const {
+  if (!sublayer.post_norm && !sublayer.split) {
+    run(ResidualTarget{residual, sublayer.multiplier});
     return;
   }
   const ArenaScope scope(context.workspace);
@@ -113,8 +132,11 @@ void Decoder::add_sublayer(LayerContext& context, const std::optional<RowNorm>& 
   float* result = context.workspace.allocate_array<float>(values);
   std::fill_n(result, values, 0.0f);
   run(ResidualTarget{result, 1});
-  norm_rows(context, post_norm->spec, post_norm->weights, batch.num_tokens, hidden_size_, result,
-            result, Format::kF32);
+  if (sublayer.split) context.comm->all_reduce(result, values);
+  if (sublayer.post_norm) {
+    norm_rows(context, sublayer.post_norm->spec, sublayer.post_norm->weights, batch.num_tokens,
+              hidden_size_, result, result, Format::kF32);
+  }
   ResidualAddParams sum;
   sum.num_rows = batch.num_tokens;
   sum.cols = hidden_size_;
@@ -123,7 +145,7 @@ void Decoder::add_sublayer(LayerContext& context, const std::optional<RowNorm>& 
   sum.x_stride = hidden_size_;
   sum.residual = residual;
   sum.residual_stride = hidden_size_;
-  sum.multiplier = multiplier;
+  sum.multiplier = sublayer.multiplier;
   residual_add(context.exec, sum);
 }
 
@@ -152,18 +174,20 @@ void Decoder::forward(LayerContext& context, const StepBatch& batch, const int32
       y = context.workspace.allocate(batch.num_tokens * hidden_size_ * context.element_bytes());
       normalize(context, layer.feed_forward_norm, batch.num_tokens, residual, y);
     }
-    add_sublayer(context, layer.post_attention_norm, batch, layer.residual_multiplier, residual,
-                 [&](const ResidualTarget& target) {
-                   layer.attention->run(context, batch, kv[l].kv, kv[l].attention_channel, x,
-                                        target);
-                 });
+    add_sublayer(
+        context, {layer.post_attention_norm, layer.residual_multiplier, layer.shard.attention},
+        batch, residual, [&](const ResidualTarget& target) {
+          layer.attention->run(context, batch, kv[l].kv, kv[l].attention_channel, x, target);
+        });
     if (!layer.parallel_residual) {
       normalize(context, layer.feed_forward_norm, batch.num_tokens, residual, y);
     }
-    add_sublayer(context, layer.post_feed_forward_norm, batch, layer.residual_multiplier, residual,
-                 [&](const ResidualTarget& target) {
-                   layer.feed_forward->run(context, batch, kv[l].feed_forward_channel, y, target);
-                 });
+    add_sublayer(
+        context,
+        {layer.post_feed_forward_norm, layer.residual_multiplier, layer.shard.feed_forward}, batch,
+        residual, [&](const ResidualTarget& target) {
+          layer.feed_forward->run(context, batch, kv[l].feed_forward_channel, y, target);
+        });
     if (observer.tracing()) show(concat("hidden_", l));
   }
 }

@@ -14,7 +14,7 @@
 #include "layers/heads.h"
 #include "layers/layer.h"
 #include "layers/norm.h"
-#include "model/spec.h"
+#include "model/shard.h"
 #include "model/weight_store.h"
 
 namespace sluice {
@@ -49,9 +49,14 @@ struct ExpertCounts {
 };
 
 /// Immutable once built; calls keep nothing. Refers to the weight store, which outlives it.
+///
+/// Of a model that several ranks share, every rank has its own. Their calls are collective then:
+/// all make the same ones, each with its communicator in the context. The residual stream and all
+/// results have the same bits on every rank.
 class Decoder {
  public:
-  Decoder(const ModelSpec& spec, const WeightStore& weights);
+  /// @param weights  of the slots that `shard` declares
+  Decoder(const ModelShard& shard, const WeightStore& weights);
 
   int num_layers() const { return static_cast<int>(layers_.size()); }
   int64_t hidden_size() const { return hidden_size_; }
@@ -98,6 +103,14 @@ class Decoder {
     std::optional<RowNorm> post_feed_forward_norm;
     bool parallel_residual = false;  // both sublayers read what the layer began with
     float residual_multiplier = 1;
+    LayerShard shard;
+  };
+
+  // What follows the sum of an attention or a feed-forward.
+  struct Sublayer {
+    const std::optional<RowNorm>& post_norm;
+    float multiplier;
+    bool split;  // every rank has a partial sum
   };
 
   static std::optional<RowNorm> row_norm(const std::optional<NormSpec>& spec,
@@ -107,12 +120,13 @@ class Decoder {
   void normalize(LayerContext& context, const std::optional<RowNorm>& norm, int64_t num_rows,
                  const float* residual, void* x) const;
   template <class Run>
-  void add_sublayer(LayerContext& context, const std::optional<RowNorm>& post_norm,
-                    const StepBatch& batch, float multiplier, float* residual,
-                    const Run& run) const;
+  void add_sublayer(LayerContext& context, const Sublayer& sublayer, const StepBatch& batch,
+                    float* residual, const Run& run) const;
 
   int64_t hidden_size_;
-  WeightView embedding_;
+  WeightView embedding_;  // the rows of this rank
+  bool vocabulary_split_;
+  int64_t first_token_;
   float embedding_multiplier_;
   std::optional<RowNorm> embedding_norm_;
   std::vector<Layer> layers_;

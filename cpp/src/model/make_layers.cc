@@ -141,7 +141,8 @@ Compression make_compression(const CompressionSpec& spec, const WeightStore& wei
   return Compression(spec, bound);
 }
 
-std::vector<OutputHead> make_heads(const ModelSpec& model, const WeightStore& weights) {
+std::vector<OutputHead> make_heads(const ModelShard& shard, const WeightStore& weights) {
+  const ModelSpec& model = shard.spec;
   std::vector<OutputHead> heads;
   WeightView generation;  // of the first generation head, which stands before any reasoning head
   for (size_t h = 0; h < model.heads.size(); ++h) {
@@ -157,6 +158,8 @@ std::vector<OutputHead> make_heads(const ModelSpec& model, const WeightStore& we
                                : weights.matrix(SLUICE__PROTO__SLOT__HEAD, -1, index);
       bound.bias = weights.vector(SLUICE__PROTO__SLOT__HEAD_BIAS, -1, index);
     }
+    const bool tokens = spec.kind == HeadKind::kGeneration || spec.kind == HeadKind::kReasoning;
+    if (tokens && shard.vocabulary) bound.num_ranks = shard.size;
     if (spec.kind == HeadKind::kGeneration && generation.rows == 0) generation = bound.matrix;
     heads.emplace_back(spec, bound);
   }

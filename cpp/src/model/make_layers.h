@@ -10,6 +10,7 @@
 #include "layers/heads.h"
 #include "layers/layer.h"
 #include "layers/norm.h"
+#include "model/shard.h"
 #include "model/spec.h"
 #include "model/weight_store.h"
 
@@ -27,7 +28,7 @@ std::unique_ptr<FeedForwardLayer> make_feed_forward(const ModelSpec& model, int 
 
 /// What ends the model; views refer to `weights`.
 Compression make_compression(const CompressionSpec& spec, const WeightStore& weights);
-std::vector<OutputHead> make_heads(const ModelSpec& model, const WeightStore& weights);
+std::vector<OutputHead> make_heads(const ModelShard& shard, const WeightStore& weights);
 
 }  // namespace sluice
 #endif  // SLUICE_MODEL_MAKE_LAYERS_H_

@@ -13,6 +13,7 @@ constexpr int64_t kMaxCount = 1 << 27;
 // More threads than this for each core only get in each other's way.
 constexpr int32_t kMaxThreadsPerCore = 4;
 constexpr int32_t kMaxThreads = 1024;
+constexpr int32_t kMaxRanks = 1024;
 
 int32_t decode_num_threads(const Sluice__Proto__EngineOptions& message, const FieldReader& fields) {
   const auto threads = static_cast<int32_t>(
@@ -33,10 +34,9 @@ Format decode_format(const FieldReader& fields, const char* name, bool present, 
   return format;
 }
 
-int32_t parallel_size(const FieldReader& fields, const char* name, uint32_t value) {
+void refuse_parallel_size(const FieldReader& fields, const char* name, uint32_t value) {
   fields.integer(name, value, 1, kMaxCount);
   fields.unsupported_if(value != 1, name, "1");
-  return 1;
 }
 
 void decode_sizes(const Sluice__Proto__EngineOptions& message, const FieldReader& fields,
@@ -106,9 +106,8 @@ EngineOptions decode_engine_options(std::span<const uint8_t> bytes, const ModelS
   fields.unsupported_if(message->max_adapter_rank != 0, "max_adapter_rank", "0");
   fields.unsupported_if(message->n_pipeline_layer_begin > 1, "pipeline_layer_begin", "one stage");
   fields.unsupported_if(message->adapter_bytes != 0, "adapter_bytes", "0");
-  parallel_size(fields, "tensor_parallel_size", message->tensor_parallel_size);
-  parallel_size(fields, "pipeline_parallel_size", message->pipeline_parallel_size);
-  parallel_size(fields, "expert_parallel_size", message->expert_parallel_size);
+  refuse_parallel_size(fields, "pipeline_parallel_size", message->pipeline_parallel_size);
+  refuse_parallel_size(fields, "expert_parallel_size", message->expert_parallel_size);
 
   EngineOptions options;
   options.compute_format =
@@ -118,6 +117,8 @@ EngineOptions decode_engine_options(std::span<const uint8_t> bytes, const ModelS
   fields.require("numerics", message->has_numerics);
   options.numerics = static_cast<Numerics>(message->numerics);
   options.num_threads = decode_num_threads(*message, fields);
+  options.tensor_parallel_size = static_cast<int32_t>(
+      fields.integer("tensor_parallel_size", message->tensor_parallel_size, 1, kMaxRanks));
   decode_sizes(*message, fields, &options);
 
   options.block_size = static_cast<int32_t>(

@@ -25,7 +25,8 @@ struct EngineOptions {
   Format compute_format = Format::kF32;
   Format kv_format = Format::kF32;
   Numerics numerics = Numerics::kBatchInvariant;
-  int32_t num_threads = 1;
+  int32_t num_threads = 1;  ///< of all ranks together
+  int32_t tensor_parallel_size = 1;
   int32_t block_size = 16;
   std::vector<int64_t> num_blocks;  ///< [kv_groups]; zeros where a plan leaves it open
   int32_t max_sequences = 0;

@@ -71,7 +71,7 @@ ExpertWeights WeightStore::experts(Slot slot, int layer) const {
 
 const float* WeightStore::vector(Slot slot, int layer, int head) const {
   const int index = find(slot, layer, head);
-  return index < 0 ? nullptr : vector_at(index, 0);
+  return index < 0 || slots_[index].rows == 0 ? nullptr : vector_at(index, 0);
 }
 
 float* WeightStore::vector_at(int index, int64_t expert) const {

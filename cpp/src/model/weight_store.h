@@ -56,7 +56,7 @@ class WeightStore {
   /// The matrices of a declared expert slot. @throws Error INTERNAL when there is none
   ExpertWeights experts(Slot slot, int layer) const;
 
-  /// The vector of a slot, or nullptr when the model has none. Of an expert slot: [num_experts,
+  /// The vector of a slot, or nullptr when the model has none, or this rank no element. Of an expert slot: [num_experts,
   /// rows].
   const float* vector(Slot slot, int layer, int head = 0) const;
   /// Vector `expert` of a slot of slots().

@@ -1,4 +1,6 @@
 // What a plan tells the outside: EngineInfo, WeightSlotList, kernels.
+#include <algorithm>
+
 #include "base/error.h"
 #include "model/proto_message.h"
 #include "runtime/plan.h"
@@ -8,7 +10,7 @@ namespace sluice {
 namespace {
 
 Sluice__Proto__WeightPart* describe_part(const WeightSlot& slot, const WeightPart& part,
-                                         ProtoArena* arena) {
+                                         int num_ranks, ProtoArena* arena) {
   auto* message = arena->make(sluice__proto__weight_part__init);
   message->has_part = 1;
   message->part = part.part;
@@ -17,11 +19,20 @@ Sluice__Proto__WeightPart* describe_part(const WeightSlot& slot, const WeightPar
   message->n_shape = shape.size();
   message->shape = arena->array(shape);
   message->has_shard_axis = 1;
-  message->shard_axis = static_cast<Sluice__Proto__ShardAxis>(part.axis);
+  // What cannot be shared is whole on every rank.
+  const bool whole =
+      num_ranks > 1 && part.rows == part.global_rows && slot.cols == slot.global_cols;
+  message->shard_axis =
+      static_cast<Sluice__Proto__ShardAxis>(whole ? ShardAxis::kReplicated : part.axis);
+  if (!whole && part.axis == ShardAxis::kRows && part.rows > 0) {
+    const int64_t pieces = part.global_rows / part.rows;
+    message->has_replication = 1;
+    message->replication = static_cast<uint32_t>(std::max<int64_t>(1, num_ranks / pieces));
+  }
   return message;
 }
 
-Sluice__Proto__WeightSlot* describe_slot(const WeightSlot& slot, ProtoArena* arena) {
+Sluice__Proto__WeightSlot* describe_slot(const WeightSlot& slot, int num_ranks, ProtoArena* arena) {
   auto* message = arena->make(sluice__proto__weight_slot__init);
   message->has_slot = 1;
   message->slot = slot.slot;
@@ -32,7 +43,9 @@ Sluice__Proto__WeightSlot* describe_slot(const WeightSlot& slot, ProtoArena* are
   message->has_num_experts = 1;
   message->num_experts = static_cast<uint32_t>(slot.num_experts);
   std::vector<Sluice__Proto__WeightPart*> parts;
-  for (const WeightPart& part : slot.parts) parts.push_back(describe_part(slot, part, arena));
+  for (const WeightPart& part : slot.parts) {
+    parts.push_back(describe_part(slot, part, num_ranks, arena));
+  }
   message->n_parts = parts.size();
   message->parts = arena->array(parts);
   std::vector<Sluice__Proto__Format> formats;
@@ -95,7 +108,8 @@ std::vector<KernelUse> kernel_uses(const EnginePlan& plan) {
                                  {"rope", isa, reason},
                                  {"activation", isa, reason},
                                  {"sampling", isa, reason}};
-  const WeightStore store(plan.slots);
+  const RankPlan& rank = plan.ranks[0];
+  const WeightStore store(rank.slots);
   GemmParams params;
   params.w = store.matrix(SLUICE__PROTO__SLOT__O, 0);  // every attention kind has one
   params.x_format = plan.options.compute_format;
@@ -106,7 +120,7 @@ std::vector<KernelUse> kernel_uses(const EnginePlan& plan) {
   for (int64_t rows : {1, 16, 512}) {
     params.num_rows = rows;
     uses.push_back({concat("gemm, ", rows, rows == 1 ? " row" : " rows"),
-                    plan.gemm->variant(plan.exec, params), "numerics " + numerics});
+                    rank.gemm->variant(plan.exec, params), "numerics " + numerics});
   }
   return uses;
 }
@@ -146,7 +160,10 @@ std::vector<uint8_t> make_weight_slots(const EnginePlan& plan) {
   ProtoArena arena;
   auto* list = arena.make(sluice__proto__weight_slot_list__init);
   std::vector<Sluice__Proto__WeightSlot*> slots;
-  for (const WeightSlot& slot : plan.slots) slots.push_back(describe_slot(slot, &arena));
+  const RankPlan& rank = plan.ranks[0];
+  for (const WeightSlot& slot : rank.slots) {
+    slots.push_back(describe_slot(slot, rank.shard.size, &arena));
+  }
   list->n_slots = slots.size();
   list->slots = arena.array(slots);
   return pack_message(list->base);

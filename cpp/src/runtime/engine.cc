@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "runtime/rank_trace.h"
 #include "runtime/timed_wait.h"
 #include "runtime/trace.h"
 
@@ -14,23 +15,29 @@ namespace {
 
 constexpr int64_t kMebibyte = 1 << 20;
 
+Error aborted_error() {
+  return Error(SLUICE_STATUS_ABORTED, "step: the engine was aborted", __FILE__, __LINE__);
+}
+
 // Ends the step between layers when the engine was aborted, and passes the fault points on the way.
 class EngineObserver : public StepObserver {
  public:
-  EngineObserver(const std::atomic<bool>& aborted, const FaultPoints& faults)
-      : aborted_(aborted), faults_(faults) {}
+  EngineObserver(const std::atomic<bool>& aborted, const FaultPoints& faults, int rank)
+      : aborted_(aborted), faults_(faults), rank_(rank) {}
 
   void before_layer(int /*layer*/) override {
-    SLUICE_CHECK(!aborted_.load(std::memory_order_relaxed), SLUICE_STATUS_ABORTED,
-                 "step: the engine was aborted");
-    faults_.pass(FaultPoint::kStepLayer);
+    if (aborted_.load(std::memory_order_relaxed)) throw aborted_error();
+    faults_.pass(rank_ == 0 ? FaultPoint::kStepLayer : FaultPoint::kStepRank);
   }
 
-  void before_outputs() override { faults_.pass(FaultPoint::kStepSample); }
+  void before_outputs() override {
+    if (rank_ == 0) faults_.pass(FaultPoint::kStepSample);
+  }
 
  private:
   const std::atomic<bool>& aborted_;
   const FaultPoints& faults_;
+  int rank_;
 };
 
 // The used part of each section. The header has been checked, and `to` holds it already.
@@ -47,31 +54,16 @@ void copy_sections(const sluice_step_layout& layout, const uint8_t* from, uint8_
 
 Engine::Engine(EnginePlan plan)
     : plan_(std::move(plan)),
-      pool_(plan_.options.num_threads),
       info_(make_engine_info(plan_)),
       weight_slots_(make_weight_slots(plan_)),
-      faults_(plan_.options.faults),
-      weights_(plan_.slots),
-      ropes_(plan_.spec.ropes) {
-  plan_.exec.pool = &pool_;
+      faults_(plan_.options.faults) {
   check_memory();
-  faults_.pass(FaultPoint::kAllocWeights);
-  weights_.allocate(&allocations_);
-  decoder_ = std::make_unique<Decoder>(plan_.spec, weights_);
-  faults_.pass(FaultPoint::kAllocKv);
-  kv_ = std::make_unique<KvCache>(plan_.spec, plan_.options, *decoder_, &allocations_);
-  faults_.pass(FaultPoint::kAllocWorkspace);
-  arena_ =
-      Arena(plan_.arena_bytes,
-            "step workspace (remedy: a lower max_step_tokens or max_step_outputs)", &allocations_);
-  sequences_ =
-      std::make_unique<SequenceState>(plan_.rules.limits, plan_.options.penalties, &allocations_);
+  team_ = std::make_unique<RankTeam>(plan_, faults_, &allocations_);
+  for (int rank = 0; rank < team_->size(); ++rank) {
+    rank_observers_.push_back(std::make_unique<EngineObserver>(aborted_, faults_, rank));
+    observers_.push_back(rank_observers_.back().get());
+  }
   checker_ = std::make_unique<StepChecker>(plan_.rules, plan_.layout);
-  runner_ = std::make_unique<StepRunner>(
-      plan_.rules.limits, *decoder_,
-      LayerContext{plan_.exec, *plan_.gemm, arena_, times_, plan_.options.compute_format,
-                   plan_.options.numerics},
-      *kv_, *sequences_, ropes_);
   make_slots();
   log_plan();
   worker_ = std::thread([this] { work(); });
@@ -85,6 +77,7 @@ Engine::~Engine() {
     stopping_ = true;
     session = std::move(session_);
   }
+  team_->abort(aborted_error());
   faults_.release();
   work_ready_.notify_all();
   worker_.join();
@@ -114,9 +107,9 @@ void Engine::log_plan() const {
   std::string text =
       concat("engine: ", plan_.spec.architecture, ", ", plan_.num_parameters, " parameters, ",
              format_name(plan_.options.compute_format), ", ", plan_.options.num_threads,
-             " threads; MiB: ", "weights ", plan_.weight_bytes / kMebibyte, ", KV cache ",
-             plan_.kv_bytes / kMebibyte, ", workspace ", plan_.workspace_bytes() / kMebibyte,
-             "; kernels:");
+             " threads, ", plan_.num_ranks(), " ranks; MiB: ", "weights ",
+             plan_.weight_bytes / kMebibyte, ", KV cache ", plan_.kv_bytes / kMebibyte,
+             ", workspace ", plan_.workspace_bytes() / kMebibyte, "; kernels:");
   for (const KernelUse& use : kernel_uses(plan_)) text += concat(" ", use.op, "=", use.variant);
   log(SLUICE_LOG_INFO, std::move(text));
 }
@@ -146,6 +139,7 @@ void Engine::abort() {
     aborted_ = true;
     session = session_;
   }
+  team_->abort(aborted_error());
   faults_.release();
   work_ready_.notify_all();
   if (session) session->request_abort();
@@ -187,10 +181,10 @@ StepInput Engine::copy_message(int32_t slot) {
   return view_input(plan_.layout, to);
 }
 
-void Engine::start(int32_t slot, StepObserver* observer) {
-  slots_[slot].observer = observer;
+void Engine::start(int32_t slot, const RankObservers* observers) {
+  slots_[slot].observers = observers;
   slots_[slot].error.reset();
-  slots_[slot].state = observer == nullptr ? SlotState::kInFlight : SlotState::kTracing;
+  slots_[slot].state = observers == nullptr ? SlotState::kInFlight : SlotState::kTracing;
   queue_.push_back(slot);
   work_ready_.notify_one();
 }
@@ -243,11 +237,16 @@ int64_t Engine::trace(int32_t slot, std::span<const uint8_t> request, uint8_t* b
   const Trace result(plan_, request, step);
   if (buffer == nullptr || result.bytes() > capacity) return result.bytes();
 
-  EngineObserver base(aborted_, faults_);
-  TraceObserver observer(base, result, buffer);
+  TraceObserver observer(*observers_[0], result, buffer);
+  RankObservers observers = {&observer};
+  std::vector<std::unique_ptr<StepObserver>> others;
+  for (size_t rank = 1; rank < observers_.size(); ++rank) {
+    others.push_back(std::make_unique<RankTraceObserver>(*observers_[rank], observer));
+    observers.push_back(others.back().get());
+  }
   checker_->accept(step);  // from here on nothing but the step can fail
   result.write_directory(buffer);
-  start(slot, &observer);
+  start(slot, &observers);
   step_done_.wait(lock, [&] { return slots_[slot].state == SlotState::kTraced; });
   slots_[slot].state = SlotState::kIdle;
   if (slots_[slot].error) throw *slots_[slot].error;
@@ -263,7 +262,7 @@ void Engine::work() {
     StepSlot& slot = slots_[queue_.front()];
     queue_.erase(queue_.begin());
     if (aborted_) {
-      slot.error.emplace(SLUICE_STATUS_ABORTED, "step: the engine was aborted", __FILE__, __LINE__);
+      slot.error = aborted_error();
     } else if (failure_) {
       slot.error.emplace(SLUICE_STATUS_ENGINE_FAILED,
                          concat("engine: failed earlier: ", failure_->text()), __FILE__, __LINE__);
@@ -297,9 +296,8 @@ void Engine::run_step(StepSlot* slot) {
   output.result->num_rows = static_cast<int32_t>(step.num_rows());
   StepReport report;
   try {
-    EngineObserver observer(aborted_, faults_);
     faults_.pass(FaultPoint::kStepRun);
-    report = runner_->run(step, output, slot->observer == nullptr ? observer : *slot->observer);
+    report = team_->run(step, output, slot->observers == nullptr ? observers_ : *slot->observers);
   } catch (const Error& error) {
     slot->error = error;
   } catch (const std::exception& error) {
@@ -318,8 +316,9 @@ void Engine::record(const StepInput& step, const StepReport& report, int64_t mic
   stats_[SLUICE_STAT_TOKENS] += step.num_tokens();
   stats_[SLUICE_STAT_OUTPUTS] += step.num_rows();
   stats_[SLUICE_STAT_STEP_MICROS] += micros;
-  stats_[SLUICE_STAT_ATTENTION_MICROS] = times_.attention / 1000;
-  stats_[SLUICE_STAT_DENSE_MICROS] = times_.dense / 1000;
+  const LayerTimes& times = team_->rank(0).times();
+  stats_[SLUICE_STAT_ATTENTION_MICROS] = times.attention / 1000;
+  stats_[SLUICE_STAT_DENSE_MICROS] = times.dense / 1000;
   stats_[SLUICE_STAT_OTHER_MICROS] =
       std::max(stats_[SLUICE_STAT_OTHER_MICROS], stats_[SLUICE_STAT_STEP_MICROS] -
                                                      stats_[SLUICE_STAT_ATTENTION_MICROS] -

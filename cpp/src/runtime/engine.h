@@ -18,12 +18,9 @@
 
 #include "base/error.h"
 #include "device/buffer.h"
-#include "device/thread_pool.h"
 #include "runtime/fault_points.h"
 #include "runtime/plan.h"
-#include "runtime/rope_state.h"
-#include "runtime/sequence_state.h"
-#include "runtime/step_runner.h"
+#include "runtime/rank_team.h"
 #include "runtime/weight_session.h"
 
 namespace sluice {
@@ -69,8 +66,8 @@ class Engine {
   /// @return bytes of the trace; when they exceed `capacity` nothing was run
   int64_t trace(int32_t slot, std::span<const uint8_t> request, uint8_t* buffer, int64_t capacity);
 
-  /// For tests: the KV cache. No step may be in flight.
-  KvCache& kv_cache() { return *kv_; }
+  /// For tests: the KV cache of a rank. No step may be in flight.
+  KvCache& kv_cache(int rank = 0) { return team_->rank(rank).kv_cache(); }
 
  private:
   enum class SlotState {
@@ -85,7 +82,7 @@ class Engine {
     Buffer checked;  // copy that was checked and is run: the caller cannot change it
     Buffer output;
     SlotState state = SlotState::kIdle;
-    StepObserver* observer = nullptr;  // of a trace
+    const RankObservers* observers = nullptr;  // of a trace
     std::optional<Error> error;
   };
   enum class WeightState {
@@ -108,25 +105,19 @@ class Engine {
   StepInput copy_message(int32_t slot);
   std::shared_ptr<WeightSession> open_session() const;
 
-  void start(int32_t slot, StepObserver* observer);
+  void start(int32_t slot, const RankObservers* observers);
   void work();
   void run_step(StepSlot* slot);
   void record(const StepInput& step, const StepReport& report, int64_t micros);
 
   EnginePlan plan_;
-  ThreadPool pool_;
   std::vector<uint8_t> info_;
   std::vector<uint8_t> weight_slots_;
   FaultPoints faults_;
   AllocationCounter allocations_;
-  WeightStore weights_;
-  std::unique_ptr<Decoder> decoder_;
-  std::unique_ptr<KvCache> kv_;
-  std::unique_ptr<SequenceState> sequences_;
-  RopeState ropes_;
-  Arena arena_;
-  LayerTimes times_;
-  std::unique_ptr<StepRunner> runner_;
+  std::unique_ptr<RankTeam> team_;
+  std::vector<std::unique_ptr<StepObserver>> rank_observers_;  // of steps without a trace
+  RankObservers observers_;                                    // the same
   std::vector<StepSlot> slots_;
 
   mutable std::mutex mutex_;
@@ -143,7 +134,7 @@ class Engine {
   std::shared_ptr<WeightSession> session_;
   std::array<int64_t, SLUICE_STAT_COUNT> stats_ = {};
 
-  std::thread worker_;  // last: it uses everything above
+  std::thread worker_;  // of the steps, and of rank 0; last: it uses everything above
 };
 
 }  // namespace sluice

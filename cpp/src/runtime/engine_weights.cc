@@ -33,8 +33,7 @@ void Engine::begin_weights(int32_t mode) {
                    weight_state_ == WeightState::kStale,
                SLUICE_STATUS_WRONG_STATE, "mode: UPDATE before a finished load (expected: LOAD)");
   const int threads = std::min(plan_.options.num_threads, kMaxLoaderThreads);
-  session_ =
-      std::make_shared<WeightSession>(std::vector<const WeightStore*>{&weights_}, faults_, threads);
+  session_ = std::make_shared<WeightSession>(team_->weights(), faults_, threads);
   // An update that leaves no trace behind, not even an aborted one, does not exist: what an earlier
   // one left half written stays so until it is covered.
   if (mode == SLUICE_WEIGHTS_LOAD) stale_parts_.clear();
@@ -79,9 +78,12 @@ void Engine::finish_weights() {
                       : "weights: not filled: ",
                missing);
   // No step runs yet, and what was not touched has its copies.
-  std::set<int> touched;
-  for (const PartKey& part : session->touched_parts()) touched.insert(part.slot);
-  for (const int slot : touched) derive_weights(plan_.exec, plan_.spec, weights_, slot);
+  std::set<std::pair<int, int>> touched;  // rank, slot
+  for (const PartKey& part : session->touched_parts()) touched.emplace(part.store, part.slot);
+  for (const auto& [rank, slot] : touched) {
+    derive_weights(team_->rank(rank).exec(), plan_.ranks[static_cast<size_t>(rank)].shard.spec,
+                   team_->rank(rank).weights(), slot);
+  }
   const std::lock_guard lock(mutex_);
   check_alive();
   // An abort may have come in between: then the session is gone.

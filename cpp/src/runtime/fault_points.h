@@ -24,13 +24,14 @@ enum class FaultPoint {
   kWeightsRead,     ///< "weights.read": before each read of weight bytes from a file
   kWeightsFinish,   ///< "weights.finish": when a load is about to be declared complete
   kStepRun,         ///< "step.run": before each step on the worker thread
-  kStepLayer,       ///< "step.layer": before each layer of each step
+  kStepLayer,       ///< "step.layer": before each layer of each step on the first rank
+  kStepRank,        ///< "step.rank": the same on every rank but the first
   kStepSample,      ///< "step.sample": before the outputs of each step
 };
 
-inline constexpr std::array<std::string_view, 8> kFaultPointNames = {
-    "alloc.weights",  "alloc.kv", "alloc.workspace", "weights.read",
-    "weights.finish", "step.run", "step.layer",      "step.sample"};
+inline constexpr std::array<std::string_view, 9> kFaultPointNames = {
+    "alloc.weights", "alloc.kv",   "alloc.workspace", "weights.read", "weights.finish",
+    "step.run",      "step.layer", "step.rank",       "step.sample"};
 
 /// Counts passes and fails the chosen ones. Passing is thread-safe and costs one branch when no
 /// fault was asked for.

@@ -11,17 +11,22 @@
 namespace sluice {
 namespace {
 
-void check_placement(const Placement& placement, const ModelSpec& spec) {
+void check_placement(const Placement& placement, const ModelSpec& spec,
+                     const EngineOptions& options) {
   SLUICE_CHECK_ARG(!placement.devices.empty(), "num_devices: 0 (expected: 1 or more)");
   for (size_t i = 0; i < placement.devices.size(); ++i) {
     SLUICE_CHECK_ARG(placement.devices[i] == 0, "devices[", i, "]: ", placement.devices[i],
                      " (expected: 0, the CPU)");
   }
-  SLUICE_CHECK(placement.world_size == 1 && placement.devices.size() == 1,
-               SLUICE_STATUS_UNSUPPORTED, "world_size: ", placement.world_size,
-               " not built (built: 1)");
+  const auto local = static_cast<int32_t>(placement.devices.size());
+  SLUICE_CHECK_ARG(
+      placement.world_size == options.tensor_parallel_size, "world_size: ", placement.world_size,
+      " (expected: the product of the parallel sizes, ", options.tensor_parallel_size, ")");
+  SLUICE_CHECK(local == placement.world_size, SLUICE_STATUS_UNSUPPORTED, "num_devices: ", local,
+               " of world_size ", placement.world_size,
+               ", ranks in several processes not built (built: all ranks in one)");
   SLUICE_CHECK_ARG(placement.first_rank == 0, "first_rank: ", placement.first_rank,
-                   " (expected: 0 in a world of one rank)");
+                   " (expected: 0, every rank is in this process)");
   SLUICE_CHECK_ARG(!placement.has_comm_id,
                    "comm_id: set (expected: NULL, every rank is in this process)");
   const auto layers = static_cast<int32_t>(spec.layers.size());
@@ -77,6 +82,18 @@ StepRules make_rules(const ModelSpec& spec, const EngineOptions& options) {
   return rules;
 }
 
+RankPlan plan_rank(const EnginePlan& plan, int rank) {
+  RankPlan own;
+  own.shard = shard_model(plan.spec, rank, plan.options.tensor_parallel_size);
+  own.slots = declare_slots(plan.spec, own.shard, plan.options.compute_format);
+  GemmOptions gemm;
+  gemm.onednn_path = plan.options.onednn_path;
+  gemm.numerics = plan.options.numerics;
+  gemm.num_threads = plan.exec.num_threads;
+  own.gemm = std::make_unique<Gemm>(gemm);
+  return own;
+}
+
 }  // namespace
 
 EnginePlan make_plan(std::span<const uint8_t> spec, std::span<const uint8_t> options,
@@ -84,42 +101,49 @@ EnginePlan make_plan(std::span<const uint8_t> spec, std::span<const uint8_t> opt
   EnginePlan plan;
   plan.spec = decode_model_spec(spec);
   plan.options = decode_engine_options(options, plan.spec, blocks_optional);
-  check_placement(placement, plan.spec);
+  check_placement(placement, plan.spec, plan.options);
   const FaultPoints names_checked(plan.options.faults);
   plan.exec.isa = select_isa(plan.options.isa);
-  plan.exec.num_threads = plan.options.num_threads;
+  // Every rank has as many threads as the others, so that all of them do the same arithmetic.
+  plan.exec.num_threads = std::max(1, plan.options.num_threads / plan.options.tensor_parallel_size);
   plan.rules = make_rules(plan.spec, plan.options);
   plan.layout = make_step_layout(plan.rules.limits);
-  plan.slots = declare_slots(plan.spec, plan.options.compute_format);
+  for (int rank = 0; rank < plan.options.tensor_parallel_size; ++rank) {
+    plan.ranks.push_back(plan_rank(plan, rank));
+    const WeightStore store(plan.ranks.back().slots);
+    plan.weight_bytes = checked_add(plan.weight_bytes, store.bytes());
+  }
+  plan.num_parameters =
+      WeightStore(declare_slots(plan.spec, plan.options.compute_format)).num_parameters();
 
-  GemmOptions gemm;
-  gemm.onednn_path = plan.options.onednn_path;
-  gemm.numerics = plan.options.numerics;
-  gemm.num_threads = plan.options.num_threads;
-  plan.gemm = std::make_unique<Gemm>(gemm);
-
-  // A decoder over weights without memory tells the sizes of everything else.
-  const WeightStore store(plan.slots);
-  const Decoder decoder(plan.spec, store);
-  plan.num_parameters = store.num_parameters();
-  plan.weight_bytes = store.bytes();
+  // A decoder over weights without memory tells the sizes of everything else. They are the same on
+  // every rank.
+  const RankPlan& first = plan.ranks[0];
+  const WeightStore store(first.slots);
+  const Decoder decoder(first.shard, store);
   plan.kv_groups = plan_kv_groups(plan.spec, plan.options, decoder);
   for (const KvGroupPlan& group : plan.kv_groups) {
-    plan.kv_bytes =
-        checked_add(plan.kv_bytes, checked_mul(group.bytes_per_block, group.num_blocks));
+    plan.kv_bytes = checked_add(
+        plan.kv_bytes,
+        checked_mul(plan.num_ranks(), checked_mul(group.bytes_per_block, group.num_blocks)));
   }
   Arena no_memory;
   LayerTimes times;
   const LayerContext context{
-      plan.exec, *plan.gemm, no_memory, times, plan.options.compute_format, plan.options.numerics};
+      plan.exec, *first.gemm, no_memory, times, plan.options.compute_format, plan.options.numerics};
   plan.arena_bytes =
       StepRunner::workspace_bytes(plan.rules.limits, decoder, context, RopeState(plan.spec.ropes));
-  plan.step_slot_bytes = checked_mul(
-      plan.options.step_slots, checked_add(2 * plan.layout.input_bytes, plan.layout.output_bytes));
-  plan.state_bytes = checked_add(SequenceState::bytes(plan.rules.limits, plan.options.penalties),
-                                 StepChecker::bytes(plan.rules));
+  plan.step_slot_bytes =
+      checked_add(checked_mul(plan.options.step_slots,
+                              checked_add(2 * plan.layout.input_bytes, plan.layout.output_bytes)),
+                  checked_mul(plan.num_ranks() - 1, plan.layout.output_bytes));
+  plan.state_bytes =
+      checked_add(checked_mul(plan.num_ranks(),
+                              SequenceState::bytes(plan.rules.limits, plan.options.penalties)),
+                  StepChecker::bytes(plan.rules));
   checked_add(checked_add(plan.weight_bytes, plan.kv_bytes),
-              checked_add(plan.arena_bytes, checked_add(plan.step_slot_bytes, plan.state_bytes)));
+              checked_add(checked_mul(plan.num_ranks(), plan.arena_bytes),
+                          checked_add(plan.step_slot_bytes, plan.state_bytes)));
   return plan;
 }
 

@@ -11,6 +11,7 @@
 
 #include "model/decoder.h"
 #include "model/options.h"
+#include "model/shard.h"
 #include "model/spec.h"
 #include "model/weight_store.h"
 #include "ops/gemm/gemm.h"
@@ -30,23 +31,33 @@ struct Placement {
   int32_t layer_end = 0;
 };
 
+/// What one rank holds and runs with.
+struct RankPlan {
+  ModelShard shard;
+  std::vector<WeightSlot> slots;
+  std::unique_ptr<Gemm> gemm;
+};
+
 struct EnginePlan {
-  ModelSpec spec;
+  ModelSpec spec;  ///< of the whole model
   EngineOptions options;
-  Exec exec;
+  Exec exec;  ///< of each rank
   StepRules rules;
   sluice_step_layout layout = {};
-  std::vector<WeightSlot> slots;
-  std::vector<KvGroupPlan> kv_groups;
-  std::unique_ptr<Gemm> gemm;
-  int64_t num_parameters = 0;
+  std::vector<RankPlan> ranks;         ///< of this process, in their order; at least one
+  std::vector<KvGroupPlan> kv_groups;  ///< of each rank
+  int64_t num_parameters = 0;          ///< of the whole model
+  // Of all ranks of this process together:
   int64_t weight_bytes = 0;
   int64_t kv_bytes = 0;
-  int64_t arena_bytes = 0;      ///< activations and logits of a step
-  int64_t step_slot_bytes = 0;  ///< areas of all slots, and their checked copies
+  int64_t step_slot_bytes = 0;  ///< areas of all slots, their checked copies, outputs of ranks
   int64_t state_bytes = 0;      ///< block tables, marks, penalty counts
+  int64_t arena_bytes = 0;      ///< of one rank: activations and logits of a step
 
-  int64_t workspace_bytes() const { return arena_bytes + step_slot_bytes + state_bytes; }
+  int64_t num_ranks() const { return static_cast<int64_t>(ranks.size()); }
+  int64_t workspace_bytes() const {
+    return num_ranks() * arena_bytes + step_slot_bytes + state_bytes;
+  }
   int64_t total_bytes() const { return weight_bytes + kv_bytes + workspace_bytes(); }
 };
 

@@ -24,17 +24,21 @@ void must(sluice_status status, const sluice_error& error) {
 
 Outcome EngineHandle::create(const Sluice__Proto__ModelSpec& spec,
                              const Sluice__Proto__EngineOptions& options) {
-  return create(pack_message(spec.base), pack_message(options.base));
+  return create(
+      pack_message(spec.base), pack_message(options.base),
+      options.tensor_parallel_size <= 1024 ? static_cast<int>(options.tensor_parallel_size) : 1);
 }
 
-Outcome EngineHandle::create(std::span<const uint8_t> spec, std::span<const uint8_t> options) {
+Outcome EngineHandle::create(std::span<const uint8_t> spec, std::span<const uint8_t> options,
+                             int num_ranks) {
   sluice_engine_destroy(engine_);
   engine_ = nullptr;
   sluice_error error = {};
-  const int32_t device = 0;
-  const sluice_status status = sluice_engine_create(
-      spec.data(), static_cast<int64_t>(spec.size()), options.data(),
-      static_cast<int64_t>(options.size()), &device, 1, 0, 1, nullptr, 0, 0, &engine_, &error);
+  const std::vector<int32_t> devices(static_cast<size_t>(num_ranks), 0);
+  const sluice_status status =
+      sluice_engine_create(spec.data(), static_cast<int64_t>(spec.size()), options.data(),
+                           static_cast<int64_t>(options.size()), devices.data(), num_ranks, 0,
+                           num_ranks, nullptr, 0, 0, &engine_, &error);
   return outcome(status, error);
 }
 

@@ -31,7 +31,9 @@ class EngineHandle {
   EngineHandle& operator=(const EngineHandle&) = delete;
 
   Outcome create(const Sluice__Proto__ModelSpec& spec, const Sluice__Proto__EngineOptions& options);
-  Outcome create(std::span<const uint8_t> spec, std::span<const uint8_t> options);
+  /// @param num_ranks  as the options say
+  Outcome create(std::span<const uint8_t> spec, std::span<const uint8_t> options,
+                 int num_ranks = 1);
   Outcome enqueue(const Sluice__Proto__WeightTransferList& list);
   /// begin, enqueue, poll, finish.
   Outcome load(const Sluice__Proto__WeightTransferList& list, int mode = SLUICE_WEIGHTS_LOAD);

@@ -152,6 +152,8 @@ Sluice__Proto__EngineOptions* Fixture::options(const OptionValues& values) {
   options->numerics = values.numerics;
   options->has_num_threads = options->has_block_size = 1;
   options->num_threads = values.num_threads;
+  options->has_tensor_parallel_size = 1;
+  options->tensor_parallel_size = values.tensor_parallel_size;
   options->block_size = values.block_size;
   options->n_num_blocks = spec_->n_kv_groups;
   options->num_blocks = arena_.array(std::vector<uint64_t>(spec_->n_kv_groups, values.num_blocks));

@@ -19,6 +19,7 @@ struct OptionValues {
   Sluice__Proto__Format kv_format = SLUICE__PROTO__FORMAT__F32;
   Sluice__Proto__Numerics numerics = SLUICE__PROTO__NUMERICS__BATCH_INVARIANT;
   uint32_t num_threads = 2;
+  uint32_t tensor_parallel_size = 1;
   uint32_t block_size = 8;
   uint64_t num_blocks = 64;
   uint32_t max_sequences = 4;

@@ -1,0 +1,29 @@
+#include "runtime/rank.h"
+
+namespace sluice {
+
+Rank::Rank(const EnginePlan& plan, int index, Communicator* comm, const FaultPoints& faults,
+           AllocationCounter* counter)
+    : pool_(plan.exec.num_threads),
+      exec_(plan.exec),
+      weights_(plan.ranks[static_cast<size_t>(index)].slots),
+      ropes_(plan.spec.ropes) {
+  const RankPlan& own = plan.ranks[static_cast<size_t>(index)];
+  exec_.pool = &pool_;
+  faults.pass(FaultPoint::kAllocWeights);
+  weights_.allocate(counter);
+  decoder_ = std::make_unique<Decoder>(own.shard, weights_);
+  faults.pass(FaultPoint::kAllocKv);
+  kv_ = std::make_unique<KvCache>(plan.spec, plan.options, *decoder_, counter);
+  faults.pass(FaultPoint::kAllocWorkspace);
+  arena_ = Arena(plan.arena_bytes,
+                 "step workspace (remedy: a lower max_step_tokens or max_step_outputs)", counter);
+  sequences_ = std::make_unique<SequenceState>(plan.rules.limits, plan.options.penalties, counter);
+  LayerContext context{
+      plan.exec, *own.gemm, arena_, times_, plan.options.compute_format, plan.options.numerics};
+  context.comm = comm;
+  runner_ = std::make_unique<StepRunner>(plan.rules.limits, *decoder_, context, *kv_, *sequences_,
+                                         ropes_);
+}
+
+}  // namespace sluice
