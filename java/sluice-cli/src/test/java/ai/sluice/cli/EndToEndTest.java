@@ -5,18 +5,22 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import ai.sluice.checkpoint.SafetensorsFile;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Commands on the real engine with models of a few kilobytes. */
@@ -173,13 +177,104 @@ class EndToEndTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"llama", "llama3_rope", "mistral", "qwen2"})
-  void verifyAgreesWithTheFixtures(String fixture) {
-    CliRun run = run("verify", GoldenFiles.fixture(fixture).toString());
+  @MethodSource("ai.sluice.cli.GoldenFiles#fixtures")
+  void verifyAgreesWithTheFixtures(Path fixture) {
+    CliRun run = run("verify", fixture.toString());
     assertEquals(0, run.code(), run.out() + run.err());
     assertTrue(run.out().contains("arithmetic in float32"), run.out());
     assertTrue(run.out().contains("checks agree"), run.out());
     assertFalse(run.out().contains("FAIL"), run.out());
+    assertFalse(run.out().contains("not checked"), run.out());
+  }
+
+  @Test
+  void verifyInBfloat16ReplaysDecisions() {
+    CliRun run =
+        run("verify", GoldenFiles.fixture("mixtral").toString(), "--dtype", "bfloat16");
+    assertEquals(0, run.code(), run.out() + run.err());
+    assertTrue(run.out().contains("ok    logits, decisions replayed  error "), run.out());
+    assertTrue(run.out().contains("not checked: logits64_1: choices of experts and keys flip"),
+        run.out());
+    assertTrue(run.out().contains("the one check agrees"), run.out());
+  }
+
+  @Test
+  void classifyPrintsTheScores() throws IOException {
+    Path fixture = GoldenFiles.fixture("adaptive_moe");
+    SafetensorsFile expected = SafetensorsFile.open(fixture.resolve("expected.safetensors"));
+    float[] want = expected.readFloat32("classification64_1");
+    String prompt =
+        Arrays.stream(expected.readInt64("input_ids_1"))
+            .mapToObj(Long::toString)
+            .collect(Collectors.joining(","));
+    String[] command = {
+      "classify", "-m", fixture.toString(), "--tokens", prompt, "--dtype", "float32",
+      "--context-length", "64"
+    };
+    CliRun lines = run(command);
+    assertEquals(0, lines.code(), lines.err());
+    assertEquals(want.length, lines.out().lines().count(), lines.out());
+    CliRun json =
+        run(
+            Stream.concat(
+                    Arrays.stream(command), Stream.of("--json", "--head", "classification"))
+                .toArray(String[]::new));
+    int best = 0;
+    for (int label = 0; label < want.length; label++) {
+      best = want[label] > want[best] ? label : best;
+      assertEquals(
+          want[label], Float.parseFloat(Json.at(json.out(), "/scores/" + label)), 1e-4f);
+    }
+    assertEquals(best, Json.intAt(json.out(), "/label"));
+    assertTrue(lines.out().lines().toList().get(best).endsWith("  highest"), lines.out());
+  }
+
+  @Test
+  void aHeadChoosesTokens() throws IOException {
+    String fixture = GoldenFiles.fixture("adaptive_moe").toString();
+    List<String> answers = new ArrayList<>();
+    for (String head : List.of("generation", "reasoning")) {
+      CliRun run =
+          run("generate", "-m", fixture, "--tokens", "5,17,42", "-n", "8", "-t", "0", "--head",
+              head, "--json", "--context-length", "64");
+      assertEquals(0, run.code(), run.err());
+      answers.add(Json.at(run.out(), "/tokens"));
+    }
+    assertNotEquals(answers.get(0), answers.get(1));
+    CliRun wrong = run("generate", "-m", fixture, "--tokens", "5", "--head", "classification",
+        "--context-length", "64");
+    assertEquals(2, wrong.code());
+    assertTrue(
+        wrong.err().startsWith("sluice: head: classification (expected: generation, reasoning"),
+        wrong.err());
+    CliRun inspect = run("inspect", fixture);
+    assertTrue(inspect.out().contains("reasoning"), inspect.out());
+  }
+
+  @Test
+  void expertLoadIsPrinted() throws IOException {
+    String fixture = GoldenFiles.fixture("mixtral").toString();
+    CliRun table =
+        run("generate", "-m", fixture, "--tokens", "5,17,42", "-n", "4", "--expert-load");
+    assertEquals(0, table.code(), table.err());
+    assertEquals(1, table.out().lines().count(), table.out());
+    assertEquals(4, table.errLines(), table.err());
+    assertTrue(table.err().startsWith("| layer | imbalance | last step | busiest expert"),
+        table.err());
+    // 3 + 3 computed tokens with 2 experts each.
+    assertTrue(table.err().contains(" of 12) |"), table.err());
+    CliRun json =
+        run("generate", "-m", fixture, "--tokens", "5,17,42", "-n", "4", "--expert-load", "--json");
+    assertEquals(4, Json.intAt(json.out(), "/expert_load/steps"));
+    int sum = 0;
+    for (int expert = 0; expert < 8; expert++) {
+      sum += Json.intAt(json.out(), "/expert_load/layers/1/tokens/" + expert);
+    }
+    assertEquals(12, sum, json.out());
+    CliRun bench = run("bench", fixture, "-p", "8", "-n", "0", "-r", "1", "--expert-load");
+    assertEquals(0, bench.code(), bench.err());
+    // The run to warm up computes too.
+    assertTrue(bench.out().contains(" of 32) |"), bench.out());
   }
 
   @Test

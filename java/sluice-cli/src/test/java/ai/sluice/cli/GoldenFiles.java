@@ -1,7 +1,10 @@
 package ai.sluice.cli;
 
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
 
 /** Finds the repository's golden files, wherever a test is started from. */
 final class GoldenFiles {
@@ -13,6 +16,13 @@ final class GoldenFiles {
   /** A parity fixture's folder. */
   static Path fixture(String name) {
     return find("fixtures/" + name);
+  }
+
+  /** All parity fixtures. */
+  static List<Path> fixtures() throws IOException {
+    try (Stream<Path> folders = Files.list(find("fixtures"))) {
+      return folders.filter(Files::isDirectory).sorted().toList();
+    }
   }
 
   private static Path find(String name) {

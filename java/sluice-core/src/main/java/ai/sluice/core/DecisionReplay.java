@@ -18,6 +18,10 @@ import java.util.Optional;
  * is left to compare is the arithmetic with the decisions given.
  */
 final class DecisionReplay {
+  private static final String EXPERTS = "router_idx_0_";
+  private static final String WEIGHTS = "router_weight_0_";
+  private static final String MASK = "attention_keep_0_";
+
   private DecisionReplay() {}
 
   /** Whether a layer chooses experts or keys by what it computes. */
@@ -33,16 +37,19 @@ final class DecisionReplay {
    */
   static Optional<List<TraceReplay>> of(ExpectedOutputs expected, ModelSpec spec) {
     int numTokens = expected.prompts().get(0).length;
+    for (int layer = 0; layer < spec.getLayersCount(); layer++) {
+      LayerSpec kind = spec.getLayers(layer);
+      if ((kind.hasMoe() && !(expected.has(EXPERTS + layer) && expected.has(WEIGHTS + layer)))
+          || (kind.hasAdaptive() && !expected.has(MASK + layer))) {
+        return Optional.empty();
+      }
+    }
     List<TraceReplay> replays = new ArrayList<>();
     for (int layer = 0; layer < spec.getLayersCount(); layer++) {
       LayerSpec kind = spec.getLayers(layer);
-      String experts = "router_idx_0_" + layer;
-      String weights = "router_weight_0_" + layer;
-      String mask = "attention_keep_0_" + layer;
-      if ((kind.hasMoe() && !(expected.has(experts) && expected.has(weights)))
-          || (kind.hasAdaptive() && !expected.has(mask))) {
-        return Optional.empty();
-      }
+      String experts = EXPERTS + layer;
+      String weights = WEIGHTS + layer;
+      String mask = MASK + layer;
       if (kind.hasMoe()) {
         int choices = expected.dimension(experts, 2, 1);
         ByteBuffer idx = bytes(4 * numTokens * choices);

@@ -353,7 +353,7 @@ public final class Verifier {
                         ? ": no check of this kind is built"
                         : name.startsWith("logits64_")
                             ? ": choices of experts and keys flip in this arithmetic, and there are"
-                                + " no expected ones to replay"
+                                + " none to replay"
                             : ": compared in float32 only"))
         .toList();
   }

@@ -8,9 +8,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import ai.sluice.api.CheckpointFormatException;
 import ai.sluice.api.ComputeDtype;
 import ai.sluice.api.EngineOptions;
+import ai.sluice.api.InvalidRequestException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -64,6 +66,57 @@ class VerifierTest {
         assertThrows(CheckpointFormatException.class, () -> Verifier.verify(options()));
     assertTrue(e.getMessage().contains("input_ids_2"), e.getMessage());
     assertTrue(e.getMessage().contains(length + " tokens (expected: 1 to 512"), e.getMessage());
+  }
+
+  /** Without expected choices bfloat16 says nothing of a model that chooses. */
+  @Test
+  void choicesThatAreNotExpectedAreNotReplayed() {
+    TensorFile file =
+        TensorFile.read(
+            TensorFile.copyFixture("qwen3_moe", folder).resolve(Verifier.EXPECTED));
+    assertTrue(file.tensors.remove("router_weight_0_1") != null);
+    file.write(folder.resolve(Verifier.EXPECTED));
+    EngineOptions narrow = options().toBuilder().dtype(ComputeDtype.BFLOAT16).build();
+    VerificationReport report = Verifier.verify(narrow);
+    assertEquals(0, report.checks().size(), report.toString());
+    assertFalse(report.passed());
+    assertEquals(
+        3,
+        report.notChecked().stream()
+            .filter(text -> text.startsWith("logits64_") && text.contains("none to replay"))
+            .count(),
+        report.notChecked().toString());
+  }
+
+  /** A choice that is expected of no expert of the model is refused, not run. */
+  @Test
+  void choicesOutsideTheModelAreRefusedByName() {
+    TensorFile file =
+        TensorFile.read(
+            TensorFile.copyFixture("qwen3_moe", folder).resolve(Verifier.EXPECTED));
+    byte[] idx = file.tensors.get("router_idx_0_1").data();
+    idx[0] = 8;
+    file.write(folder.resolve(Verifier.EXPECTED));
+    EngineOptions narrow = options().toBuilder().dtype(ComputeDtype.BFLOAT16).build();
+    InvalidRequestException e =
+        assertThrows(InvalidRequestException.class, () -> Verifier.verify(narrow));
+    assertTrue(
+        e.getMessage().contains("router_idx_1[0][0]: 8 (expected: 0 to 7)"), e.getMessage());
+    VerificationReport exact = Verifier.verify(options());
+    assertEquals(
+        List.of(
+            "router choices, whole prompt",
+            "router choices, chunked prefill",
+            "router choices, one token a step",
+            "router choices, ragged batch"),
+        exact.checks().stream()
+            .filter(check -> check.tolerance() == 0 && !check.passed())
+            .map(VerificationReport.Check::name)
+            .toList(),
+        exact.toString());
+    assertTrue(
+        exact.checks().stream().anyMatch(c -> c.detail().contains("layer 1 token 0")),
+        exact.toString());
   }
 
   @Test
