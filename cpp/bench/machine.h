@@ -58,6 +58,7 @@ void report_flops(benchmark::State& state, double flops, Format format);
 void register_gemm();
 void register_attention();
 void register_adaptive();
+void register_mla();
 void register_moe();
 void register_rows();
 

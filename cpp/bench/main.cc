@@ -39,6 +39,7 @@ int main(int argc, char** argv) {
     register_gemm();
     register_attention();
     register_adaptive();
+    register_mla();
     register_moe();
     register_rows();
     benchmark::RunSpecifiedBenchmarks();

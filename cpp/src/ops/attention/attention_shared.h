@@ -95,15 +95,14 @@ void find_rows(const Work& w, int64_t begin, int64_t end, const char** rows) {
     const int64_t row_bytes = w.v_row16 * 2;
     const int64_t first = begin / 2 * 2;
     for (int64_t key = first; key < end; key += 2) {
-      const char* pairs = stored(key, 2);
-      char* even = w.k_copy + (key - first) * row_bytes;
-      for (int64_t d = 0; d < w.v_row16; ++d) {
-        uint32_t pair;
-        __builtin_memcpy(&pair, pairs + d * 4, 4);
-        const uint16_t low = static_cast<uint16_t>(pair);
-        const uint16_t high = static_cast<uint16_t>(pair >> 16);
-        __builtin_memcpy(even + d * 2, &low, 2);
-        __builtin_memcpy(even + row_bytes + d * 2, &high, 2);
+      const char* stored_pairs = stored(key, 2);
+      auto* even = reinterpret_cast<uint16_t*>(w.k_copy + (key - first) * row_bytes);
+      uint16_t* odd = even + w.v_row16;
+      for (int64_t d = 0; d < w.v_row16; d += kLanes) {
+        // Exact but for subnormals, which end as zeros.
+        const Pairs pairs = load_pairs(stored_pairs + d * 4);
+        store_probabilities(even + d, pair_even(pairs));
+        store_probabilities(odd + d, pair_odd(pairs));
       }
     }
     for (int64_t key = begin; key < end; ++key) {
