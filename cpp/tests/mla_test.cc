@@ -270,7 +270,7 @@ TEST(MlaInvarianceTest, BitsDependOnTheSequenceAlone) {
 
 // FAST chooses by the arithmetic; both forms agree within rounding, in pieces of the context too.
 TEST(MlaFastTest, LongContextsAreNearTheAbsorbedForm) {
-  const size_t length = 1400;  // more than one piece of 8192 / 8 keys
+  const size_t length = 1400;  // three pieces of 512 keys
   const std::vector<int32_t> ids = prompt(length);
   OptionValues values;
   values.block_size = 32;

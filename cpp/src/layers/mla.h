@@ -86,7 +86,6 @@ class MlaLayer : public AttentionLayer {
   struct Piece;  // of a decompressed context: its memory
 
   int64_t absorbed_tokens() const;
-  int64_t decompressed_keys() const;
   int64_t projection_bytes(const LayerContext& context, int64_t tokens) const;
   int64_t absorbed_bytes_of(const LayerContext& context, const BatchLimits& limits) const;
   int64_t decompressed_bytes_of(const LayerContext& context, const BatchLimits& limits) const;

@@ -12,10 +12,15 @@ namespace sluice {
 namespace {
 
 constexpr int32_t kBlock = 64;  // positions per block of the piece's own cache: a tile of keys
-constexpr int64_t kPieceRows = 8192;  // rows (key, head) of a piece, at most or one block
+// Keys of a piece, at most: what putting a piece's result to the others costs is then small beside
+// it.
+constexpr int64_t kPieceKeys = 512;
 constexpr int64_t kMaxHeadDim = 256;  // of the cache's layout
 // Fewer queries than a register tile has rows leave most of a product idle.
 constexpr int64_t kFewestTokens = 16;
+
+// Keys of each piece of a context.
+int64_t piece_keys(int64_t keys) { return std::min(kPieceKeys, round_up(keys, kBlock)); }
 
 // out = (out e^lse + part e^part_lse) / (e^lse + e^part_lse) for each head of `rows` tokens.
 void merge_parts(const Exec& exec, int64_t rows, int64_t heads, int64_t dim, const float* part,
@@ -44,10 +49,6 @@ struct MlaLayer::Piece {
   int32_t* slots;  // [keys] identity: slot of a key in the piece's cache, and table of its blocks
   KvCacheView kv;
 };
-
-int64_t MlaLayer::decompressed_keys() const {
-  return std::max<int64_t>(kBlock, kPieceRows / spec_.num_q_heads / kBlock * kBlock);
-}
 
 bool MlaLayer::decompresses(int64_t tokens, int64_t keys, int64_t pairs) const {
   if (tokens < kFewestTokens || spec_.qk_head_dim() > kMaxHeadDim ||
@@ -104,7 +105,7 @@ MlaLayer::Piece MlaLayer::take_piece(LayerContext& context, int64_t keys) const 
 int64_t MlaLayer::decompressed_bytes_of(const LayerContext& context,
                                         const BatchLimits& limits) const {
   if (spec_.qk_head_dim() > kMaxHeadDim || spec_.v_head_dim > kMaxHeadDim) return 0;
-  const int64_t keys = decompressed_keys();
+  const int64_t keys = piece_keys(limits.max_context_len);
   const int64_t rows = keys * spec_.num_q_heads;
   const int64_t element = context.element_bytes();
   const int64_t cache =
@@ -196,7 +197,7 @@ void MlaLayer::attend_decompressed(const Call& call, int32_t sequence) const {
   const int64_t keys_begin = window_ == 0 ? 0 : std::max(positions[0] - window_ + 1, 0);
   const int64_t keys_end =
       std::min<int64_t>(batch.context_len[sequence], positions[tokens - 1] + int64_t{1});
-  const int64_t step = decompressed_keys();
+  const int64_t step = piece_keys(keys_end - keys_begin);
   const int64_t heads = spec_.num_q_heads, size = spec_.o_size();
   void* const out = static_cast<char*>(call.out) + token_begin * size * context.element_bytes();
 
