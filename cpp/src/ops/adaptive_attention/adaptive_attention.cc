@@ -47,10 +47,8 @@ AdaptiveScratch make_scratch(const AdaptivePattern& pattern, int64_t max_context
     s.row_scores = take(rows + 16);
     s.row_keys = s.row_scores;  // behind the scores of a tile's rows
     const bool blocks = pattern.kind == AdaptiveKind::kBlockTopK;
-    const int64_t candidates =
-        blocks ? ceil_div(max_context_len, pattern.sparse_block_size) + 1 : kept;
-    s.candidates = take(blocks ? 2 * candidates : 0);
-    s.order = take(candidates);
+    s.candidates =
+        take(blocks ? 2 * round_up(ceil_div(max_context_len, pattern.sparse_block_size), 16) : 0);
   }
   s.spans = take(max_sparse_spans(pattern, max_context_len) * 4);
   s.draws = take(sparse_scratch_ints(pattern, max_context_len));

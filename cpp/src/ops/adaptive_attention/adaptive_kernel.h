@@ -25,7 +25,6 @@ struct AdaptiveScratch {
   int64_t row_scores;  // kTopK, kBlockTopK: the scores of all keys of some rows
   int64_t row_keys;    // and the keys of those that are kept
   int64_t candidates;  // kBlockTopK: importance, then block numbers
-  int64_t order;       // what keep_largest() needs
   int64_t spans;       // kBlockSparse
   int64_t draws;
   int64_t words;  // of all; a multiple of 16
@@ -58,11 +57,16 @@ static constexpr int64_t adaptive_tile_rows(const AdaptivePattern& p, int64_t co
   return rows < 1 ? 1 : rows < kAdaptiveRows ? rows : kAdaptiveRows;
 }
 
-#define SLUICE_DECLARE(ns)                                                            \
-  namespace ns {                                                                      \
-  /* All rows of the tile for one head; `memory` is laid out as `scratch` says. */    \
-  void adaptive_tile(const AdaptiveAttentionParams& params, const AdaptiveTile& tile, \
-                     int32_t head, const AdaptiveScratch& scratch, void* memory);     \
+#define SLUICE_DECLARE(ns)                                                                        \
+  namespace ns {                                                                                  \
+  /* All rows of the tile for one head; `memory` is laid out as `scratch` says. */                \
+  void adaptive_tile(const AdaptiveAttentionParams& params, const AdaptiveTile& tile,             \
+                     int32_t head, const AdaptiveScratch& scratch, void* memory);                 \
+  /* Moves the `count` candidates with the largest scores to the front, in their old order; of    \
+     equal ones the earlier are kept, and a NaN counts as larger than all numbers. `scores` and   \
+     `ids` are [n], n rounded up to 16 of them may be written; `count` is 1 to n. Returns a score \
+     that every later candidate must exceed to be among the largest. */                           \
+  float keep_largest(float* scores, int32_t* ids, int64_t n, int64_t count);                      \
   }
 SLUICE_FOR_EACH_ISA(SLUICE_DECLARE)
 #undef SLUICE_DECLARE

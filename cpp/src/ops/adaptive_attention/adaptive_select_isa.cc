@@ -50,33 +50,111 @@ void add_bias(const Work& w, int64_t row, float* scores) {
   }
 }
 
+// Of a vector's lanes those below n.
+SLUICE_INLINE uint32_t first_lanes(uint32_t bits, int64_t n) {
+  return n < kLanes ? bits & ((1u << n) - 1u) : bits;
+}
+
+// Scores above the pivot, NaN among them.
+int64_t count_above(const float* scores, int64_t n, float pivot) {
+  const Vec p = splat(pivot);
+  int64_t count = 0;
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    count += __builtin_popcount(mask_bits(above(load(scores + i), p)));
+  }
+  if (i < n) {
+    count += __builtin_popcount(first_lanes(mask_bits(above(load(scores + i), p)), n - i));
+  }
+  return count;
+}
+
+// Integers in the order of the floats, and back.
+SLUICE_INLINE int32_t to_ordered(float value) {
+  int32_t bits;
+  __builtin_memcpy(&bits, &value, 4);
+  return bits < 0 ? bits ^ 0x7fffffff : bits;
+}
+SLUICE_INLINE float from_ordered(int32_t order) {
+  const int32_t bits = order < 0 ? order ^ 0x7fffffff : order;
+  float value;
+  __builtin_memcpy(&value, &bits, 4);
+  return value;
+}
+
+// Between two floats: half way in value, which suits scores; where that does not get on, or ends
+// in infinity, half way in the order of all floats.
+SLUICE_INLINE float between(float low, float high, int round) {
+  const float middle = 0.5f * low + 0.5f * high;
+  if (round < 32 && middle > low && middle < high) return middle;
+  const int64_t a = to_ordered(low), b = to_ordered(high);
+  return from_ordered(static_cast<int32_t>(a + (b - a) / 2));
+}
+
+/// More than `count` scores, or as many, lie above `low`; fewer above `high`.
+struct Bracket {
+  float low, high;
+  int64_t above_high;
+  bool exact;  // just `count` lie above `low`
+};
+
+Bracket find_bracket(const float* scores, int64_t n, int64_t count) {
+  // Of all numbers: where one operand is a NaN the result is the second.
+  Vec lower = splat(__builtin_inff()), upper = splat(kMinusInfinity);
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const auto used = first_n(n - i < kLanes ? static_cast<int>(n - i) : kLanes);
+    const Vec s = load(scores + i);
+    lower = min(blend(used, lower, s), lower);
+    upper = max(blend(used, upper, s), upper);
+  }
+  const float least = -reduce_max(sub(zero(), lower)), most = reduce_max(upper);
+  Bracket b{kMinusInfinity, most, count_above(scores, n, most), false};
+  const int64_t above_least = count_above(scores, n, least);
+  if (above_least < count) {
+    b.high = least;
+    b.above_high = above_least;
+    return b;
+  }
+  b.low = least;
+  b.exact = above_least == count;
+  for (int round = 0; !b.exact && to_ordered(b.high) - int64_t{1} > to_ordered(b.low); ++round) {
+    const float middle = between(b.low, b.high, round);
+    const int64_t found = count_above(scores, n, middle);
+    if (found < count) {
+      b.high = middle;
+      b.above_high = found;
+    } else {
+      b.low = middle;
+      b.exact = found == count;
+    }
+  }
+  return b;
+}
+
 // The top_k largest of n scores move to the front, in order. Beyond the first candidates only what
 // beats the k-th best so far is looked at: whatever comes later loses a tie.
 int64_t select_keys(const Work& w, float* scores, int32_t* keys, int64_t n, int64_t capacity) {
   const int64_t k = w.p->pattern.top_k;
-  auto* order = reinterpret_cast<int32_t*>(w.memory + w.layout->order);
   int64_t count = smaller(n, capacity);
   for (int64_t i = 0; i < count; ++i) keys[i] = static_cast<int32_t>(i);
   if (n <= k) return n;
   const int64_t first = count;
-  Vec least = splat(keep_largest(scores, keys, count, k, order));
+  Vec least = splat(keep_largest(scores, keys, count, k));
   count = k;
   for (int64_t i = first; i < n; i += kLanes) {
     const Vec s = load(scores + i);
-    uint32_t better = mask_bits(less(least, s)) | (~mask_bits(equal(s, s)) & 0xffffu);
-    if (n - i < kLanes) better &= (1u << (n - i)) - 1u;
+    const uint32_t better = first_lanes(mask_bits(above(s, least)), n - i);
     if (better == 0) continue;
-    for (; better != 0; better &= better - 1) {
-      const int64_t at = i + __builtin_ctz(better);
-      scores[count] = scores[at];
-      keys[count++] = static_cast<int32_t>(at);
-    }
+    pack(scores + count, s, better);
+    pack_numbers(keys + count, static_cast<int32_t>(i), better);
+    count += __builtin_popcount(better);
+    // Sixteen places are written at a time.
     if (count + kLanes > capacity) {
-      least = splat(keep_largest(scores, keys, count, k, order));
+      least = splat(keep_largest(scores, keys, count, k));
       count = k;
     }
   }
-  if (count > k) keep_largest(scores, keys, count, k, order);
+  if (count > k) keep_largest(scores, keys, count, k);
   return k;
 }
 
@@ -96,15 +174,14 @@ int64_t select_blocks(const Work& w, int64_t row, float* scores, int32_t* keys) 
   const int64_t own = w.position[row] / size, end = w.key_end[row];
   const int64_t earlier = kept_blocks(pattern, own) - 1;
   float* importance = w.memory + w.layout->candidates;
-  auto* blocks = reinterpret_cast<int32_t*>(importance + own);
+  auto* blocks = reinterpret_cast<int32_t*>(importance + up16(own));
   for (int64_t b = 0; b < own; ++b) {
     const int64_t begin = smaller(b * size, end);
     importance[b] = largest(scores + begin, smaller(begin + size, end) - begin);
     blocks[b] = static_cast<int32_t>(b);
   }
   if (earlier > 0 && earlier < own) {
-    keep_largest(importance, blocks, own, earlier,
-                 reinterpret_cast<int32_t*>(w.memory + w.layout->order));
+    keep_largest(importance, blocks, own, earlier);
   }
   int64_t count = 0;
   for (int64_t i = 0; i <= earlier; ++i) {
@@ -223,6 +300,25 @@ void run_selected(Work& w) {
 }
 
 }  // namespace
+
+float keep_largest(float* scores, int32_t* ids, int64_t n, int64_t count) {
+  const Bracket b = find_bracket(scores, n, count);
+  // All above `low`; or all above `high` and the first of those equal to it.
+  const float pivot = b.exact ? b.low : b.high;
+  int64_t equals = b.exact ? 0 : count - b.above_high, kept = 0;
+  for (int64_t i = 0; i < n && kept < count; i += kLanes) {
+    const Vec s = load(scores + i);
+    uint32_t take = first_lanes(mask_bits(above(s, splat(pivot))), n - i);
+    uint32_t same = equals > 0 ? first_lanes(mask_bits(equal(s, splat(pivot))), n - i) : 0;
+    for (; same != 0 && equals > 0; same &= same - 1, --equals) take |= same & -same;
+    if (take == 0) continue;
+    pack(scores + kept, s, take);
+    pack(ids + kept, ids + i, take);
+    // More than `count` only if so many are NaN.
+    kept += __builtin_popcount(take);
+  }
+  return pivot;
+}
 
 void run_selected_f32(Work& w) { run_selected<false>(w); }
 void run_selected_bf16(Work& w) { run_selected<true>(w); }

@@ -36,22 +36,31 @@ void copy_key(const Work& w, int64_t key, char* lane) {
   for (int64_t s = 0; s < steps; ++s) __builtin_memcpy(lane + s * 64, in + s * width * 4, 4);
 }
 
-// Products with scattered keys where they lie; the lanes between them are dropped.
+// Products with scattered keys where they lie, a few groups of 16 at a time; the lanes between them
+// are dropped.
 template <bool kBf16>
 __attribute__((noinline)) void direct_products(const Work& w, const KeyTile& t) {
-  float lanes[kTileRows * kLanes];
+  const int64_t group_bytes = w.k_dim16 * kLanes * w.word_bytes;
+  const int64_t offset[kGroups] = {0, kLanes, 2 * kLanes, 3 * kLanes};
+  float lanes[kTileRows * kAdaptiveKeys];
+  int8_t lane_of[kAdaptiveKeys];
   for (int64_t slot = 0; slot < t.count;) {
-    const int64_t first = t.keys[slot] / kLanes * kLanes;
+    const char* k[kGroups];
+    int groups = 0;
     int64_t end = slot;
-    uint32_t seen = 0;
-    for (; end < t.count && t.keys[end] < first + kLanes; ++end)
-      seen |= 1u << (t.keys[end] - first);
-    const char* k = find_keys(w, first, seen, w.k_copy);
-    const int64_t offset = 0;
-    products<kBf16>(w, 0, w.rows, 1, &k, &offset, lanes, kLanes);
+    for (; groups < kGroups && end < t.count; ++groups) {
+      const int64_t first = t.keys[end] / kLanes * kLanes;
+      uint32_t seen = 0;
+      for (; end < t.count && t.keys[end] < first + kLanes; ++end) {
+        seen |= 1u << (t.keys[end] - first);
+        lane_of[end] = static_cast<int8_t>(groups * kLanes + t.keys[end] - first);
+      }
+      k[groups] = find_keys(w, first, seen, w.k_copy + groups * group_bytes);
+    }
+    products<kBf16>(w, 0, w.rows, groups, k, offset, lanes, kAdaptiveKeys);
     for (; slot < end; ++slot) {
       for (int64_t r = 0; r < w.rows; ++r) {
-        w.scores[r * kAdaptiveKeys + slot] = lanes[r * kLanes + t.keys[slot] - first];
+        w.scores[r * kAdaptiveKeys + slot] = lanes[r * kAdaptiveKeys + lane_of[slot]];
       }
     }
   }
@@ -154,14 +163,15 @@ struct ValueRows {
 
 // Two keys' values as a pair; a key that no row sees is zero there, since 0 * NaN is NaN.
 void join_pair(const Work& w, const KeyTile& t, int64_t slot, uint32_t seen, char* out) {
-  const int64_t even_key = key_at(t, slot), odd_key = seen & 2 ? key_at(t, slot + 1) : 0;
-  const char* even = seen & 1 ? value_row(w, even_key) + (even_key & 1) * 2 : nullptr;
-  const char* odd = seen & 2 ? value_row(w, odd_key) + (odd_key & 1) * 2 : nullptr;
+  const int64_t even_key = key_at(t, seen & 1 ? slot : slot + 1);
+  const int64_t odd_key = key_at(t, seen & 2 ? slot + 1 : slot);
+  const auto* even = reinterpret_cast<const uint32_t*>(value_row(w, even_key));
+  const auto* odd = reinterpret_cast<const uint32_t*>(value_row(w, odd_key));
+  auto* pairs = reinterpret_cast<uint32_t*>(out);
+  const int even_shift = even_key & 1 ? 16 : 0, odd_shift = odd_key & 1 ? 0 : 16;
+  const uint32_t even_bits = seen & 1 ? 0x0000ffffu : 0u, odd_bits = seen & 2 ? 0xffff0000u : 0u;
   for (int64_t d = 0; d < w.v_dim16; ++d) {
-    uint16_t pair[2] = {0, 0};
-    if (even != nullptr) __builtin_memcpy(&pair[0], even + d * 4, 2);
-    if (odd != nullptr) __builtin_memcpy(&pair[1], odd + d * 4, 2);
-    __builtin_memcpy(out + d * 4, pair, 4);
+    pairs[d] = (even[d] >> even_shift & even_bits) | (odd[d] << odd_shift & odd_bits);
   }
 }
 

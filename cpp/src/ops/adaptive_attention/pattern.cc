@@ -1,9 +1,6 @@
 #include "ops/adaptive_attention/pattern.h"
 
 #include <algorithm>
-#include <cstring>
-#include <functional>
-#include <limits>
 
 #include "base/checked.h"
 
@@ -19,15 +16,6 @@ int64_t max_draws(const AdaptivePattern& pattern, int64_t max_context_len) {
 /// Blocks that are neither global nor local: [num_global_blocks, end).
 int64_t pool_end(const AdaptivePattern& pattern, int64_t query_block) {
   return query_block - pattern.num_local_blocks + 1;
-}
-
-// Integers in the order of the floats, both zeros alike, NaN above all.
-int32_t ordered(float value) {
-  if (value != value) return std::numeric_limits<int32_t>::max();
-  value += 0.0f;  // -0 + 0 is +0
-  int32_t bits;
-  std::memcpy(&bits, &value, 4);
-  return bits < 0 ? bits ^ 0x7fffffff : bits;
 }
 
 }  // namespace
@@ -104,24 +92,6 @@ int64_t sparse_scratch_ints(const AdaptivePattern& pattern, int64_t max_context_
 
 int64_t kept_blocks(const AdaptivePattern& pattern, int64_t query_block) {
   return std::max<int64_t>(1, (int64_t{pattern.block_keep_percent} * (query_block + 1) + 99) / 100);
-}
-
-float keep_largest(float* scores, int32_t* ids, int64_t n, int64_t count, int32_t* scratch) {
-  for (int64_t i = 0; i < n; ++i) scratch[i] = ordered(scores[i]);
-  std::nth_element(scratch, scratch + (count - 1), scratch + n, std::greater<>());
-  const int32_t least = scratch[count - 1];
-  int64_t equal = count;  // how many that equal the least are kept
-  for (int64_t i = 0; i < count; ++i) equal -= scratch[i] > least;
-  int64_t kept = 0;
-  float threshold = std::numeric_limits<float>::infinity();
-  for (int64_t i = 0; i < n; ++i) {
-    const int32_t key = ordered(scores[i]);
-    if (key < least || (key == least && equal-- <= 0)) continue;
-    scores[kept] = scores[i];
-    ids[kept++] = ids[i];
-    if (key == least && scores[kept - 1] == scores[kept - 1]) threshold = scores[kept - 1];
-  }
-  return threshold;
 }
 
 }  // namespace sluice

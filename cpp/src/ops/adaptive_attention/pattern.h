@@ -61,15 +61,6 @@ int64_t sparse_scratch_ints(const AdaptivePattern& pattern, int64_t max_context_
 /// Blocks that a query in this block keeps under kBlockTopK, its own among them.
 int64_t kept_blocks(const AdaptivePattern& pattern, int64_t query_block);
 
-/// Moves the `count` candidates with the largest scores to the front, in their old order; of equal
-/// ones the earlier are kept. A NaN counts as larger than all numbers.
-/// @param scores   [n], changed
-/// @param ids      [n], changed with them
-/// @param count    1 to n
-/// @param scratch  [n]
-/// @return the smallest score kept (infinity for NaN)
-float keep_largest(float* scores, int32_t* ids, int64_t n, int64_t count, int32_t* scratch);
-
 }  // namespace sluice
 
 #endif  // SLUICE_OPS_ADAPTIVE_ATTENTION_PATTERN_H_

@@ -124,6 +124,10 @@ SLUICE_INLINE Mask less(Vec a, Vec b) {
 SLUICE_INLINE Mask equal(Vec a, Vec b) {
   return {_mm256_cmp_ps(a.lo, b.lo, _CMP_EQ_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_EQ_OQ)};
 }
+/// a > b, or one is NaN.
+SLUICE_INLINE Mask above(Vec a, Vec b) {
+  return {_mm256_cmp_ps(a.lo, b.lo, _CMP_NLE_UQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_NLE_UQ)};
+}
 /// Lanes of `set` where the mask is set, else of `clear`.
 SLUICE_INLINE Vec blend(Mask mask, Vec clear, Vec set) {
   return {_mm256_blendv_ps(clear.lo, set.lo, mask.lo), _mm256_blendv_ps(clear.hi, set.hi, mask.hi)};
@@ -138,6 +142,20 @@ SLUICE_INLINE __m256 half_mask_of(uint32_t bits) {
   return _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, lanes));
 }
 SLUICE_INLINE Mask mask_of(uint32_t bits) { return {half_mask_of(bits), half_mask_of(bits >> 8)}; }
+
+/// Lanes of the mask's set bits side by side, and the numbers first + lane of those lanes. Up to
+/// sixteen places are written.
+SLUICE_INLINE void pack(float* p, Vec v, uint32_t bits) {
+  float lanes[16];
+  store(lanes, v);
+  for (; bits != 0; bits &= bits - 1) *p++ = lanes[__builtin_ctz(bits)];
+}
+SLUICE_INLINE void pack(int32_t* p, const int32_t* from, uint32_t bits) {
+  for (; bits != 0; bits &= bits - 1) *p++ = from[__builtin_ctz(bits)];
+}
+SLUICE_INLINE void pack_numbers(int32_t* p, int32_t first, uint32_t bits) {
+  for (; bits != 0; bits &= bits - 1) *p++ = first + __builtin_ctz(bits);
+}
 
 SLUICE_INLINE float reduce_add(Vec v) {
   const __m256 half = _mm256_add_ps(v.lo, v.hi);

@@ -70,12 +70,31 @@ SLUICE_INLINE Vec scale_by_power(Vec a, Vec n) { return _mm512_scalef_ps(a, n); 
 
 SLUICE_INLINE Mask less(Vec a, Vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 SLUICE_INLINE Mask equal(Vec a, Vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+/// a > b, or one is NaN.
+SLUICE_INLINE Mask above(Vec a, Vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_NLE_UQ); }
 /// Lanes of `set` where the mask is set, else of `clear`.
 SLUICE_INLINE Vec blend(Mask mask, Vec clear, Vec set) {
   return _mm512_mask_blend_ps(mask, clear, set);
 }
 SLUICE_INLINE uint32_t mask_bits(Mask mask) { return mask; }
 SLUICE_INLINE Mask mask_of(uint32_t bits) { return static_cast<Mask>(bits); }
+
+/// Lanes of the mask's set bits side by side, and the numbers first + lane of those lanes. Sixteen
+/// places are written; what lies behind the last one is of no meaning. Packed in a register: the
+/// instruction that packs into memory is many times slower on some processors.
+SLUICE_INLINE void pack(float* p, Vec v, uint32_t bits) {
+  _mm512_storeu_ps(p, _mm512_maskz_compress_ps(static_cast<Mask>(bits), v));
+}
+SLUICE_INLINE void pack(int32_t* p, const int32_t* from, uint32_t bits) {
+  _mm512_storeu_si512(
+      p, _mm512_maskz_compress_epi32(static_cast<Mask>(bits), _mm512_loadu_si512(from)));
+}
+SLUICE_INLINE void pack_numbers(int32_t* p, int32_t first, uint32_t bits) {
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  _mm512_storeu_si512(
+      p, _mm512_maskz_compress_epi32(static_cast<Mask>(bits),
+                                     _mm512_add_epi32(lanes, _mm512_set1_epi32(first))));
+}
 
 // Halves, quarters, pairs: the same tree on every instruction set.
 SLUICE_INLINE float reduce_add(Vec v) {

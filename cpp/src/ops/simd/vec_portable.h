@@ -123,6 +123,12 @@ SLUICE_INLINE Mask equal(Vec a, Vec b) {
   for (int i = 0; i < 16; ++i) out.v[i] = a.v[i] == b.v[i];
   return out;
 }
+/// a > b, or one is NaN.
+SLUICE_INLINE Mask above(Vec a, Vec b) {
+  Mask out;
+  for (int i = 0; i < 16; ++i) out.v[i] = !(a.v[i] <= b.v[i]);
+  return out;
+}
 /// Lanes of `set` where the mask is set, else of `clear`.
 SLUICE_INLINE Vec blend(Mask mask, Vec clear, Vec set) {
   return each([&](int i) { return mask.v[i] ? set.v[i] : clear.v[i]; });
@@ -136,6 +142,20 @@ SLUICE_INLINE Mask mask_of(uint32_t bits) {
   Mask out;
   for (int i = 0; i < 16; ++i) out.v[i] = (bits >> i & 1u) != 0;
   return out;
+}
+
+/// Lanes of the mask's set bits side by side, and the numbers first + lane of those lanes. Up to
+/// sixteen places are written.
+SLUICE_INLINE void pack(float* p, Vec v, uint32_t bits) {
+  float lanes[16];
+  store(lanes, v);
+  for (; bits != 0; bits &= bits - 1) *p++ = lanes[__builtin_ctz(bits)];
+}
+SLUICE_INLINE void pack(int32_t* p, const int32_t* from, uint32_t bits) {
+  for (; bits != 0; bits &= bits - 1) *p++ = from[__builtin_ctz(bits)];
+}
+SLUICE_INLINE void pack_numbers(int32_t* p, int32_t first, uint32_t bits) {
+  for (; bits != 0; bits &= bits - 1) *p++ = first + __builtin_ctz(bits);
 }
 
 SLUICE_INLINE float reduce_add(Vec v) {
