@@ -1,5 +1,6 @@
 // What a plan tells the outside: EngineInfo, WeightSlotList, kernels.
 #include <algorithm>
+#include <variant>
 
 #include "base/error.h"
 #include "model/proto_message.h"
@@ -122,6 +123,10 @@ std::vector<KernelUse> kernel_uses(const EnginePlan& plan) {
     uses.push_back({concat("gemm, ", rows, rows == 1 ? " row" : " rows"),
                     rank.gemm->variant(plan.exec, params), "numerics " + numerics});
   }
+  const bool experts = std::any_of(
+      plan.spec.layers.begin(), plan.spec.layers.end(),
+      [](const LayerSpec& layer) { return std::holds_alternative<MoeSpec>(layer.feed_forward); });
+  if (experts) uses.push_back({"grouped_gemm", "panel_" + isa, "the kernel of any number of rows"});
   return uses;
 }
 
