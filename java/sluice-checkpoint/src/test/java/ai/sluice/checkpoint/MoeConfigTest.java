@@ -143,6 +143,7 @@ class MoeConfigTest {
             + " quantization_config.quant_method: gptq",
         "mixtral | n_shared_experts | 1 | n_shared_experts: 1 (expected: absent",
         "qwen3_moe | shared_expert_intermediate_size | 8 | shared_expert_intermediate_size: 8",
+        "qwen3_moe | layer_types | [\"chunked_attention\",\"full_attention\"] | layer_types:",
         "deepseek | routed_scaling_factor | 2 | routed_scaling_factor: 2 (expected: absent",
         "deepseek | scoring_func | \"sigmoid\" | scoring_func: sigmoid (expected: softmax)",
         "deepseek_v2 | norm_topk_prob | true | norm_topk_prob: true (expected: false for",

@@ -19,6 +19,7 @@ public final class Architectures {
           new Qwen2(),
           new Qwen3(),
           new Mixtral(),
+          new Qwen2Moe(),
           new Qwen3Moe(),
           new Deepseek(),
           new DeepseekV2(),

@@ -154,7 +154,8 @@ final class DecoderPlan {
 
   /** Adds the head that gives the logits of the next token. */
   void addGenerationHead(String tensor, boolean tied) {
-    HeadSpec.Builder head = HeadSpec.newBuilder().setKind(HeadKind.GENERATION).setName("generation");
+    HeadSpec.Builder head =
+        HeadSpec.newBuilder().setKind(HeadKind.GENERATION).setName("generation");
     if (tied) {
       head.setTied(true);
       // Some writers store the embedding a second time under this name.

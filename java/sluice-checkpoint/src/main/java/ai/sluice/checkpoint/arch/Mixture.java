@@ -19,8 +19,14 @@ import java.util.function.IntPredicate;
  * @param spec the same for every layer that has one
  * @param router where the router's tensors lie
  * @param experts where the experts' tensors lie
+ * @param shared where the shared expert's tensors lie, if there is one
  */
-record Mixture(MoeSpec spec, RouterNames router, ExpertNames experts) implements FeedForward {
+record Mixture(MoeSpec spec, RouterNames router, ExpertNames experts, SharedNames shared)
+    implements FeedForward {
+  Mixture(MoeSpec spec, RouterNames router, ExpertNames experts) {
+    this(spec, router, experts, SharedNames.USUAL);
+  }
+
   /** Most experts of a layer: choices are remembered as 16-bit numbers. */
   static final int MAX_EXPERTS = 1 << 16;
 
@@ -53,6 +59,17 @@ record Mixture(MoeSpec spec, RouterNames router, ExpertNames experts) implements
     RouterNames unlessGguf(ModelConfig config) {
       return config.flag(GgufKeys.IS_GGUF, false) ? USUAL : this;
     }
+  }
+
+  /**
+   * Where a shared expert's tensors lie, after the prefix of their layer.
+   *
+   * @param prefix of its three matrices
+   * @param gate the matrix that opens it, if the spec has one
+   */
+  record SharedNames(String prefix, String gate) {
+    /** The names that most families use. */
+    static final SharedNames USUAL = new SharedNames("mlp.shared_experts.", "");
   }
 
   /** The number of experts that a token goes to: at most all. */
@@ -122,6 +139,13 @@ record Mixture(MoeSpec spec, RouterNames router, ExpertNames experts) implements
     return (plan, layer, spec) -> (sparse.test(layer) ? this : dense).add(plan, layer, spec);
   }
 
+  /** Qwen's way: every n-th layer is sparse, but for those that a list names. */
+  FeedForward unlessDense(ModelConfig config, FeedForward dense) {
+    int step = config.integer("decoder_sparse_step", 1, Sizes.MAX_LAYERS, 1);
+    List<Integer> denseLayers = config.integers("mlp_only_layers").orElse(List.of());
+    return where(layer -> (layer + 1) % step == 0 && !denseLayers.contains(layer), dense);
+  }
+
   @Override
   public void add(DecoderPlan plan, int layer, LayerSpec.Builder layerSpec) {
     String prefix = "model.layers." + layer + ".";
@@ -145,7 +169,10 @@ record Mixture(MoeSpec spec, RouterNames router, ExpertNames experts) implements
     }
     experts.bind(plan, layer, prefix, spec);
     if (spec.hasShared()) {
-      bindShared(plan, layer, prefix + "mlp.shared_experts.", spec.getShared());
+      bindShared(plan, layer, prefix + shared.prefix(), spec.getShared());
+    }
+    if (spec.getSharedGate()) {
+      plan.bindLayer(layer, prefix + shared.gate(), Slot.SHARED_GATE, 1, plan.hiddenSize());
     }
     layerSpec.setMoe(spec);
   }

@@ -1,7 +1,6 @@
 package ai.sluice.checkpoint.arch;
 
 import ai.sluice.checkpoint.arch.GqaDecoder.Attention;
-import ai.sluice.checkpoint.arch.GqaDecoder.FeedForward;
 import ai.sluice.checkpoint.arch.Mixture.RouterNames;
 import ai.sluice.checkpoint.arch.Sizes.Defaults;
 import ai.sluice.proto.ActivationSpec;
@@ -57,30 +56,21 @@ final class Qwen3Moe implements Family {
                 config,
                 ExpertNames.single("mlp.experts.", "gate_proj", "up_proj", "down_proj"),
                 ExpertNames.stacked("mlp.experts.")));
-    int step = config.integer("decoder_sparse_step", 1, Sizes.MAX_LAYERS, 1);
-    List<Integer> dense = config.integers("mlp_only_layers").orElse(List.of());
-    FeedForward feedForward =
-        mixture.where(
-            layer -> (layer + 1) % step == 0 && !dense.contains(layer),
-            GqaDecoder.dense(sizes.intermediateSize(), activation, false));
     return GqaDecoder.decoder(
         modelType(),
         config,
         sizes,
         new Attention(bias, bias, true),
         Rope.Defaults.USUAL,
-        feedForward,
+        mixture.unlessDense(config, GqaDecoder.dense(sizes.intermediateSize(), activation, false)),
         windows(config, sizes.numLayers()),
         Mixture.TRAINING);
   }
 
   /** Every layer has the window if it is used; which layers later versions mean is not said. */
   private static List<Integer> windows(ModelConfig config, int numLayers) {
-    if (config.flag("use_sliding_window", false)) {
-      return SlidingWindows.everyLayer(config, numLayers, DEFAULT_WINDOW);
-    }
-    config.has("sliding_window");
-    config.has("max_window_layers");
-    return SlidingWindows.none(numLayers);
+    return config.flag("use_sliding_window", false)
+        ? SlidingWindows.everyLayer(config, numLayers, DEFAULT_WINDOW)
+        : SlidingWindows.noneIfUnused(config, numLayers);
   }
 }

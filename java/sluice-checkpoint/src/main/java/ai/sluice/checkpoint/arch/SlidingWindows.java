@@ -18,6 +18,21 @@ final class SlidingWindows {
     return Collections.nCopies(numLayers, 0);
   }
 
+  /**
+   * Every layer sees everything, whatever window the config carries, since {@code
+   * use_sliding_window} switches it off.
+   *
+   * @throws ai.sluice.api.UnsupportedModelException if it does not
+   */
+  static List<Integer> noneIfUnused(ModelConfig config, int numLayers) {
+    if (config.flag("use_sliding_window", false)) {
+      throw config.unsupported("use_sliding_window", "false for this family");
+    }
+    config.has("sliding_window");
+    config.has("max_window_layers");
+    return perLayer(config, numLayers, 0, layer -> false);
+  }
+
   /** The window under {@code sliding_window}, for every layer. */
   static List<Integer> everyLayer(ModelConfig config, int numLayers, int fallback) {
     return Collections.nCopies(numLayers, window(config, fallback));
