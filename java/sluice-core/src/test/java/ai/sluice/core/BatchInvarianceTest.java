@@ -2,6 +2,8 @@ package ai.sluice.core;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import ai.sluice.api.ClassificationRequest;
+import ai.sluice.api.ClassificationResult;
 import ai.sluice.api.ComputeDtype;
 import ai.sluice.api.EngineOptions;
 import ai.sluice.api.GenerationRequest;
@@ -11,6 +13,8 @@ import ai.sluice.api.Sampling;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.CompletableFuture;
+import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -21,7 +25,11 @@ class BatchInvarianceTest {
   @ParameterizedTest
   @CsvSource({
     "llama, FLOAT32", "qwen2, FLOAT32", "mistral, FLOAT32", "llama3_rope, FLOAT32",
-    "llama3_rope, BFLOAT16"
+    "llama3_rope, BFLOAT16", "mixtral, FLOAT32", "qwen3_moe, BFLOAT16", "deepseek, FLOAT32",
+    "deepseek_v2_grouped, FLOAT32", "deepseek_v2_grouped, BFLOAT16", "deepseek_v3, FLOAT32",
+    "deepseek_v3_fp8, BFLOAT16", "gpt_oss, FLOAT32", "gpt_oss_mxfp4, BFLOAT16",
+    "adaptive_moe, FLOAT32", "adaptive_moe, BFLOAT16", "adaptive_moe_sparse, FLOAT32",
+    "adaptive_moe_sparse, BFLOAT16"
   })
   void logProbabilitiesAreBitEqualAloneAndBatched(String fixture, ComputeDtype dtype) {
     List<GenerationRequest> requests = requests(fixture);
@@ -29,14 +37,15 @@ class BatchInvarianceTest {
     EngineOptions.Builder options =
         Fixtures.options(fixture).dtype(dtype).numerics(Numerics.BATCH_INVARIANT)
             .maxContextLength(96);
-    try (Engine engine = Engine.open(options.maxSequences(1).overlap(false).build())) {
+    try (Engine engine = Engine.open(options.maxSequences(1).overlap(false).threads(1).build())) {
       requests.forEach(request -> alone.add(engine.generate(request)));
     }
     // Small budgets cut prompts into chunks of changing length, beside changing numbers of decodes.
     for (int stepTokens : new int[] {8, 13, 256}) {
       try (Engine engine =
           Engine.open(
-              options.maxSequences(8).maxStepTokens(stepTokens).overlap(true).build())) {
+              options.maxSequences(8).maxStepTokens(stepTokens).overlap(true)
+                  .threads(stepTokens % 2 == 0 ? 2 : 3).build())) {
         List<Generation> open = requests.stream().map(engine::submit).toList();
         for (int i = 0; i < REQUESTS; i++) {
           GenerationResult batched = open.get(i).result().join();
@@ -45,6 +54,40 @@ class BatchInvarianceTest {
           assertEquals(alone.get(i).logprobs(), batched.logprobs(), "request " + i);
         }
       }
+    }
+  }
+
+  /** Classification too, beside generations and in chunks. */
+  @ParameterizedTest
+  @CsvSource({"adaptive_moe, FLOAT32", "adaptive_moe_sparse, BFLOAT16"})
+  void scoresAreBitEqualAloneAndBatched(String fixture, ComputeDtype dtype) {
+    EngineOptions.Builder options =
+        Fixtures.options(fixture).dtype(dtype).numerics(Numerics.BATCH_INVARIANT)
+            .maxContextLength(96);
+    List<ClassificationRequest> requests =
+        Stream.of("input_ids_0", "input_ids_1", "input_ids_2")
+            .map(
+                name ->
+                    ClassificationRequest.builder()
+                        .promptTokens(Fixtures.ids(fixture, name))
+                        .build())
+            .toList();
+    List<List<Float>> alone;
+    try (Engine engine =
+        Engine.open(options.maxSequences(1).overlap(false).threads(1).build())) {
+      alone = requests.stream().map(request -> engine.classify(request).scores()).toList();
+    }
+    try (Engine engine =
+        Engine.open(
+            options.maxSequences(8).maxStepTokens(11).overlap(true).threads(2).build())) {
+      List<Generation> beside =
+          requests(fixture).stream().limit(8).map(engine::submit).toList();
+      List<CompletableFuture<ClassificationResult>> open =
+          requests.stream().map(engine::submit).toList();
+      for (int i = 0; i < requests.size(); i++) {
+        assertEquals(alone.get(i), open.get(i).join().scores(), "prompt " + i);
+      }
+      beside.forEach(generation -> generation.result().join());
     }
   }
 
