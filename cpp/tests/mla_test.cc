@@ -3,19 +3,14 @@
 #include "layers/mla.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
+#include <array>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
-#include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "capi/arguments.h"
-#include "support/driver.h"
-#include "support/reference.h"
+#include "support/mla_test_base.h"
 
 namespace sluice::test {
 namespace {
@@ -23,124 +18,7 @@ namespace {
 constexpr auto kFast = SLUICE__PROTO__NUMERICS__FAST;
 constexpr auto kInvariant = SLUICE__PROTO__NUMERICS__BATCH_INVARIANT;
 constexpr auto kBf16 = SLUICE__PROTO__FORMAT__BF16;
-
-struct Shape {
-  uint32_t heads = 4, q_rank = 24, rank = 32, nope = 16, rope = 8, v = 16;
-  bool interleaved = true, norms = true, bias = false;
-  uint32_t window = 0;
-};
-
-// The llama fixture with its attention replaced; YaRN's factor on the angles.
-void make_mla(Fixture* fixture, const Shape& shape) {
-  auto* spec = fixture->spec();
-  auto& arena = fixture->arena();
-  spec->ropes[0]->rotary_dim = shape.rope;
-  spec->ropes[0]->variants[0]->n_inv_freq = shape.rope / 2;
-  spec->ropes[0]->variants[0]->has_attention_scale = 1;
-  spec->ropes[0]->variants[0]->attention_scale = 1.2;
-  spec->ropes[0]->has_interleaved = 1;
-  spec->ropes[0]->interleaved = shape.interleaved;
-  spec->kv_groups[0]->has_window = 1;
-  spec->kv_groups[0]->window = shape.window;
-  for (size_t l = 0; l < spec->n_layers; ++l) {
-    auto* mla = arena.make(sluice__proto__mla_spec__init);
-    mla->has_num_q_heads = mla->has_q_lora_rank = mla->has_kv_lora_rank = 1;
-    mla->has_qk_nope_head_dim = mla->has_qk_rope_head_dim = mla->has_v_head_dim = 1;
-    mla->num_q_heads = shape.heads;
-    mla->q_lora_rank = shape.q_rank;
-    mla->kv_lora_rank = shape.rank;
-    mla->qk_nope_head_dim = shape.nope;
-    mla->qk_rope_head_dim = shape.rope;
-    mla->v_head_dim = shape.v;
-    mla->has_rope = mla->has_softmax_scale = mla->has_bias = 1;
-    mla->rope = 0;
-    mla->softmax_scale = 1.3 / std::sqrt(static_cast<double>(shape.nope + shape.rope));
-    mla->bias = shape.bias;
-    if (shape.norms) {
-      if (shape.q_rank > 0) mla->q_a_norm = spec->layers[l]->attention_norm;
-      mla->kv_a_norm = spec->layers[l]->attention_norm;
-    }
-    spec->layers[l]->attention_case = SLUICE__PROTO__LAYER_SPEC__ATTENTION_MLA;
-    spec->layers[l]->mla = mla;
-  }
-}
-
-class Model {
- public:
-  explicit Model(const Shape& shape, const OptionValues& values = {}) : values_(values) {
-    make_mla(&fixture_, shape);
-    open();
-  }
-
-  void open() {
-    const Outcome created = engine_.create(*fixture_.spec(), *fixture_.options(values_));
-    EXPECT_EQ(created.status, SLUICE_STATUS_OK) << created.text;
-    if (created.status != SLUICE_STATUS_OK) return;
-    // What lies in the cache before anything is written must never be read: NaN.
-    const auto memory = engine_.get()->engine.kv_cache().memory(0);
-    std::memset(memory.data(), 0xff, memory.size());
-    slots_bytes_.resize(1 << 20);
-    sluice_error error = {};
-    int64_t size = 0;
-    EXPECT_EQ(sluice_weights_slots(engine_.get(), slots_bytes_.data(), 1 << 20, &size, &error),
-              SLUICE_STATUS_OK);
-    slots_ =
-        unpack<Sluice__Proto__WeightSlotList>(sluice__proto__weight_slot_list__descriptor,
-                                              {slots_bytes_.data(), static_cast<size_t>(size)});
-    weights_ = std::make_unique<WeightValues>(*slots_);
-    load(*weights_);
-    driver_ = std::make_unique<Driver>(engine_.get(), static_cast<int>(values_.block_size));
-  }
-
-  void load(const WeightValues& weights, int mode = SLUICE_WEIGHTS_LOAD) {
-    const std::string path = ::testing::TempDir() + "sluice_mla_" + std::to_string(::getpid());
-    const Outcome loaded = engine_.load(*weights.write(path, &fixture_.arena()), mode);
-    std::remove(path.c_str());
-    EXPECT_EQ(loaded.status, SLUICE_STATUS_OK) << loaded.text;
-  }
-
-  Rows wanted(const std::vector<int32_t>& ids) {
-    return reference_logits(decode_model_spec(pack_message(fixture_.spec()->base)), *weights_, ids);
-  }
-
-  // Logits of the message in work.
-  std::vector<float> trace() {
-    std::vector<std::vector<float>> tensors;
-    const Outcome traced = driver_->trace({"logits"}, &tensors);
-    EXPECT_EQ(traced.status, SLUICE_STATUS_OK) << traced.text;
-    return tensors.empty() ? std::vector<float>() : tensors[0];
-  }
-
-  // Logits of `ids` fed in chunks of these sizes to one sequence.
-  std::vector<float> run(Sequence* sequence, const std::vector<int32_t>& ids,
-                         const std::vector<size_t>& chunks) {
-    std::vector<float> all;
-    size_t at = 0;
-    for (const size_t count : chunks) {
-      driver_->begin();
-      driver_->feed(sequence, {ids.data() + at, count});
-      const std::vector<float> part = trace();
-      all.insert(all.end(), part.begin(), part.end());
-      at += count;
-    }
-    return all;
-  }
-
-  size_t vocab() { return static_cast<size_t>(fixture_.vocab_size()); }
-  WeightValues& weights() { return *weights_; }
-  Driver& driver() { return *driver_; }
-  const Sluice__Proto__WeightSlotList& slots() const { return *slots_; }
-
- private:
-  OptionValues values_;
-  Fixture fixture_{"llama"};
-  EngineHandle engine_;
-  std::vector<uint8_t> slots_bytes_;
-  decltype(unpack<Sluice__Proto__WeightSlotList>(sluice__proto__weight_slot_list__descriptor,
-                                                 {})) slots_;
-  std::unique_ptr<WeightValues> weights_;
-  std::unique_ptr<Driver> driver_;
-};
+constexpr auto kF32 = SLUICE__PROTO__FORMAT__F32;
 
 std::vector<int32_t> prompt(size_t length) {
   std::vector<int32_t> ids;
@@ -214,15 +92,18 @@ TEST_P(MlaTest, EqualsTheReference) {
 TEST_P(MlaTest, Bfloat16IsNear) {
   const std::vector<int32_t> ids = prompt(40);
   for (const auto numerics : {kFast, kInvariant}) {
-    OptionValues values;
-    values.numerics = numerics;
-    values.compute_format = values.kv_format = kBf16;
-    Model model(GetParam().shape, values);
-    const Rows wanted = model.wanted(ids);
-    Sequence whole, cut;
-    cut.slot = 1;
-    EXPECT_LT(distance(model.run(&whole, ids, {40}), wanted), 0.03);
-    EXPECT_LT(distance(model.run(&cut, ids, {7, 1, 32}), wanted), 0.03);
+    for (const auto& [compute, kv] : {std::pair{kBf16, kBf16}, {kBf16, kF32}, {kF32, kBf16}}) {
+      OptionValues values;
+      values.numerics = numerics;
+      values.compute_format = compute;
+      values.kv_format = kv;
+      Model model(GetParam().shape, values);
+      const Rows wanted = model.wanted(ids);
+      Sequence whole, cut;
+      cut.slot = 1;
+      EXPECT_LT(distance(model.run(&whole, ids, {40}), wanted), 0.03);
+      EXPECT_LT(distance(model.run(&cut, ids, {7, 1, 32}), wanted), 0.03);
+    }
   }
 }
 
@@ -234,7 +115,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, MlaTest, ::testing::ValuesIn(kShapes),
 TEST(MlaInvarianceTest, BitsDependOnTheSequenceAlone) {
   const size_t length = 1100;
   const std::vector<int32_t> ids = prompt(length);
-  for (const auto format : {SLUICE__PROTO__FORMAT__F32, kBf16}) {
+  for (const auto format : {kF32, kBf16}) {
     OptionValues values;
     values.compute_format = values.kv_format = format;
     values.block_size = 16;
@@ -286,6 +167,35 @@ TEST(MlaFastTest, LongContextsAreNearTheAbsorbedForm) {
   cut.slot = 1;
   EXPECT_LT(distance(fast.run(&whole, ids, {length}), wanted), 1e-5);
   EXPECT_LT(distance(fast.run(&cut, ids, {100, 1000, 1, 299}), wanted), 1e-5);
+}
+
+// Sequences that decompress and ones that do not, in one step.
+TEST(MlaFastTest, RaggedBatches) {
+  const std::vector<int32_t> ids = prompt(100);
+  OptionValues values;
+  values.numerics = kFast;
+  values.max_step_tokens = 101;  // the workspace's bound
+  Model model({}, values);
+  const Rows wanted = model.wanted(ids);
+  std::array<Sequence, 4> sequences;
+  for (int s = 0; s < 4; ++s) sequences[s].slot = s;
+  model.run(&sequences[0], ids, {33});
+  model.run(&sequences[2], ids, {30});
+  const std::array<size_t, 4> counts = {1, 40, 50, 10};
+  model.driver().begin();
+  for (int s = 0; s < 4; ++s) {
+    model.driver().feed(&sequences[s],
+                        {ids.data() + sequences[s].context_len, counts[static_cast<size_t>(s)]});
+  }
+  const std::vector<float> logits = model.trace();
+  const size_t vocab = model.vocab();
+  ASSERT_EQ(logits.size(), 101 * vocab);
+  auto at = logits.begin();
+  for (const auto& [first, count] : {std::pair{33, 1}, {0, 40}, {30, 50}, {0, 10}}) {
+    const auto end = at + static_cast<std::ptrdiff_t>(static_cast<size_t>(count) * vocab);
+    EXPECT_LT(distance({at, end}, wanted, static_cast<size_t>(first)), 1e-5) << "from " << first;
+    at = end;
+  }
 }
 
 // A fork shares whole blocks and copies the last one: the bits are those of a sequence of its own.
