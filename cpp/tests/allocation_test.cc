@@ -5,7 +5,7 @@
 #include <atomic>
 #include <cstddef>
 
-#include "support/driver.h"
+#include "support/moe_test_base.h"
 
 // Sanitizers bring their own malloc.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
@@ -57,24 +57,52 @@ SLUICE_VISIBLE int posix_memalign(void** memory, size_t alignment, size_t bytes)
 namespace sluice::test {
 namespace {
 
-class AllocationTest : public ::testing::TestWithParam<uint32_t> {};
+struct Setup {
+  const char* name;
+  uint32_t ranks;
+  bool experts;
+};
 
-INSTANTIATE_TEST_SUITE_P(Ranks, AllocationTest, ::testing::Values(1, 2));
+class AllocationTest : public ::testing::TestWithParam<Setup> {};
+
+INSTANTIATE_TEST_SUITE_P(Setups, AllocationTest,
+                         ::testing::Values(Setup{"Dense", 1, false},
+                                           Setup{"DenseTwoRanks", 2, false},
+                                           Setup{"Experts", 1, true},
+                                           Setup{"ExpertsTwoRanks", 2, true}),
+                         [](const auto& each) { return std::string(each.param.name); });
+
+void open_experts(EngineHandle* engine, const OptionValues& values) {
+  MoeModel model([](auto* moe, auto* /*spec*/, auto* /*arena*/) {
+    moe->has_expert_capacity = moe->has_capacity_window = 1;
+    moe->expert_capacity = 20;
+    moe->capacity_window = 64;
+  });
+  model.open(engine, values);
+}
+
+void open_dense(EngineHandle* engine, const OptionValues& values) {
+  Fixture fixture("llama");
+  const Outcome created = engine->create(*fixture.spec(), *fixture.options(values));
+  ASSERT_EQ(created.status, SLUICE_STATUS_OK) << created.text;
+  ASSERT_EQ(engine->load(*fixture.transfers()).status, SLUICE_STATUS_OK);
+}
 
 TEST_P(AllocationTest, StepsTakeNoMemory) {
   if (!SLUICE_TEST_COUNTS_MALLOC) GTEST_SKIP() << "a sanitizer's malloc";
   outside = true;
   OptionValues values;
   values.num_threads = 4;
-  values.tensor_parallel_size = GetParam();
+  values.tensor_parallel_size = GetParam().ranks;
   values.num_blocks = 512;
   values.max_context_len = 700;
   values.max_step_tokens = 400;
-  Fixture fixture("llama");
   EngineHandle engine;
-  const Outcome created = engine.create(*fixture.spec(), *fixture.options(values));
-  ASSERT_EQ(created.status, SLUICE_STATUS_OK) << created.text;
-  ASSERT_EQ(engine.load(*fixture.transfers()).status, SLUICE_STATUS_OK);
+  if (GetParam().experts) {
+    ASSERT_NO_FATAL_FAILURE(open_experts(&engine, values));
+  } else {
+    ASSERT_NO_FATAL_FAILURE(open_dense(&engine, values));
+  }
   Driver driver(engine.get(), static_cast<int>(values.block_size));
   std::array<Sequence, 4> sequences;
   for (int s = 0; s < 4; ++s) sequences[s].slot = s;

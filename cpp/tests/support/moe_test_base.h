@@ -63,7 +63,7 @@ class MoeModel {
             const std::function<void(Sluice__Proto__EngineOptions*)>& change = nullptr) {
     auto* options = fixture_.options(values);
     if (change) change(options);
-    const Outcome created = engine->create(spec_, pack_message(options->base));
+    const Outcome created = engine->create(*fixture_.spec(), *options);
     ASSERT_EQ(created.status, SLUICE_STATUS_OK) << created.text;
     if (!weights_) {
       sluice_error error = {};
