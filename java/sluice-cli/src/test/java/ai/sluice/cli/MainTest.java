@@ -33,7 +33,9 @@ class MainTest {
 
   @ParameterizedTest
   @ValueSource(
-      strings = {"generate", "chat", "classify", "pull", "models", "inspect", "verify", "bench", "doctor"})
+      strings = {
+        "generate", "chat", "classify", "pull", "models", "inspect", "verify", "bench", "doctor"
+      })
   void everyCommandHasHelpAndIsListed(String command) {
     CliRun run = CliRun.of(home, command, "--help");
     assertEquals(0, run.code(), run.err());

@@ -109,7 +109,7 @@ class BadModelTest {
     assertTrue(message.contains(said), message);
   }
 
-  /** A model of 4 layers with 20 experts, made of a fixture's tensors, runs, and without one not. */
+  /** A model of 4 layers with 20 experts, made of a fixture, runs, and without one expert not. */
   @Test
   void aMissingExpertIsNamed() {
     TensorFile.copyFixture("qwen3_moe", folder);

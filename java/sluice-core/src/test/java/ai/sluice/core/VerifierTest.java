@@ -119,6 +119,37 @@ class VerifierTest {
         exact.toString());
   }
 
+  /** A router that is off shows in its layer, and the layer before agrees. */
+  @Test
+  void theFirstLayerThatIsOffIsNamed() {
+    Path weights = TensorFile.copyFixture("qwen3_moe", folder).resolve("model.safetensors");
+    TensorFile file = TensorFile.read(weights);
+    byte[] router = file.tensors.get("model.layers.1.mlp.gate.weight").data();
+    // The signs of the first expert's row, 64 floats.
+    for (int at = 3; at < 4 * 64; at += 4) {
+      router[at] ^= (byte) 0x80;
+    }
+    file.write(weights);
+    VerificationReport report = Verifier.verify(options());
+    assertFalse(report.passed());
+    assertTrue(
+        detail(report, "hidden states").contains("first layer that is off: 1 (error "),
+        report.toString());
+    assertTrue(
+        detail(report, "router choices, whole prompt").contains("first difference: layer 1"),
+        report.toString());
+    assertTrue(
+        detail(report, "router weights, ragged batch").contains("worst: layer 1"),
+        report.toString());
+  }
+
+  private static String detail(VerificationReport report, String name) {
+    VerificationReport.Check check =
+        report.checks().stream().filter(c -> c.name().equals(name)).findFirst().orElseThrow();
+    assertFalse(check.passed(), check.toString());
+    return check.detail();
+  }
+
   @Test
   void logitsOfAnotherShapeAreADifferenceAndNoCrash() {
     replace("logits64_0", new TensorFile.Tensor("F32", "1,2", new byte[8]));
