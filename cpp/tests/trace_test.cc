@@ -182,6 +182,76 @@ TEST_F(TraceTest, WrongReplaysAreRefused) {
   EXPECT_EQ(trace({"logits"}, {idx, weight})[0].bytes, own[2].bytes);
 }
 
+// Layer 0 chooses keys for each head, layer 1 has one mask for all heads.
+void adaptive(Sluice__Proto__MoeSpec*, Sluice__Proto__ModelSpec* spec, ProtoArena* arena) {
+  for (int l = 0; l < 2; ++l) {
+    auto* attention = arena->make(sluice__proto__adaptive_attention_spec__init);
+    attention->has_kind = attention->has_num_q_heads = attention->has_head_dim = 1;
+    attention->has_softmax_scale = attention->has_relative_positions = 1;
+    attention->kind = l == 0 ? SLUICE__PROTO__ADAPTIVE_ATTENTION_KIND__ADAPTIVE_TOPK
+                             : SLUICE__PROTO__ADAPTIVE_ATTENTION_KIND__ADAPTIVE_SLIDING_WINDOW;
+    attention->num_q_heads = 4;
+    attention->head_dim = 16;
+    attention->softmax_scale = 0.4;
+    attention->relative_positions = 11;
+    if (l == 0) {
+      attention->has_top_k = 1;
+      attention->top_k = 3;
+    } else {
+      attention->has_window = 1;
+      attention->window = 4;
+    }
+    spec->layers[l]->attention_case = SLUICE__PROTO__LAYER_SPEC__ATTENTION_ADAPTIVE;
+    spec->layers[l]->adaptive = attention;
+  }
+}
+
+TEST_F(TraceTest, MasksAreShownAndReplayed) {
+  open(adaptive);
+  const auto own = trace({"attention_keep_0", "attention_keep_1", "logits"});
+  const size_t n = kIds.size();
+  EXPECT_EQ(own[0].format, SLUICE__PROTO__FORMAT__U8);
+  EXPECT_EQ(own[0].shape, (std::vector<uint64_t>{n, 4, n}));
+  EXPECT_EQ(own[1].shape, (std::vector<uint64_t>{n, 1, n}));
+  for (size_t t = 0; t < n; ++t) {
+    for (size_t head = 0; head < 4; ++head) {
+      const auto row = own[0].bytes.begin() + static_cast<std::ptrdiff_t>((t * 4 + head) * n);
+      const auto kept = std::count(row, row + static_cast<std::ptrdiff_t>(n), 1);
+      EXPECT_EQ(kept, std::min<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(t) + 1, 3));
+    }
+    for (size_t key = 0; key < n; ++key) {
+      EXPECT_EQ(own[1].bytes[t * n + key], key <= t && t - key < 4) << t << " " << key;
+    }
+  }
+  // The same masks give the same numbers but for rounding: another kernel may look at more keys.
+  const auto same = trace({"logits"}, {own[0], own[1]})[0].values<float>();
+  const auto logits = own[2].values<float>();
+  for (size_t i = 0; i < same.size(); ++i) EXPECT_NEAR(same[i], logits[i], 1e-4);
+  // A mask that lets every query see itself alone.
+  TracedTensor alone = own[0];
+  std::fill(alone.bytes.begin(), alone.bytes.end(), uint8_t{0});
+  for (size_t row = 0; row < n * 4; ++row) alone.bytes[row * n + row / 4] = 1;
+  const auto other = trace({"attention_keep_0", "logits"}, {alone});
+  EXPECT_EQ(other[0].bytes, alone.bytes);
+  EXPECT_NE(other[1].bytes, own[2].bytes);
+
+  const auto with_byte = [&](size_t at, uint8_t value) {
+    TracedTensor changed = own[0];
+    changed.bytes[at] = value;
+    return changed;
+  };
+  expect_refused({}, {with_byte((5 * 4 + 2) * n + 5, 0)},
+                 "replay: attention_keep_0[5][2][5]: 0 (expected: 1, the query's own key");
+  expect_refused({}, {with_byte((5 * 4 + 2) * n + 6, 1)},
+                 "replay: attention_keep_0[5][2][6]: 1 (expected: 0 at position 5)");
+  expect_refused({}, {with_byte((5 * 4 + 2) * n + 1, 2)},
+                 "replay: attention_keep_0[5][2][1]: 2 (expected: 0 or 1");
+  TracedTensor misnamed = own[1];
+  misnamed.name = "attention_keep_0";
+  expect_refused({}, {misnamed},
+                 "replay: attention_keep_0.shape: [12, 1, 12] (expected: [12, 4, 12])");
+}
+
 TEST_F(TraceTest, ExpertCountsAreThoseOfTheAcceptedChoices) {
   for (const bool limited : {false, true}) {
     open(limited ? MoeChange(with_capacity) : MoeChange(no_change), true);

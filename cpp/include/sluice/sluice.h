@@ -148,8 +148,8 @@ SLUICE_API sluice_status sluice_comm_id(uint8_t* comm_id, sluice_error* error) S
 ///
 /// Every process's output area is complete, whatever its layers. Waiting for other processes to
 /// join ends with SLUICE_STATUS_TIMEOUT after EngineOptions.comm_timeout_micros.
-/// SLUICE_STATUS_INVALID_ARGUMENT also when an area or an element count would pass 2^31 - 1, or
-/// num_blocks * block_size of a kv group.
+/// Every kv group must be used by a layer. SLUICE_STATUS_INVALID_ARGUMENT also when an area or an
+/// element count would pass 2^31 - 1, or num_blocks * block_size of a kv group.
 SLUICE_API sluice_status sluice_engine_create(const uint8_t* spec_proto, int64_t spec_bytes,
                                               const uint8_t* options_proto, int64_t options_bytes,
                                               const int32_t* devices, int32_t num_devices,
@@ -159,7 +159,8 @@ SLUICE_API sluice_status sluice_engine_create(const uint8_t* spec_proto, int64_t
                                               sluice_error* error) SLUICE_NOEXCEPT;
 
 /// Two-call output: the EngineInfo that sluice_engine_create with the same arguments would give.
-/// Allocates nothing on a device and reads no file. EngineOptions.num_blocks may be empty; then
+/// Allocates nothing on a device and reads no file but oneDNN's library, which the workspace depends
+/// on. EngineOptions.num_blocks may be empty; then
 /// num_blocks is 0 in the answer and the caller multiplies bytes_per_block itself.
 SLUICE_API sluice_status sluice_engine_plan(const uint8_t* spec_proto, int64_t spec_bytes,
                                             const uint8_t* options_proto, int64_t options_bytes,
@@ -270,7 +271,8 @@ SLUICE_API sluice_status sluice_weights_abort(sluice_engine* engine,
 //
 // Input, per token t in [0, T): tokens of one sequence are adjacent and in position order.
 // Input, per sequence s in [0, S): sequences are disjoint non-empty ranges of tokens and cover all
-// of them. A seq_slot appears at most once. T = S = R = 0 is legal: a step of updates alone
+// of them, and the positions (dimension 0) of a sequence's tokens are consecutive and end at
+// context_len - 1. A seq_slot appears at most once. T = S = R = 0 is legal: a step of updates alone
 // (QUERY_START then is one 0), also the place for updates that exceed a section's capacity.
 //
 // Resident state changes in this order: state operations, block updates, count updates, RoPE
@@ -343,7 +345,8 @@ typedef enum sluice_section {
   /// i32[R * (1 + D) * N] and f32[R * (1 + D) * N], by falling log-probability.
   SLUICE_SECTION_TOP_TOKEN = 38,
   SLUICE_SECTION_TOP_LOGPROB = 39,
-  /// f32[R * values], values = the largest num_labels of a CLASSIFICATION head (VALUE: 1).
+  /// f32[R * values], values = the largest num_labels of a CLASSIFICATION head (VALUE: 1). Of rows of
+  /// kind HEAD; what a row's head does not give, and other rows, are 0.
   SLUICE_SECTION_HEAD_VALUE = 40,
   /// f32[hidden rows * hidden_size]. Rows of kind HIDDEN, in row order.
   SLUICE_SECTION_HIDDEN = 41,
@@ -419,7 +422,8 @@ typedef struct sluice_block_update {
 /// Adds to the resident penalty counts of a sequence. The engine itself adds each accepted token
 /// of a row that has SLUICE_OUTPUT_FLAG_COUNT; everything else (prompt, prefix, recomputed output
 /// after preemption) comes through here. From one reset of a sequence to the next at most
-/// max_context_len + 1 updates with a positive delta and rows with that flag are taken.
+/// max_context_len + 1 updates with a positive delta and rows with that flag are taken; any number
+/// where vocab_size is not more than that.
 typedef struct sluice_count_update {
   int32_t seq_slot;
   int32_t token;
@@ -434,7 +438,7 @@ typedef enum sluice_output_kind {
   /// Log-probabilities of the row's targets and top_n by a GENERATION or REASONING head; nothing is
   /// chosen. Any number of rows, also on the token of a SAMPLE row.
   SLUICE_OUTPUT_LOGPROB = 1,
-  SLUICE_OUTPUT_HEAD = 2,     ///< values of a CLASSIFICATION or VALUE head
+  SLUICE_OUTPUT_HEAD = 2,     ///< values of a CLASSIFICATION or VALUE head at the row's token
   SLUICE_OUTPUT_HIDDEN = 3    ///< the input of the heads
 } sluice_output_kind;
 
@@ -477,7 +481,7 @@ typedef struct sluice_output_row {
   int32_t draft_len;       ///< the next draft_len tokens of the sequence are drafts; 0 unless SAMPLE
   int32_t logit_bias_begin;
   int32_t logit_bias_count;
-  int32_t target_begin;
+  int32_t target_begin;    ///< ranges of targets are disjoint and in row order
   int32_t target_count;
   int32_t top_n;           ///< entries of TOP_TOKEN to fill, <= max_top_n
   int32_t mask_index;      ///< -1: none; with drafts the masks mask_index .. mask_index + draft_len
@@ -528,7 +532,8 @@ SLUICE_API sluice_status sluice_engine_submit(sluice_engine* engine, int32_t slo
 
 /// Waits until the step in `slot` is finished, at most `timeout_us` (< 0: without limit).
 /// SLUICE_STATUS_TIMEOUT: call again. A fault during the step is returned here; the engine is then
-/// failed and every later call on it returns SLUICE_STATUS_ENGINE_FAILED with the first text.
+/// failed: submit, trace, wait and the weight calls return SLUICE_STATUS_ENGINE_FAILED with the first
+/// text, while info, stats, layout and buffers still answer.
 SLUICE_API sluice_status sluice_engine_wait(sluice_engine* engine, int32_t slot, int64_t timeout_us,
                                             sluice_error* error) SLUICE_NOEXCEPT;
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
 
 #include "base/error.h"
 
@@ -31,8 +30,8 @@ int64_t TokenCounts::max_tokens(int64_t vocab_size, int64_t max_context_len) {
 
 int64_t TokenCounts::bytes(int32_t max_sequences, int32_t vocab_size, int64_t max_context_len) {
   const int64_t places = table_capacity(max_tokens(vocab_size, max_context_len));
-  return max_sequences *
-         (places * static_cast<int64_t>(sizeof(TokenCount)) + static_cast<int64_t>(sizeof(int32_t)));
+  return max_sequences * (places * static_cast<int64_t>(sizeof(TokenCount)) +
+                          static_cast<int64_t>(sizeof(int32_t)));
 }
 
 TokenCounts::TokenCounts(int32_t max_sequences, int32_t vocab_size, int64_t max_context_len,
@@ -41,9 +40,8 @@ TokenCounts::TokenCounts(int32_t max_sequences, int32_t vocab_size, int64_t max_
       capacity_(table_capacity(max_tokens(vocab_size, max_context_len))),
       max_tokens_(max_tokens(vocab_size, max_context_len)),
       max_sequences_(max_sequences),
-      used_(reinterpret_cast<int32_t*>(buffer_.data() +
-                                       max_sequences * capacity_ *
-                                           static_cast<int64_t>(sizeof(TokenCount)))) {
+      used_(reinterpret_cast<int32_t*>(
+          buffer_.data() + max_sequences * capacity_ * static_cast<int64_t>(sizeof(TokenCount)))) {
   for (int32_t slot = 0; slot < max_sequences; ++slot) reset(slot);
 }
 
@@ -61,18 +59,13 @@ TokenCount* TokenCounts::locate(TokenCount* table, int32_t token) const {
   return table + place;
 }
 
-void TokenCounts::add(int32_t seq_slot, int32_t token, int32_t prompt_delta,
-                      int32_t output_delta) {
+void TokenCounts::add(int32_t seq_slot, int32_t token, int32_t prompt_delta, int32_t output_delta) {
   TokenCount* place = locate(table(seq_slot), token);
   if (place->token == -1) {
     if (prompt_delta <= 0 && output_delta <= 0) return;
-    if (used_[seq_slot] >= max_tokens_) {
-      purge(seq_slot);
-      SLUICE_CHECK_ARG(used_[seq_slot] < max_tokens_, "counts of seq_slot ", seq_slot, ": ",
-                       used_[seq_slot] + 1, " distinct tokens (expected: at most ", max_tokens_,
-                       ", the context length and the token after it)");
-      place = locate(table(seq_slot), token);
-    }
+    SLUICE_CHECK_ARG(used_[seq_slot] < max_tokens_, "counts of seq_slot ", seq_slot, ": ",
+                     used_[seq_slot] + 1, " distinct tokens (expected: at most ", max_tokens_,
+                     ", the context length and the token after it)");
     *place = {token, 0, 0};
     ++used_[seq_slot];
   }
@@ -93,20 +86,6 @@ void TokenCounts::copy(int32_t source, int32_t target) {
 TokenCount TokenCounts::find(int32_t seq_slot, int32_t token) const {
   const TokenCount* place = locate(table(seq_slot), token);
   return place->token == -1 ? TokenCount{token, 0, 0} : *place;
-}
-
-/// Forgets tokens whose counts fell to zero. Rare (only rollbacks lower a count), so it may allocate.
-void TokenCounts::purge(int32_t seq_slot) {
-  TokenCount* places = table(seq_slot);
-  std::vector<TokenCount> live;
-  for (int64_t i = 0; i < capacity_; ++i) {
-    if (places[i].token != -1 && (places[i].prompt > 0 || places[i].output > 0)) {
-      live.push_back(places[i]);
-    }
-  }
-  reset(seq_slot);
-  for (const TokenCount& entry : live) *locate(places, entry.token) = entry;
-  used_[seq_slot] = static_cast<int32_t>(live.size());
 }
 
 }  // namespace sluice

@@ -10,13 +10,13 @@
 namespace sluice {
 
 struct TokenCount {
-  int32_t token;   ///< -1: empty place
+  int32_t token;  ///< -1: empty place
   int32_t prompt;
   int32_t output;
 };
 
-/// One small hash table per seq_slot, sized at creation and never grown: a sequence can hold no more
-/// distinct tokens than positions, and the one that was chosen after the last position. Not
+/// One small hash table per seq_slot, sized at creation and never grown: a sequence can hold no
+/// more distinct tokens than positions, and the one that was chosen after the last position. Not
 /// thread-safe for one seq_slot.
 class TokenCounts {
  public:
@@ -31,8 +31,8 @@ class TokenCounts {
 
   static int64_t bytes(int32_t max_sequences, int32_t vocab_size, int64_t max_context_len);
 
-  /// Adds to the counts of a token; a count never falls below zero. Throws INVALID_ARGUMENT when the
-  /// sequence already counts max_tokens() other tokens.
+  /// Adds to the counts of a token; a count never falls below zero. Throws INVALID_ARGUMENT when
+  /// max_tokens() other tokens were added since the last reset; submit refuses such a step.
   void add(int32_t seq_slot, int32_t token, int32_t prompt_delta, int32_t output_delta);
 
   void reset(int32_t seq_slot);
@@ -48,13 +48,12 @@ class TokenCounts {
  private:
   TokenCount* table(int32_t seq_slot) const;
   TokenCount* locate(TokenCount* table, int32_t token) const;
-  void purge(int32_t seq_slot);
 
   Buffer buffer_;
-  int64_t capacity_ = 0;      // places per sequence, a power of two
-  int64_t max_tokens_ = 0;    // distinct tokens per sequence
+  int64_t capacity_ = 0;    // places per sequence, a power of two
+  int64_t max_tokens_ = 0;  // distinct tokens per sequence
   int32_t max_sequences_ = 0;
-  int32_t* used_ = nullptr;   // [max_sequences] places in use
+  int32_t* used_ = nullptr;  // [max_sequences] places in use
 };
 
 }  // namespace sluice
