@@ -20,7 +20,7 @@ Rank::Rank(const EnginePlan& plan, int index, Communicator* comm, const FaultPoi
                  "step workspace (remedy: a lower max_step_tokens or max_step_outputs)", counter);
   sequences_ = std::make_unique<SequenceState>(plan.rules.limits, plan.options.penalties, counter);
   LayerContext context{
-      plan.exec, *own.gemm, arena_, times_, plan.options.compute_format, plan.options.numerics};
+      exec_, *own.gemm, arena_, times_, plan.options.compute_format, plan.options.numerics};
   context.comm = comm;
   runner_ = std::make_unique<StepRunner>(plan.rules.limits, *decoder_, context, *kv_, *sequences_,
                                          ropes_);
