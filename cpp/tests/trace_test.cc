@@ -49,6 +49,7 @@ class TraceTest : public ::testing::Test {
 
   void expect_refused(const std::vector<std::string>& names,
                       const std::vector<TracedTensor>& replay, const std::string& text) {
+    SCOPED_TRACE(text);
     feed_prompt();
     std::vector<TracedTensor> traced;
     const Outcome ran = driver_->trace(names, replay, &traced);
@@ -240,12 +241,13 @@ TEST_F(TraceTest, MasksAreShownAndReplayed) {
     changed.bytes[at] = value;
     return changed;
   };
-  expect_refused({}, {with_byte((5 * 4 + 2) * n + 5, 0)},
-                 "replay: attention_keep_0[5][2][5]: 0 (expected: 1, the query's own key");
   expect_refused({}, {with_byte((5 * 4 + 2) * n + 6, 1)},
                  "replay: attention_keep_0[5][2][6]: 1 (expected: 0 at position 5)");
   expect_refused({}, {with_byte((5 * 4 + 2) * n + 1, 2)},
-                 "replay: attention_keep_0[5][2][1]: 2 (expected: 0 or 1");
+                 "replay: attention_keep_0[5][2][1]: 2 (expected: 0 or 1 at position 5)");
+  TracedTensor empty = own[0];
+  std::fill_n(empty.bytes.begin() + static_cast<std::ptrdiff_t>((5 * 4 + 2) * n), n, uint8_t{0});
+  expect_refused({}, {empty}, "replay: attention_keep_0[5][2]: no key");
   TracedTensor misnamed = own[1];
   misnamed.name = "attention_keep_0";
   expect_refused({}, {misnamed},

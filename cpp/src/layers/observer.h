@@ -34,8 +34,8 @@ class TensorObserver {
   /// "router_idx_<layer>" (I32 [tokens, k]) always comes with "router_weight_<layer>" (F32
   /// [tokens, k]), "attention_keep_<layer>" is U8 [tokens, heads * largest context_len of the step]
   /// (one head where all share a mask). Checked: experts in range and different for a token, finite
-  /// weights, 0 or 1 in masks, each query keeps a key that it may see. What follows from a
-  /// decision (capacity, counts, the trace itself) follows from the replayed one.
+  /// weights, 0 or 1 in masks, each query keeps a key and none of later positions. What follows
+  /// from a decision (capacity, counts, the trace itself) follows from the replayed one.
   virtual const TensorRows* replay(const std::string& /*name*/) const { return nullptr; }
 };
 
