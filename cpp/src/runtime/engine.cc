@@ -239,10 +239,15 @@ int64_t Engine::trace(int32_t slot, std::span<const uint8_t> request, uint8_t* b
 
   TraceObserver observer(*observers_[0], result, buffer);
   RankObservers observers = {&observer};
-  std::vector<std::unique_ptr<StepObserver>> others;
-  for (size_t rank = 1; rank < observers_.size(); ++rank) {
-    others.push_back(std::make_unique<RankTraceObserver>(*observers_[rank], observer));
-    observers.push_back(others.back().get());
+  std::vector<std::unique_ptr<StepObserver>> of_ranks;
+  if (team_->size() > 1) {
+    observers.clear();
+    const int64_t longest = largest_context_len(step, plan_.options.max_context_len);
+    for (int rank = 0; rank < team_->size(); ++rank) {
+      of_ranks.push_back(std::make_unique<RankTraceObserver>(*rank_observers_[rank], observer,
+                                                             *team_->comm(rank), longest));
+      observers.push_back(of_ranks.back().get());
+    }
   }
   checker_->accept(step);  // from here on nothing but the step can fail
   result.write_directory(buffer);

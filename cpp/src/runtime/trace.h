@@ -72,6 +72,9 @@ class TraceObserver : public StepObserver {
     return trace_.replays().find(name);
   }
 
+  /// Columns of a tensor that wants() asked for.
+  int64_t cols(const std::string& name) const { return trace_.tensors()[find(name)].entry.cols(); }
+
   /// After the step. @throws Error INTERNAL naming a tensor of which rows are missing
   void check_complete() const;
 
