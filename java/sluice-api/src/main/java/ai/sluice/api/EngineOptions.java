@@ -16,6 +16,7 @@ public final class EngineOptions {
   private final ComputeDtype dtype;
   private final Numerics numerics;
   private final @Nullable Integer threads;
+  private final int tensorParallelSize;
   private final @Nullable Integer maxContextLength;
   private final @Nullable Long kvCacheBytes;
   private final int maxSequences;
@@ -43,6 +44,7 @@ public final class EngineOptions {
     dtype = builder.dtype;
     numerics = builder.numerics;
     threads = builder.threads;
+    tensorParallelSize = builder.tensorParallelSize;
     maxContextLength = builder.maxContextLength;
     kvCacheBytes = builder.kvCacheBytes;
     maxSequences = builder.maxSequences;
@@ -68,6 +70,7 @@ public final class EngineOptions {
     builder.dtype = dtype;
     builder.numerics = numerics;
     builder.threads = threads;
+    builder.tensorParallelSize = tensorParallelSize;
     builder.maxContextLength = maxContextLength;
     builder.kvCacheBytes = kvCacheBytes;
     builder.maxSequences = maxSequences;
@@ -101,9 +104,14 @@ public final class EngineOptions {
     return numerics;
   }
 
-  /** Threads that compute; absent: one per core. */
+  /** Threads that compute, of all ranks together; absent: one per core. */
   public OptionalInt threads() {
     return threads == null ? OptionalInt.empty() : OptionalInt.of(threads);
+  }
+
+  /** Ranks that share every layer of the model. Default 1. */
+  public int tensorParallelSize() {
+    return tensorParallelSize;
   }
 
   /** Longest sequence, prompt and new tokens together; absent: the model's, as memory allows. */
@@ -160,6 +168,7 @@ public final class EngineOptions {
   public String toString() {
     return "EngineOptions[model=" + model + ", backend=" + backend + ", dtype=" + dtype
         + ", numerics=" + numerics + ", threads=" + (threads == null ? "auto" : threads)
+        + ", tensorParallelSize=" + tensorParallelSize
         + ", maxContextLength=" + (maxContextLength == null ? "auto" : maxContextLength)
         + ", kvCacheBytes=" + (kvCacheBytes == null ? "auto" : kvCacheBytes)
         + ", maxSequences=" + maxSequences + ", maxStepTokens=" + maxStepTokens
@@ -175,6 +184,7 @@ public final class EngineOptions {
     private ComputeDtype dtype = ComputeDtype.AUTO;
     private Numerics numerics = Numerics.FAST;
     private @Nullable Integer threads;
+    private int tensorParallelSize = 1;
     private @Nullable Integer maxContextLength;
     private @Nullable Long kvCacheBytes;
     private int maxSequences = 16;
@@ -213,13 +223,26 @@ public final class EngineOptions {
     }
 
     /**
-     * Sets the threads that compute.
+     * Sets the threads that compute, of all ranks together.
      *
      * @param value 1 to 1024
      * @throws InvalidRequestException if it is out of range
      */
     public Builder threads(int value) {
       threads = Check.range("threads", value, 1, 1024);
+      return this;
+    }
+
+    /**
+     * Sets how many ranks share every layer: each holds its part of the heads, of the feed-forward
+     * and of the vocabulary, and they add their results. Sums are added in another order than by one
+     * rank, so results differ by rounding. On the CPU the ranks are threads of this process.
+     *
+     * @param value 1 to 1024; the model's attention heads must be a multiple of it, checked at load
+     * @throws InvalidRequestException if it is out of range
+     */
+    public Builder tensorParallelSize(int value) {
+      tensorParallelSize = Check.range("tensorParallelSize", value, 1, 1024);
       return this;
     }
 

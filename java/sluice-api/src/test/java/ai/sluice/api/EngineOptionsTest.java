@@ -27,6 +27,8 @@ class EngineOptionsTest {
   Stream<DynamicTest> everyIntegerIsHeldToItsRange() {
     return Stream.of(
             new IntOption("threads", EngineOptions.Builder::threads, 1, 1024),
+            new IntOption(
+                "tensorParallelSize", EngineOptions.Builder::tensorParallelSize, 1, 1024),
             new IntOption("maxContextLength", EngineOptions.Builder::maxContextLength, 2, 1 << 24),
             new IntOption("maxSequences", EngineOptions.Builder::maxSequences, 1, 4096),
             new IntOption("maxStepTokens", EngineOptions.Builder::maxStepTokens, 1, 1 << 16),
@@ -107,6 +109,7 @@ class EngineOptionsTest {
             .dtype(ComputeDtype.FLOAT32)
             .numerics(Numerics.BATCH_INVARIANT)
             .threads(3)
+            .tensorParallelSize(2)
             .maxContextLength(77)
             .kvCacheBytes(12345)
             .maxSequences(5)

@@ -19,6 +19,12 @@ final class RunArguments {
   @Nullable Integer threads;
 
   @Option(
+      names = "--tensor-parallel-size",
+      paramLabel = "N",
+      description = "Ranks that share every layer; default: 1.")
+  @Nullable Integer tensorParallelSize;
+
+  @Option(
       names = "--numerics",
       paramLabel = "MODE",
       description = "fast, or batch-invariant: bit-equal however work is scheduled.")
@@ -33,6 +39,7 @@ final class RunArguments {
     EngineOptions.Builder builder = EngineOptions.builder();
     Values.give("--dtype", dtype, builder::dtype);
     Values.give("--threads", threads, builder::threads);
+    Values.give("--tensor-parallel-size", tensorParallelSize, builder::tensorParallelSize);
     Values.give("--numerics", numerics, builder::numerics);
     return builder;
   }

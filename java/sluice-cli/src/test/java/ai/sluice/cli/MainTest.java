@@ -110,6 +110,7 @@ class MainTest {
         "-n 1.5      | --max-new-tokens: 1.5 (expected: a whole number)",
         "--threads 0 | --threads: 0 (expected: 1 to 1024)",
         "--threads 99999 | --threads: 99999 (expected: 1 to 1024)",
+        "--tensor-parallel-size 0 | --tensor-parallel-size: 0 (expected: 1 to 1024)",
         "--context-length 1 | --context-length: 1 (expected: 2 to 16777216)",
         "--seed 1e5  | --seed: 1e5 (expected: a whole number)",
         "--seed 99999999999999999999 | --seed: 99999999999999999999 (expected: a whole number from"

@@ -55,13 +55,14 @@ final class LoadedModel implements AutoCloseable {
     Progress progress = new Progress(checkpoint, asked);
     progress.tell(Phase.ALLOCATE, 0, 0);
     ResolvedOptions options = OptionResolver.resolve(asked, checkpoint, system);
+    int[] devices = OptionResolver.devices(options.message());
     NativeEngine engine =
         NativeEngine.create(
             options.spec().toByteArray(),
             options.message().toBuilder().addAllFaults(faults).build().toByteArray(),
-            new int[] {0},
+            devices,
             0,
-            1,
+            devices.length,
             null,
             0,
             0);

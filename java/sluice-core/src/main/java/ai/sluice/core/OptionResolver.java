@@ -32,7 +32,6 @@ final class OptionResolver {
   private static final int MAX_STEP_BIASES = 1 << 16;
 
   private static final String BFLOAT16_FEATURE = "avx512_bf16";
-  private static final int[] DEVICES = {0};
 
   private final EngineOptions options;
   private final Checkpoint checkpoint;
@@ -90,7 +89,8 @@ final class OptionResolver {
     EngineInfo info = plan(spec, message(spec, backend, dtype, threads, context).build());
     long bytesPerBlock = 0;
     for (KvGroupInfo group : info.getKvGroupsList()) {
-      bytesPerBlock += group.getBytesPerBlock();
+      // Of one rank; on the CPU all ranks take from the same memory.
+      bytesPerBlock += group.getBytesPerBlock() * options.tensorParallelSize();
     }
     int blocks =
         new KvCacheSizer(
@@ -209,6 +209,7 @@ final class OptionResolver {
                 ? ai.sluice.proto.Numerics.FAST
                 : ai.sluice.proto.Numerics.BATCH_INVARIANT)
         .setNumThreads(threads)
+        .setTensorParallelSize(options.tensorParallelSize())
         .setBlockSize(options.blockSize())
         .setMaxSequences(maxSequences)
         .setMaxContextLen(context)
@@ -227,13 +228,19 @@ final class OptionResolver {
   }
 
   private static EngineInfo plan(ModelSpec spec, ai.sluice.proto.EngineOptions message) {
+    int[] devices = devices(message);
     try {
       return EngineInfo.parseFrom(
           NativeEngine.plan(
-              spec.toByteArray(), message.toByteArray(), DEVICES, 0, 1, 0, 0));
+              spec.toByteArray(), message.toByteArray(), devices, 0, devices.length, 0, 0));
     } catch (InvalidProtocolBufferException e) {
       throw new IllegalStateException("EngineInfo: not readable (a defect of Sluice)", e);
     }
+  }
+
+  /** The device of each rank, all of them in this process: every rank on the CPU, device 0. */
+  static int[] devices(ai.sluice.proto.EngineOptions message) {
+    return new int[message.getTensorParallelSize()];
   }
 
   private long freeBytes() {
