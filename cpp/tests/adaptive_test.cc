@@ -79,6 +79,7 @@ class Model {
   }
 
   Driver& driver() { return *driver_; }
+  size_t num_layers() { return static_cast<size_t>(fixture_.num_layers()); }
   size_t vocab() { return static_cast<size_t>(fixture_.vocab_size()); }
 
  private:
@@ -230,6 +231,66 @@ TEST_P(AdaptiveKindTest, BitsDependOnTheSequenceAlone) {
   const std::vector<float> both = many.trace();
   expect_same(both.data(), 70);
   expect_same(both.data() + 70 * many.vocab(), 17);
+}
+
+// Masks come some tokens at a time where they are large, across sequences; to ask for them, or to
+// give them back, changes no result.
+TEST_P(AdaptiveKindTest, MasksAreShownAndReplayed) {
+  const std::vector<int32_t> ids = prompt(900);
+  OptionValues values;
+  values.num_blocks = 120;
+  values.max_context_len = values.max_step_tokens = 900;
+  Model model(all_layers(true), values);
+  const auto feed = [&] {
+    Sequence a, b;
+    a.slot = 0;
+    b.slot = 1;
+    model.driver().begin();
+    model.driver().set_next_block(0);
+    model.driver().feed(&a, {ids.data(), 620});
+    model.driver().feed(&b, {ids.data(), 280});
+  };
+  feed();
+  const std::vector<float> plain = model.trace();
+  std::vector<std::string> names = {"logits"};
+  for (size_t l = 0; l < model.num_layers(); ++l) {
+    names.push_back("attention_keep_" + std::to_string(l));
+  }
+  std::vector<TracedTensor> shown, replayed;
+  feed();
+  const Outcome first = model.driver().trace(names, {}, &shown);
+  ASSERT_EQ(first.status, SLUICE_STATUS_OK) << first.text;
+  EXPECT_EQ(shown[0].values<float>(), plain);
+  const bool per_head =
+      GetParam().kind == SLUICE__PROTO__ADAPTIVE_ATTENTION_KIND__ADAPTIVE_TOPK ||
+      GetParam().kind == SLUICE__PROTO__ADAPTIVE_ATTENTION_KIND__ADAPTIVE_BLOCK_TOPK;
+  const size_t planes = per_head ? 4 : 1;
+  ASSERT_EQ(shown[1].shape, (std::vector<uint64_t>{900, planes, 620}));
+  for (size_t row = 0; row < 900 * planes; ++row) {
+    const size_t token = row / planes, position = token < 620 ? token : token - 620;
+    size_t count = 0;
+    for (size_t j = 0; j < 620; ++j) {
+      const bool kept = shown[1].bytes[row * 620 + j] != 0;
+      // Under top-k the own key is one of many.
+      const bool own = GetParam().kind != SLUICE__PROTO__ADAPTIVE_ATTENTION_KIND__ADAPTIVE_TOPK;
+      ASSERT_FALSE(j > position && kept) << "row " << row << " key " << j;
+      ASSERT_TRUE(j != position || kept || !own) << "row " << row;
+      count += kept;
+    }
+    if (GetParam().kind == SLUICE__PROTO__ADAPTIVE_ATTENTION_KIND__ADAPTIVE_TOPK) {
+      ASSERT_EQ(count, std::min<size_t>(6, position + 1)) << "row " << row;
+    }
+  }
+  feed();
+  const Outcome second = model.driver().trace(names, {shown.begin() + 1, shown.end()}, &replayed);
+  ASSERT_EQ(second.status, SLUICE_STATUS_OK) << second.text;
+  for (size_t i = 1; i < names.size(); ++i) EXPECT_EQ(replayed[i].bytes, shown[i].bytes);
+  double difference = 0;
+  const std::vector<float> again = replayed[0].values<float>();
+  for (size_t i = 0; i < plain.size(); ++i) {
+    difference = std::max(difference, std::abs(double{again[i]} - plain[i]));
+  }
+  EXPECT_LT(difference, 1e-4);
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, AdaptiveKindTest, ::testing::ValuesIn(kKinds),

@@ -173,7 +173,7 @@ TEST_P(AdaptiveAttentionTest, BitsDependOnTheRowAlone) {
 
 // A mask that is given decides, whatever the pattern would keep.
 TEST_P(AdaptiveAttentionTest, ReplayedMasks) {
-  const AdaptiveConfig setup{.sequences = {{30, 130}, {1, 90}, {5, 5}},
+  const AdaptiveConfig setup{.sequences = {{260, 420}, {1, 90}, {5, 5}},
                              .pattern = GetParam().pattern};
   AdaptiveFixture fixture(setup);
   const AdaptiveFixture::Result first =

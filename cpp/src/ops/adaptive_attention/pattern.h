@@ -8,7 +8,7 @@
 namespace sluice {
 
 /// Numbers equal those of `AdaptiveAttentionKind` in sluice.proto. The query is at position i; only
-/// keys j <= i are ever kept, and j = i always is.
+/// keys j <= i are ever kept, and j = i always is, unless kTopK scores it below others.
 enum class AdaptiveKind : int32_t {
   kFull = 1,           ///< all
   kSlidingWindow = 2,  ///< i - j < window
