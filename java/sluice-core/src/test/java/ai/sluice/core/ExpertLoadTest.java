@@ -12,13 +12,20 @@ import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Tokens per expert of real models, against the choices that the fixtures expect. */
 @Timeout(600)
 class ExpertLoadTest {
   private static Engine open(String fixture) {
+    return open(fixture, 1);
+  }
+
+  private static Engine open(String fixture, int ranks) {
     return Engine.open(
         Fixtures.options(fixture)
+            .tensorParallelSize(ranks)
             .maxContextLength(64)
             .maxSequences(2)
             .reportExpertCounts(true)
@@ -48,9 +55,10 @@ class ExpertLoadTest {
     return list;
   }
 
-  @Test
-  void countsAreTheRoutersChoices() {
-    try (Engine engine = open("mixtral")) {
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2, 4})
+  void countsAreTheRoutersChoices(int ranks) {
+    try (Engine engine = open("mixtral", ranks)) {
       assertEquals(0, engine.expertLoad().steps());
       prefill(engine, "mixtral");
       ExpertLoad load = engine.expertLoad();

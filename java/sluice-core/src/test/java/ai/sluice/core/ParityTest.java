@@ -150,6 +150,22 @@ class ParityTest {
         report.notChecked().toString());
   }
 
+  /** Every rank takes over its part of the decisions. */
+  @ParameterizedTest
+  @CsvSource({"MIXTRAL, 2", "DEEPSEEK_V3, 2", "ADAPTIVE_MOE, 2", "ADAPTIVE_MOE_SPARSE, 4"})
+  void bfloat16OnRanks(Fixture fixture, int ranks) {
+    VerificationReport report =
+        Verifier.verify(
+            Fixtures.options(fixture.folder())
+                .dtype(ComputeDtype.BFLOAT16)
+                .tensorParallelSize(ranks)
+                .threads(ranks)
+                .build());
+    System.out.println(fixture + " bfloat16 on " + ranks + " ranks: " + describe(report));
+    assertEquals(1, report.checks().size(), report.toString());
+    assertTrue(report.passed(), report.toString());
+  }
+
   /** Values that are not finite would end a generation as an error. */
   @ParameterizedTest
   @EnumSource
