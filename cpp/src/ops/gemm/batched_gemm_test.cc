@@ -1,5 +1,7 @@
 #include "ops/gemm/batched_gemm.h"
 
+#include <algorithm>
+
 #include "base/checked.h"
 #include "base/error.h"
 #include "ops/testing/op_test.h"
@@ -22,8 +24,8 @@ struct Products {
         x_stride(s.count * x_batch + 1),
         y_stride(s.count * y_batch + 2),
         stride_bytes(packed_bytes(weight_format, WeightLayout::kPanel64, s.rows, s.cols)),
-        x(Values::random(weight_format, s.num_rows * x_stride, 1)),
-        y(out_format, s.num_rows * y_stride),
+        x(Values::random(weight_format, std::max<int64_t>(s.num_rows, 1) * x_stride, 1)),
+        y(out_format, std::max<int64_t>(s.num_rows, 1) * y_stride),
         dense(Values::random(weight_format, s.count * s.rows * s.cols, 2)),
         memory(s.count * stride_bytes, "weights") {
     stack = {.first = {.format = weight_format,
