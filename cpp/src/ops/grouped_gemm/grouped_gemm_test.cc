@@ -81,7 +81,7 @@ struct Inputs {
   std::vector<int32_t> offsets, index;
   std::vector<float> scale, bias;
   int64_t stride;
-  Values x{Format::kF32, 0};
+  Values x{Format::kF32, 1};
 };
 
 Values run(const Exec& exec, const Case& c, const Experts& w, const Inputs& in, Format y_format) {
