@@ -57,8 +57,29 @@ final class Failures implements IParameterExceptionHandler, IExecutionExceptionH
     boolean root = e.getCommandLine().getParent() == null;
     String kind = option ? "unknown option" : root ? "unknown command" : "one argument too many";
     String suggestion =
-        e.getSuggestions().stream().findFirst().map(s -> " (did you mean " + s + "?)").orElse("");
+        e.getSuggestions().stream()
+            .min(java.util.Comparator.comparingInt(s -> distance(argument, s)))
+            .map(s -> " (did you mean " + s + "?)")
+            .orElse("");
     return argument + ": " + kind + suggestion;
+  }
+
+  /** Characters to insert, remove or replace to make one word of the other. */
+  private static int distance(String a, String b) {
+    int[] row = new int[b.length() + 1];
+    for (int j = 0; j <= b.length(); j++) {
+      row[j] = j;
+    }
+    for (int i = 1; i <= a.length(); i++) {
+      int diagonal = row[0];
+      row[0] = i;
+      for (int j = 1; j <= b.length(); j++) {
+        int replaced = diagonal + (a.charAt(i - 1) == b.charAt(j - 1) ? 0 : 1);
+        diagonal = row[j];
+        row[j] = Math.min(replaced, 1 + Math.min(row[j], row[j - 1]));
+      }
+    }
+    return row[b.length()];
   }
 
   @Override
