@@ -24,7 +24,7 @@ TEST(CoverageTest, FindsOverlapsAndGaps) {
   EXPECT_EQ(coverage.first_gap().text(), "rows 4, columns 3 to 7");
   coverage.add({4, 5, 3, 8});
   EXPECT_TRUE(coverage.complete());
-  coverage.remove_last();
+  coverage.remove({4, 5, 3, 8});
   EXPECT_FALSE(coverage.complete());
 }
 

@@ -149,7 +149,7 @@ TEST_F(StepOutputTest, TraceNames) {
   EXPECT_EQ(driver_->trace({"nonsense"}, &tensors).status, SLUICE_STATUS_INVALID_ARGUMENT);
   EXPECT_EQ(driver_->trace({"hidden_3"}, &tensors).status, SLUICE_STATUS_INVALID_ARGUMENT);
   EXPECT_EQ(driver_->trace({"logits", "logits"}, &tensors).status, SLUICE_STATUS_INVALID_ARGUMENT);
-  EXPECT_EQ(driver_->trace({"router_idx_1"}, &tensors).status, SLUICE_STATUS_UNSUPPORTED);
+  EXPECT_EQ(driver_->trace({"router_idx_1"}, &tensors).status, SLUICE_STATUS_INVALID_ARGUMENT);
   const Outcome traced = driver_->trace({"embedding", "hidden_2", "final_norm"}, &tensors);
   ASSERT_EQ(traced.status, SLUICE_STATUS_OK) << traced.text;
   // The embedding is the checkpoint's row.
