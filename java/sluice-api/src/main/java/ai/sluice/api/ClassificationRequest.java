@@ -70,6 +70,12 @@ public final class ClassificationRequest {
       return this;
     }
 
+    /** Sets whom it may share state with, as {@link GenerationRequest.Builder#cacheSalt}. */
+    public Builder cacheSalt(String value) {
+      input.cacheSalt(value);
+      return this;
+    }
+
     /** Sets the longest time, as {@link GenerationRequest.Builder#timeout}. */
     public Builder timeout(Duration value) {
       input.timeout(value);

@@ -9,9 +9,13 @@ import java.util.Map;
  * @param running gauge: sequences being computed
  * @param kvBlocksTotal gauge: KV blocks, summed over groups
  * @param kvBlocksUsed gauge: of these, in use
+ * @param kvBlocksCached gauge: blocks kept by the prefix cache that no sequence uses
  * @param steps steps run
  * @param promptTokens prompt tokens computed
  * @param newTokens tokens generated
+ * @param prefixHits requests of whose prompt something was found in the prefix cache
+ * @param prefixHitTokens prompt tokens found in the prefix cache, and so not computed
+ * @param prefixEvictions blocks that the prefix cache gave up for others
  * @param finished generations ended, by reason; every reason has an entry
  * @param stepMicros time in which at least one step was running
  * @param planMicros time of the scheduler thread spent planning and applying steps
@@ -21,9 +25,13 @@ public record EngineMetrics(
     int running,
     long kvBlocksTotal,
     long kvBlocksUsed,
+    long kvBlocksCached,
     long steps,
     long promptTokens,
     long newTokens,
+    long prefixHits,
+    long prefixHitTokens,
+    long prefixEvictions,
     Map<FinishReason, Long> finished,
     long stepMicros,
     long planMicros) {

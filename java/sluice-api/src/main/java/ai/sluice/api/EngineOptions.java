@@ -25,6 +25,7 @@ public final class EngineOptions {
   private final int maxQueuedRequests;
   private final int maxLogprobs;
   private final boolean overlap;
+  private final boolean prefixCache;
   private final boolean reportExpertCounts;
   private final @Nullable LoadListener loadListener;
 
@@ -53,6 +54,7 @@ public final class EngineOptions {
     maxQueuedRequests = builder.maxQueuedRequests;
     maxLogprobs = builder.maxLogprobs;
     overlap = builder.overlap;
+    prefixCache = builder.prefixCache;
     reportExpertCounts = builder.reportExpertCounts;
     loadListener = builder.loadListener;
   }
@@ -79,6 +81,7 @@ public final class EngineOptions {
     builder.maxQueuedRequests = maxQueuedRequests;
     builder.maxLogprobs = maxLogprobs;
     builder.overlap = overlap;
+    builder.prefixCache = prefixCache;
     builder.reportExpertCounts = reportExpertCounts;
     builder.loadListener = loadListener;
     return builder;
@@ -154,6 +157,11 @@ public final class EngineOptions {
     return overlap;
   }
 
+  /** Whether a prompt's state is kept for prompts that begin with the same tokens. Default true. */
+  public boolean prefixCache() {
+    return prefixCache;
+  }
+
   /** Whether tokens per expert are counted, for {@link ExpertLoad}. Default false. */
   public boolean reportExpertCounts() {
     return reportExpertCounts;
@@ -174,6 +182,7 @@ public final class EngineOptions {
         + ", maxSequences=" + maxSequences + ", maxStepTokens=" + maxStepTokens
         + ", blockSize=" + blockSize + ", maxQueuedRequests=" + maxQueuedRequests
         + ", maxLogprobs=" + maxLogprobs + ", overlap=" + overlap
+        + ", prefixCache=" + prefixCache
         + ", reportExpertCounts=" + reportExpertCounts + "]";
   }
 
@@ -193,6 +202,7 @@ public final class EngineOptions {
     private int maxQueuedRequests = 1024;
     private int maxLogprobs = 20;
     private boolean overlap = true;
+    private boolean prefixCache = true;
     private boolean reportExpertCounts;
     private @Nullable LoadListener loadListener;
 
@@ -330,6 +340,12 @@ public final class EngineOptions {
     /** Sets whether the next step is planned while one runs. */
     public Builder overlap(boolean value) {
       overlap = value;
+      return this;
+    }
+
+    /** Sets whether a prompt's state is kept for prompts that begin with the same tokens. */
+    public Builder prefixCache(boolean value) {
+      prefixCache = value;
       return this;
     }
 

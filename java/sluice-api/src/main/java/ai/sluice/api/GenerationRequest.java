@@ -23,6 +23,9 @@ public final class GenerationRequest {
   /** Characters that a stop string may have. */
   public static final int MAX_STOP_LENGTH = 1024;
 
+  /** Characters that {@link Builder#cacheSalt} may have. */
+  public static final int MAX_CACHE_SALT_LENGTH = 1024;
+
   /** Alternatives that {@link Builder#logprobs} may ask for. */
   public static final int MAX_LOGPROBS = 1000;
 
@@ -36,6 +39,7 @@ public final class GenerationRequest {
   private final List<String> stop;
   private final List<Integer> stopTokenIds;
   private final @Nullable Long seed;
+  private final String cacheSalt;
   private final @Nullable Integer logprobs;
   private final @Nullable Duration timeout;
   private final boolean ignoreEos;
@@ -66,6 +70,7 @@ public final class GenerationRequest {
     stop = builder.stop;
     stopTokenIds = builder.stopTokenIds;
     seed = builder.seed;
+    cacheSalt = builder.cacheSalt;
     logprobs = builder.logprobs;
     timeout = builder.timeout;
     ignoreEos = builder.ignoreEos;
@@ -95,6 +100,7 @@ public final class GenerationRequest {
     builder.stop = stop;
     builder.stopTokenIds = stopTokenIds;
     builder.seed = seed;
+    builder.cacheSalt = cacheSalt;
     builder.logprobs = logprobs;
     builder.timeout = timeout;
     builder.ignoreEos = ignoreEos;
@@ -152,6 +158,11 @@ public final class GenerationRequest {
     return seed == null ? OptionalLong.empty() : OptionalLong.of(seed);
   }
 
+  /** Requests of other salts do not share state with this one. Default empty. */
+  public String cacheSalt() {
+    return cacheSalt;
+  }
+
   /** Likeliest tokens to report beside each token's log-probability; absent: neither. */
   public OptionalInt logprobs() {
     return logprobs == null ? OptionalInt.empty() : OptionalInt.of(logprobs);
@@ -196,6 +207,7 @@ public final class GenerationRequest {
     private List<String> stop = List.of();
     private List<Integer> stopTokenIds = List.of();
     private @Nullable Long seed;
+    private String cacheSalt = "";
     private @Nullable Integer logprobs;
     private @Nullable Duration timeout;
     private boolean ignoreEos;
@@ -332,6 +344,24 @@ public final class GenerationRequest {
     /** Sets the seed; every value is allowed. */
     public Builder seed(long value) {
       seed = value;
+      return this;
+    }
+
+    /**
+     * Sets whom the request may share the state of prompts with: requests of the same salt. From
+     * the time to the first token it can be told whether a prompt was seen before, so tenants who
+     * must not learn that of each other need different salts.
+     *
+     * @param value up to {@link #MAX_CACHE_SALT_LENGTH} characters
+     * @throws InvalidRequestException if it is longer
+     */
+    public Builder cacheSalt(String value) {
+      int length = Check.given("cacheSalt", value).length();
+      if (length > MAX_CACHE_SALT_LENGTH) {
+        throw Check.fail(
+            "cacheSalt", length + " characters", "at most " + MAX_CACHE_SALT_LENGTH);
+      }
+      cacheSalt = value;
       return this;
     }
 

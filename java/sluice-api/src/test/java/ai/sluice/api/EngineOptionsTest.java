@@ -118,6 +118,7 @@ class EngineOptionsTest {
             .maxQueuedRequests(7)
             .maxLogprobs(3)
             .overlap(false)
+            .prefixCache(false)
             .reportExpertCounts(true)
             .loadListener(progress -> true)
             .build();

@@ -33,7 +33,7 @@ public final class Benchmark {
    * Opens a model and measures it.
    *
    * @param options the model, and how to run it; the context length, unless set, is what the tests
-   *     need, and one sequence runs
+   *     need, and one sequence runs, without a prefix cache
    * @param prefillTokens lengths of prompts to compute, each 1 or more
    * @param decodeTokens numbers of tokens to generate, each 1 or more
    * @param repetitions 1 or more
@@ -55,7 +55,8 @@ public final class Benchmark {
     for (int n : decodeTokens) {
       longest = Math.max(longest, n + 1);
     }
-    EngineOptions.Builder builder = options.toBuilder().maxSequences(1);
+    // What is measured must be computed.
+    EngineOptions.Builder builder = options.toBuilder().maxSequences(1).prefixCache(false);
     if (options.maxContextLength().isEmpty()) {
       builder.maxContextLength(longest);
     }

@@ -19,6 +19,7 @@ final class ClassificationSink implements TokenSink {
   private final int promptTokens;
   private final int numValues;
   private final QueuePlace place;
+  private int cachedTokens;
   private List<Float> scores = List.of();
 
   ClassificationSink(
@@ -35,7 +36,8 @@ final class ClassificationSink implements TokenSink {
   }
 
   @Override
-  public void admitted() {
+  public void admitted(int tokens) {
+    cachedTokens = tokens;
     place.leaveQueue();
   }
 
@@ -61,7 +63,7 @@ final class ClassificationSink implements TokenSink {
             reason == FinishReason.STOP ? scores : List.of(),
             reason,
             detail,
-            new Usage(promptTokens, 0, 0),
+            new Usage(promptTokens, cachedTokens, 0),
             GenerationSink.timings(times));
     // What users hang on the result must not run on the scheduler's thread.
     results.execute(() -> future.complete(result));

@@ -94,7 +94,7 @@ public final class Engine implements AutoCloseable {
             checkpoint.eosTokenIds(),
             tokenizer == null ? SpecialTokens.NONE : tokenizer.specialTokens(),
             vocabSize);
-    planner = new RequestPlanner(model, encoder, sampling, eosTokens.ids(), tokenizer);
+    planner = new RequestPlanner(model, encoder, sampling, eosTokens.ids(), tokenizer, options.prefixCache());
     modelInfo = ModelInfos.of(model, sampling.defaults(), eosTokens, tokenizer != null);
     int number = NUMBER.incrementAndGet();
     pumps = EngineThreads.pumps(number);
@@ -381,9 +381,13 @@ public final class Engine implements AutoCloseable {
         (int) counters.running.get(),
         modelInfo.kvBlocks(),
         counters.usedBlocks.get(),
+        counters.cachedBlocks.get(),
         counters.steps.get(),
         counters.promptTokens.get(),
         counters.newTokens.get(),
+        counters.prefixHits.get(),
+        counters.prefixHitTokens.get(),
+        counters.prefixEvictions.get(),
         finished,
         counters.stepMicros.get(),
         TimeUnit.NANOSECONDS.toMicros(counters.planNanos.get()));

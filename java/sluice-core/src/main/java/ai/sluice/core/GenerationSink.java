@@ -30,6 +30,7 @@ final class GenerationSink implements TokenSink {
   private final int promptTokens;
   private final long seed;
   private final QueuePlace place;
+  private int cachedTokens;
 
   /**
    * Creates a sink.
@@ -61,7 +62,8 @@ final class GenerationSink implements TokenSink {
   }
 
   @Override
-  public void admitted() {
+  public void admitted(int tokens) {
+    cachedTokens = tokens;
     place.leaveQueue();
   }
 
@@ -111,7 +113,7 @@ final class GenerationSink implements TokenSink {
                 reason,
                 detail,
                 seed,
-                new Usage(promptTokens, 0, tokens.size()),
+                new Usage(promptTokens, cachedTokens, tokens.size()),
                 timings(times)));
   }
 

@@ -126,8 +126,17 @@ final class LoadedModel implements AutoCloseable {
 
   /** Sizes for a scheduler of this engine. */
   SchedulerLimits limits() {
+    // Where the mask is the layer's own, the native side wants the table whole.
+    int[] retention =
+        options.spec().getKvGroupsList().stream()
+            .mapToInt(group -> group.getWindow() == 0 ? 0 : group.getRetention())
+            .toArray();
     return new SchedulerLimits(
-        options.maxSequences(), options.maxStepTokens(), options.blockSize(), options.numBlocks());
+        options.maxSequences(),
+        options.maxStepTokens(),
+        options.blockSize(),
+        options.numBlocks(),
+        retention);
   }
 
   /** A writer for a slot's input area. */

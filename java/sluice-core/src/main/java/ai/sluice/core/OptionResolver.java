@@ -195,9 +195,10 @@ final class OptionResolver {
     Format format = dtype == ComputeDtype.FLOAT32 ? Format.F32 : Format.BF16;
     int maxSequences = options.maxSequences();
     int stepTokens = options.maxStepTokens();
-    // A step of T tokens in S sequences opens at most T / block_size + S blocks a group.
-    long blockUpdates =
-        ((long) stepTokens / options.blockSize() + maxSequences) * spec.getKvGroupsCount();
+    // A step of T tokens in S sequences opens at most T / block_size + S blocks a group, and a
+    // window lets go of as many. A prefix that was found is told in as few steps as that allows.
+    int groups = spec.getKvGroupsCount();
+    long blockUpdates = 2L * (stepTokens / options.blockSize() + maxSequences) * groups;
     return ai.sluice.proto.EngineOptions.newBuilder()
         .setOptionsVersion(1)
         .setBackend(
@@ -221,7 +222,8 @@ final class OptionResolver {
         .setMaxStepLogitBiases(
             (int) Math.min(MAX_STEP_BIASES, (long) maxSequences * Sampling.MAX_LOGIT_BIASES))
         .setReportExpertCounts(options.reportExpertCounts())
-        .setMaxStepStateOps(maxSequences)
+        // A reset, and the copy of a block in each group.
+        .setMaxStepStateOps(maxSequences * (1 + groups))
         .setMaxStepBlockUpdates((int) blockUpdates)
         .setMaxStepCountUpdates(stepTokens)
         .setOnednnPath(NativeLibrary.onednnPath().toString());

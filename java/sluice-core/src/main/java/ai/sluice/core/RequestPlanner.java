@@ -25,13 +25,16 @@ final class RequestPlanner {
   private final int vocabSize;
   private final ModelHeads heads;
   private final @Nullable Tokenizer tokenizer;
+  private final boolean prefixCache;
 
   RequestPlanner(
       LoadedModel model,
       PromptEncoder encoder,
       SamplingResolver sampling,
       List<Integer> eosTokens,
-      @Nullable Tokenizer tokenizer) {
+      @Nullable Tokenizer tokenizer,
+      boolean prefixCache) {
+    this.prefixCache = prefixCache;
     this.model = model;
     this.encoder = encoder;
     this.sampling = sampling;
@@ -91,18 +94,23 @@ final class RequestPlanner {
     int room = context - prompt.length;
     int maxNew = Math.min(request.maxNewTokens().orElse(room), room);
     long seed = request.seed().orElseGet(() -> ThreadLocalRandom.current().nextLong());
-    return new Sequence(
-        prompt,
-        maxNew,
-        head,
-        params,
-        seed,
-        topN,
-        stopTokens,
-        model.ropes(prompt.length),
-        submitted,
-        deadline(submitted, request.timeout()),
-        sink.apply(new Facts(prompt.length, topN, seed)));
+    Sequence sequence =
+        new Sequence(
+            prompt,
+            maxNew,
+            head,
+            params,
+            seed,
+            topN,
+            stopTokens,
+            model.ropes(prompt.length),
+            submitted,
+            deadline(submitted, request.timeout()),
+            sink.apply(new Facts(prompt.length, topN, seed)));
+    if (prefixCache) {
+      sequence.cachePrefix(request.cacheSalt(), model.options().blockSize());
+    }
+    return sequence;
   }
 
   private String contextRemedy() {

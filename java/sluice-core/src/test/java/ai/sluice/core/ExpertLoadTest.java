@@ -29,6 +29,7 @@ class ExpertLoadTest {
             .maxContextLength(64)
             .maxSequences(2)
             .reportExpertCounts(true)
+            .prefixCache(false)
             .build());
   }
 

@@ -25,12 +25,14 @@ import java.util.List;
  * named by its output row ({@code -1 - r}), and what a sequence generates after its end is dropped.
  *
  * <p>A sequence is admitted, first come first served, once its worst case of blocks can be
- * reserved, so a running sequence never lacks a block.
+ * reserved, so a running sequence never lacks a block. One whose next prompt tokens a running
+ * sequence is computing stands aside until they are computed or that sequence has ended; others may
+ * pass it, but none that came later can make it wait again for the same tokens.
  */
 public final class Scheduler {
   private final SchedulerLimits limits;
   private final SchedulerCounters counters;
-  private final BlockPool[] pools;
+  private final BlockTables tables;
   private final int[] freeSlots;
   private int numFreeSlots;
   private final ArrayDeque<Sequence> waiting = new ArrayDeque<>();
@@ -49,10 +51,7 @@ public final class Scheduler {
     this.limits = limits;
     this.lastStepId = lastStepId;
     this.counters = counters;
-    pools = new BlockPool[limits.numBlocks().length];
-    for (int g = 0; g < pools.length; g++) {
-      pools[g] = new BlockPool(limits.numBlocks()[g]);
-    }
+    tables = new BlockTables(limits);
     freeSlots = new int[limits.maxSequences()];
     numFreeSlots = freeSlots.length;
     for (int i = 0; i < freeSlots.length; i++) {
@@ -62,7 +61,11 @@ public final class Scheduler {
 
   /** The books of a kv group's blocks, for reading. */
   public BlockPool pool(int group) {
-    return pools[group];
+    return tables.pool(group);
+  }
+
+  PrefixCache prefixCache() {
+    return tables.cache();
   }
 
   /** Whether no sequence waits or runs. */
@@ -77,11 +80,11 @@ public final class Scheduler {
 
   /** Queues a sequence whose worst case fits the pools. */
   public void add(Sequence sequence) {
-    for (BlockPool pool : pools) {
-      int blocks = blocksFor(sequence.worstCasePositions());
-      if (blocks > pool.total()) {
+    int blocks = tables.blocksFor(sequence.worstCasePositions());
+    for (int most : limits.numBlocks()) {
+      if (blocks > most) {
         throw new IllegalArgumentException(
-            "sequence: " + blocks + " blocks (expected: at most " + pool.total() + ")");
+            "sequence: " + blocks + " blocks (expected: at most " + most + ")");
       }
     }
     waiting.add(sequence);
@@ -110,7 +113,8 @@ public final class Scheduler {
       waiting.remove(sequence);
     } else {
       running.remove(sequence);
-      release(sequence);
+      tables.release(sequence);
+      freeSlots[numFreeSlots++] = sequence.seqSlot;
     }
     publish();
   }
@@ -186,14 +190,10 @@ public final class Scheduler {
         schedule(sequence, plan, message);
       }
     }
-    while (!waiting.isEmpty() && hasRoom(message) && admit(waiting.peek(), message)) {
-      Sequence sequence = waiting.poll();
-      sequence.started = now;
-      sequence.tellAdmitted();
-      schedule(sequence, plan, message);
-    }
+    admitWaiting(plan, message, now);
+    tables.endStep();
     publish();
-    if (message.numTokens() == 0) {
+    if (message.isEmpty()) {
       return false;
     }
     plan.numTokens = message.numTokens();
@@ -201,36 +201,47 @@ public final class Scheduler {
     return true;
   }
 
+  private void admitWaiting(StepPlan plan, StepMessage message, long now) {
+    Iterator<Sequence> queue = waiting.iterator();
+    while (queue.hasNext() && numFreeSlots > 0 && hasRoom(message)) {
+      Sequence sequence = queue.next();
+      if (sequence.awaitsPrefix()) {
+        continue;
+      }
+      if (!hasRoomForRopes(sequence, message)) {
+        return;
+      }
+      BlockTables.Admission admission = tables.admit(sequence, message);
+      if (admission == BlockTables.Admission.NO_ROOM) {
+        return;
+      }
+      if (admission == BlockTables.Admission.ADMITTED) {
+        queue.remove();
+        start(sequence, message);
+        sequence.started = now;
+        sequence.tellAdmitted();
+        schedule(sequence, plan, message);
+      }
+    }
+  }
+
   private boolean hasRoom(StepMessage message) {
     return message.numTokens() < limits.maxStepTokens()
         && message.remaining(SLUICE_SECTION_STATE_OP) > 0
-        && message.remaining(SLUICE_SECTION_BLOCK_UPDATE) >= pools.length;
+        && message.remaining(SLUICE_SECTION_BLOCK_UPDATE) >= limits.numBlocks().length;
   }
 
-  /** Gives a waiting sequence a slot and its worst case of blocks, or leaves it waiting. */
-  private boolean admit(Sequence sequence, StepMessage message) {
-    if (numFreeSlots == 0) {
-      return false;
-    }
+  private static boolean hasRoomForRopes(Sequence sequence, StepMessage message) {
     int frequencies = 0;
     for (RopeFrequencies rope : sequence.ropes) {
       frequencies += rope.invFreq().length;
     }
-    if (message.remaining(SLUICE_SECTION_ROPE_UPDATE) < sequence.ropes.size()
-        || message.remaining(SLUICE_SECTION_ROPE_INV_FREQ) < frequencies) {
-      return false;
-    }
-    int worstCase = blocksFor(sequence.worstCasePositions());
-    for (int g = 0; g < pools.length; g++) {
-      if (!pools[g].reserve(worstCase)) {
-        while (--g >= 0) {
-          pools[g].unreserve(worstCase);
-        }
-        return false;
-      }
-    }
-    sequence.worstCaseBlocks = worstCase;
-    sequence.blocks = new int[pools.length][worstCase];
+    return message.remaining(SLUICE_SECTION_ROPE_UPDATE) >= sequence.ropes.size()
+        && message.remaining(SLUICE_SECTION_ROPE_INV_FREQ) >= frequencies;
+  }
+
+  /** Gives a sequence that has its blocks a slot. */
+  private void start(Sequence sequence, StepMessage message) {
     sequence.seqSlot = freeSlots[--numFreeSlots];
     sequence.state = Sequence.State.RUNNING;
     running.add(sequence);
@@ -242,11 +253,10 @@ public final class Scheduler {
           rope.invFreq(),
           rope.attentionScale());
     }
-    return true;
-  }
-
-  private int blocksFor(int positions) {
-    return (positions + limits.blockSize() - 1) / limits.blockSize();
+    if (sequence.cachedTokens > 0) {
+      counters.prefixHits.incrementAndGet();
+      counters.prefixHitTokens.addAndGet(sequence.cachedTokens);
+    }
   }
 
   /** Adds as many of a running sequence's next tokens as there is room for. */
@@ -259,10 +269,13 @@ public final class Scheduler {
       // Its token is in flight in a step further back, which a row reference does not reach.
       return;
     }
+    if (!tables.send(sequence, message) || !countCached(sequence, message)) {
+      return;
+    }
+    tables.freePassed(sequence, message);
     int tokens = inFlight ? 1 : sequence.numUnplanned();
     tokens = Math.min(tokens, limits.maxStepTokens() - message.numTokens());
-    tokens = Math.min(tokens, positionsWithin(message.remaining(SLUICE_SECTION_BLOCK_UPDATE),
-        sequence));
+    tokens = Math.min(tokens, tables.positionsWithin(sequence, message));
     if (sequence.sampling.countsPrompt()) {
       tokens = Math.min(tokens, message.remaining(SLUICE_SECTION_COUNT_UPDATE));
     }
@@ -281,6 +294,7 @@ public final class Scheduler {
     }
     plan.numPromptTokens += Math.max(0, Math.min(end, sequence.promptLength) - begin);
     sequence.numPlanned = end;
+    plan.add(sequence, end);
     if (end >= sequence.numKnown) {
       HeadChoice head = sequence.head;
       int row =
@@ -295,32 +309,28 @@ public final class Scheduler {
     }
   }
 
-  private void addToken(Sequence sequence, int position, StepMessage message) {
-    int blockSize = limits.blockSize();
-    int index = position / blockSize;
-    int offset = position % blockSize;
-    if (index == sequence.numBlocks) {
-      for (int g = 0; g < pools.length; g++) {
-        int block = pools[g].allocate();
-        sequence.blocks[g][index] = block;
-        message.addBlockUpdate(sequence.seqSlot, g, index, block);
-      }
-      sequence.numBlocks++;
+  /** Counts found tokens for penalties; false if some have to wait for the next step. */
+  private static boolean countCached(Sequence sequence, StepMessage message) {
+    if (!sequence.sampling.countsPrompt()) {
+      return true;
     }
+    while (sequence.numCounted < sequence.cachedTokens) {
+      if (message.remaining(SLUICE_SECTION_COUNT_UPDATE) == 0) {
+        return false;
+      }
+      message.addCountUpdate(sequence.seqSlot, sequence.token(sequence.numCounted++), 1, 0);
+    }
+    return true;
+  }
+
+  private void addToken(Sequence sequence, int position, StepMessage message) {
+    tables.reach(sequence, position, message);
     boolean known = position < sequence.numKnown;
     message.addToken(known ? sequence.token(position) : -1 - sequence.pendingRow, position);
-    for (int g = 0; g < pools.length; g++) {
-      message.setKvSlot(g, sequence.blocks[g][index] * blockSize + offset);
-    }
+    tables.setKvSlots(sequence, position, message);
     if (position < sequence.promptLength && sequence.sampling.countsPrompt()) {
       message.addCountUpdate(sequence.seqSlot, sequence.token(position), 1, 0);
     }
-  }
-
-  /** Positions a sequence can grow by with so many block updates. */
-  private int positionsWithin(int blockUpdates, Sequence sequence) {
-    long blocks = sequence.numBlocks + (long) blockUpdates / pools.length;
-    return (int) Math.min(Integer.MAX_VALUE, blocks * limits.blockSize() - sequence.numPlanned);
   }
 
   /**
@@ -334,6 +344,12 @@ public final class Scheduler {
     counters.stepMicros.addAndGet(output.deviceMicros());
     counters.promptTokens.addAndGet(plan.numPromptTokens);
     counters.expertCounts.add(output);
+    for (int i = 0; i < plan.numSequences; i++) {
+      Sequence sequence = plan.sequences[i];
+      if (sequence.state == Sequence.State.RUNNING) {
+        tables.computed(sequence, plan.ends[i]);
+      }
+    }
     for (int row = 0; row < plan.numRows; row++) {
       Sequence sequence = plan.rows[row];
       if (sequence.state == Sequence.State.RUNNING) {
@@ -351,6 +367,9 @@ public final class Scheduler {
               ? "the logit bias allows no token (expected: at least one without -Infinity)"
               : "values that are not finite at position " + sequence.numKnown
                   + " (expected: finite; the weights may be damaged, or the dtype too narrow)";
+      if (finite != StepOutput.NO_TOKEN_ALLOWED) {
+        tables.distrust(sequence);
+      }
       finish(sequence, FinishReason.ERROR, detail, now);
       return;
     }
@@ -396,24 +415,11 @@ public final class Scheduler {
     finish(sequence, FinishReason.STOP, "", now);
   }
 
-  private void release(Sequence sequence) {
-    for (int g = 0; g < pools.length; g++) {
-      for (int i = sequence.numBlocks - 1; i >= 0; i--) {
-        pools[g].release(sequence.blocks[g][i]);
-      }
-      pools[g].unreserve(sequence.worstCaseBlocks);
-    }
-    sequence.numBlocks = 0;
-    freeSlots[numFreeSlots++] = sequence.seqSlot;
-  }
-
   private void publish() {
     counters.waiting.set(waiting.size());
     counters.running.set(running.size());
-    long used = 0;
-    for (BlockPool pool : pools) {
-      used += pool.used();
-    }
-    counters.usedBlocks.set(used);
+    counters.usedBlocks.set(tables.used());
+    counters.cachedBlocks.set(tables.cached());
+    counters.prefixEvictions.set(tables.evictions());
   }
 }

@@ -18,6 +18,18 @@ public final class SchedulerCounters {
   /** Blocks in use, summed over groups. */
   public final AtomicLong usedBlocks = new AtomicLong();
 
+  /** Blocks kept for their content that no sequence uses, summed over groups. */
+  public final AtomicLong cachedBlocks = new AtomicLong();
+
+  /** Admitted sequences of whose prompt something was found in the prefix cache. */
+  public final AtomicLong prefixHits = new AtomicLong();
+
+  /** Prompt tokens found in the prefix cache. */
+  public final AtomicLong prefixHitTokens = new AtomicLong();
+
+  /** Blocks that the prefix cache gave up for others, summed over groups. */
+  public final AtomicLong prefixEvictions = new AtomicLong();
+
   /** Steps applied. */
   public final AtomicLong steps = new AtomicLong();
 

@@ -5,6 +5,8 @@ import ai.sluice.api.FinishReason;
 import ai.sluice.api.SluiceException;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -47,11 +49,34 @@ public final class Sequence {
   State state = State.WAITING;
   int seqSlot = -1;
   int worstCaseBlocks;
-  /** Block table: {@code blocks[group][index]}, the first {@code numBlocks} entries of each. */
+  /**
+   * Block table: {@code blocks[group][index]}, the entries from {@code firstBlock[group]} up to
+   * {@code numBlocks}.
+   */
   int[][] blocks = {};
 
+  int[] firstBlock = {};
   int numBlocks;
+  /** Entries of the table that the engine was told. */
+  int numSent;
+  /** Keys of the prompt's full blocks, or null if its blocks are not to be shared. */
+  BlockKey @Nullable [] promptKeys;
+
+  /** Full blocks known to the prefix cache, the first {@code numNodes}. */
+  PrefixNode[] nodes = {};
+
+  int numNodes;
+  /** Full blocks that others can find, its own or ones like them. */
+  int numPublished;
+  /** Tokens whose state was found. */
+  int cachedTokens;
+  /** Of those, how many penalties know of. */
+  int numCounted;
+
+  @Nullable PrefixNode awaited;
   int numPlanned;
+  /** Positions whose step was applied. */
+  int numComputed;
   int numKnown;
   int numOutputsPlanned;
   /** Where the token after the last known one is being made. */
@@ -62,6 +87,7 @@ public final class Sequence {
   long firstToken = SequenceTimes.NEVER;
   long lastToken = SequenceTimes.NEVER;
   private int[] tokens;
+  private @Nullable BlockKey rootKey;
 
   /**
    * Creates a waiting sequence.
@@ -106,6 +132,65 @@ public final class Sequence {
     this.sink = sink;
   }
 
+  /**
+   * Lets its blocks be shared with sequences of the same salt, and hashes the prompt. Called before
+   * the scheduler knows it.
+   *
+   * @param salt of those who may see from the time to the first token that a prompt was seen before
+   * @param blockSize tokens per block
+   */
+  public void cachePrefix(String salt, int blockSize) {
+    PrefixHasher hasher = new PrefixHasher();
+    BlockKey key = hasher.root(salt, ropes);
+    rootKey = key;
+    BlockKey[] keys = new BlockKey[promptLength / blockSize];
+    for (int i = 0; i < keys.length; i++) {
+      key = hasher.next(key, tokens, i * blockSize, blockSize);
+      keys[i] = key;
+    }
+    promptKeys = keys;
+  }
+
+  boolean isCached() {
+    return rootKey != null;
+  }
+
+  /** The key of the block before the one with this index, which its node or prompt knows. */
+  BlockKey keyBefore(int index) {
+    if (index == 0) {
+      return Objects.requireNonNull(rootKey);
+    }
+    return index <= numNodes ? nodes[index - 1].key : promptKeys[index - 1];
+  }
+
+  /** Whether a running sequence still computes what comes next in its prompt. */
+  boolean awaitsPrefix() {
+    PrefixNode node = awaited;
+    if (node == null || node.computer == null) {
+      awaited = null;
+      return false;
+    }
+    return true;
+  }
+
+  /** A hash of some of its tokens. */
+  int hash(int begin, int length) {
+    return hash(tokens, begin, length);
+  }
+
+  static int hash(int[] tokens, int begin, int length) {
+    int hash = 1;
+    for (int i = begin; i < begin + length; i++) {
+      hash = 31 * hash + tokens[i];
+    }
+    return hash;
+  }
+
+  /** The tokens themselves, {@code numKnown} of them. */
+  int[] tokens() {
+    return tokens;
+  }
+
   /** Tokens generated so far. */
   int numOutputs() {
     return numKnown - promptLength;
@@ -146,7 +231,7 @@ public final class Sequence {
   /** Tells the sink that it left the queue. Throws nothing. */
   void tellAdmitted() {
     try {
-      sink.admitted();
+      sink.admitted(cachedTokens);
     } catch (Throwable e) {
       report("a sink threw when its sequence was admitted; the sequence goes on", e);
     }

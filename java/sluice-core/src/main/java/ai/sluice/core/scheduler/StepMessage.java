@@ -93,6 +93,15 @@ public final class StepMessage {
     return tokens;
   }
 
+  /** Whether it has neither tokens nor anything else to do. */
+  public boolean isEmpty() {
+    return tokens == 0
+        && count[SLUICE_SECTION_STATE_OP] == 0
+        && count[SLUICE_SECTION_BLOCK_UPDATE] == 0
+        && count[SLUICE_SECTION_COUNT_UPDATE] == 0
+        && count[SLUICE_SECTION_ROPE_UPDATE] == 0;
+  }
+
   /** Sequences so far. */
   public int numSequences() {
     return sequences;

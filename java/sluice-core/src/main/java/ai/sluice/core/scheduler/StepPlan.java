@@ -1,16 +1,28 @@
 package ai.sluice.core.scheduler;
 
-/** What one planned step was for: the sequence behind each output row. Reused step after step. */
+import java.util.Arrays;
+
+/**
+ * What one planned step was for: its sequences, and the one behind each output row. Reused step
+ * after step.
+ */
 public final class StepPlan {
   final Sequence[] rows;
   int numRows;
+  /** The sequences that have tokens in the step, and how many positions each has after it. */
+  final Sequence[] sequences;
+
+  final int[] ends;
+  int numSequences;
   int numTokens;
   int numPromptTokens;
   long stepId;
 
-  /** Creates an empty plan for at most {@code maxRows} output rows. */
+  /** Creates an empty plan for at most {@code maxRows} sequences and output rows. */
   public StepPlan(int maxRows) {
     rows = new Sequence[maxRows];
+    sequences = new Sequence[maxRows];
+    ends = new int[maxRows];
   }
 
   /** Tokens in the step. */
@@ -23,9 +35,16 @@ public final class StepPlan {
     return stepId;
   }
 
+  void add(Sequence sequence, int end) {
+    sequences[numSequences] = sequence;
+    ends[numSequences++] = end;
+  }
+
   void begin(long id) {
-    java.util.Arrays.fill(rows, 0, numRows, null);
+    Arrays.fill(rows, 0, numRows, null);
+    Arrays.fill(sequences, 0, numSequences, null);
     numRows = 0;
+    numSequences = 0;
     numTokens = 0;
     numPromptTokens = 0;
     stepId = id;

@@ -5,8 +5,12 @@ import ai.sluice.api.SluiceException;
 
 /** Takes what a sequence generates. Called on the scheduler thread, so it must not block. */
 public interface TokenSink {
-  /** The sequence leaves the queue and joins the running ones. Not called if it never does. */
-  void admitted();
+  /**
+   * The sequence leaves the queue and joins the running ones. Not called if it never does.
+   *
+   * @param cachedTokens tokens of its prompt whose state was found, and is not computed again
+   */
+  void admitted(int cachedTokens);
 
   /**
    * Takes the next token.

@@ -42,7 +42,9 @@ final class FakeEngine implements StepRunner {
   final int maxTopN;
   private final int maxBlocks;
   private final int staticVariants = 1;
+  private final int[] windows;
   private final long[][] kv; // [group][slot]: token << 32 | position
+  private final long[][] chains; // [group][slot]: hash of all tokens up to this one
   private final int[][][] tables; // [seqSlot][group][index]
   private final int[][] counts; // [seqSlot]{prompt, output}
   private final double[][] dynamicFreq; // [rope][seqSlot]
@@ -51,6 +53,7 @@ final class FakeEngine implements StepRunner {
   private int[] lastRows = {};
   private long lastStepId;
   private int submittedRows = 0;
+  int copies;
   volatile boolean aborted;
   volatile long failAtStep = Long.MAX_VALUE;
   volatile long stepNanos;
@@ -67,8 +70,9 @@ final class FakeEngine implements StepRunner {
     this.blockSize = limits.blockSize();
     this.maxSequences = limits.maxSequences();
     this.maxTopN = maxTopN;
+    windows = limits.retention();
     this.maxBlocks = (maxContext + blockSize - 1) / blockSize;
-    layout = layout(slots, groups, ropes, limits, maxTopN, blockUpdates, countUpdates, biases);
+    layout = FakeLayout.of(slots, groups, ropes, limits, maxTopN, blockUpdates, countUpdates, biases);
     inputs = new ByteBuffer[slots];
     outputs = new ByteBuffer[slots];
     for (int i = 0; i < slots; i++) {
@@ -82,9 +86,11 @@ final class FakeEngine implements StepRunner {
       }
     }
     kv = new long[groups][];
+    chains = new long[groups][];
     for (int g = 0; g < groups; g++) {
       kv[g] = new long[limits.numBlocks()[g] * blockSize];
       Arrays.fill(kv[g], -1);
+      chains[g] = new long[kv[g].length];
     }
     tables = new int[maxSequences][groups][maxBlocks];
     for (int[][] table : tables) {
@@ -94,47 +100,6 @@ final class FakeEngine implements StepRunner {
     }
     counts = new int[maxSequences][2];
     dynamicFreq = new double[ropes][maxSequences];
-  }
-
-  static StepLayout layout(
-      int slots, int groups, int ropes, SchedulerLimits limits, int maxTopN, int blockUpdates,
-      int countUpdates, int biases) {
-    int t = limits.maxStepTokens();
-    int s = limits.maxSequences();
-    long[] offset = new long[SLUICE_SECTION_END];
-    long[] capacity = new long[SLUICE_SECTION_END];
-    Arrays.fill(offset, -1);
-    long[][] input = {
-      {SLUICE_SECTION_SEQ_SLOT, s, 4}, {SLUICE_SECTION_QUERY_START, s + 1, 4},
-      {SLUICE_SECTION_TOKEN_ID, t, 4}, {SLUICE_SECTION_TOKEN_POSITION, t, 4},
-      {SLUICE_SECTION_TOKEN_KV_SLOT, (long) t * groups, 4},
-      {SLUICE_SECTION_CONTEXT_LEN, s, 4}, {SLUICE_SECTION_ADAPTER, s, 4},
-      {SLUICE_SECTION_ROPE_VARIANT, (long) s * ropes, 4}, {SLUICE_SECTION_STATE_OP, s, 16},
-      {SLUICE_SECTION_BLOCK_UPDATE, blockUpdates, 16},
-      {SLUICE_SECTION_COUNT_UPDATE, countUpdates, 16}, {SLUICE_SECTION_OUTPUT_ROW, s, 128},
-      {SLUICE_SECTION_LOGIT_BIAS, biases, 8}, {SLUICE_SECTION_ROPE_UPDATE, s, 24},
-      {SLUICE_SECTION_ROPE_INV_FREQ, s, 8}
-    };
-    long[][] output = {
-      {SLUICE_SECTION_ACCEPTED_COUNT, s, 4}, {SLUICE_SECTION_TOKENS, s, 4},
-      {SLUICE_SECTION_LOGPROB, s, 4}, {SLUICE_SECTION_RANK, s, 4}, {SLUICE_SECTION_FINITE, s, 4},
-      {SLUICE_SECTION_HEAD_VALUE, (long) s * HEAD_VALUES, 4},
-      {SLUICE_SECTION_TOP_TOKEN, (long) s * maxTopN, 4},
-      {SLUICE_SECTION_TOP_LOGPROB, (long) s * maxTopN, 4},
-      {SLUICE_SECTION_EXPERT_COUNT, LAYERS * EXPERTS, 4}
-    };
-    long inputBytes = place(input, 256, offset, capacity);
-    long outputBytes = place(output, 64, offset, capacity);
-    return new StepLayout(slots, inputBytes, outputBytes, offset, capacity);
-  }
-
-  private static long place(long[][] sections, long at, long[] offset, long[] capacity) {
-    for (long[] section : sections) {
-      offset[(int) section[0]] = at;
-      capacity[(int) section[0]] = section[1];
-      at += (section[1] * section[2] + 63) / 64 * 64;
-    }
-    return at;
   }
 
   StepMessage message(int slot) {
@@ -152,21 +117,45 @@ final class FakeEngine implements StepRunner {
 
   /** Value {@code k} of the head that gives values, after these tokens. */
   static float value(int[] tokens, int k) {
-    return Arrays.hashCode(tokens) % 1000 + k;
+    return valueOf(chain(tokens, tokens.length, 0), k);
+  }
+
+  private static float valueOf(long chain, int k) {
+    return chain % 1000 + k;
+  }
+
+  /** What a KV slot holds of the tokens up to its own, under the frequencies of the sequence. */
+  private static long chain(int[] tokens, int length, double frequency) {
+    long hash = chainStart(frequency);
+    for (int i = 0; i < length; i++) {
+      hash = chain(hash, tokens[i]);
+    }
+    return hash;
+  }
+
+  private static long chainStart(double frequency) {
+    return 1469598103934665603L ^ Double.doubleToLongBits(frequency);
+  }
+
+  private static long chain(long before, int token) {
+    return (before ^ token) * 1099511628211L;
   }
 
   /** What the model says after these tokens. */
   static int next(
       int[] tokens, int length, long seed, float temperature, int promptCounts, int outputCounts,
       double frequency, int bias) {
-    long hash = 1469598103934665603L;
-    for (int i = 0; i < length; i++) {
-      hash = (hash ^ tokens[i]) * 1099511628211L;
-    }
+    return next(chain(tokens, length, frequency), length, seed, temperature, promptCounts,
+        outputCounts, bias);
+  }
+
+  private static int next(
+      long chain, int length, long seed, float temperature, int promptCounts, int outputCounts,
+      int bias) {
+    long hash = chain;
     hash = (hash ^ (temperature > 0 ? seed + length : 0)) * 1099511628211L;
     hash = (hash ^ promptCounts) * 1099511628211L;
     hash = (hash ^ outputCounts) * 1099511628211L;
-    hash = (hash ^ Double.doubleToLongBits(frequency)) * 1099511628211L;
     hash = (hash ^ bias) * 1099511628211L;
     return (int) Math.floorMod(hash >>> 17, VOCAB);
   }
@@ -217,7 +206,10 @@ final class FakeEngine implements StepRunner {
     }
     int t = n[SLUICE_SECTION_TOKEN_ID];
     int s = n[SLUICE_SECTION_SEQ_SLOT];
-    check(t > 0 && s > 0, "empty step");
+    check(t > 0 == s > 0, "tokens without sequences");
+    check(
+        t > 0 || n[SLUICE_SECTION_BLOCK_UPDATE] > 0 || n[SLUICE_SECTION_COUNT_UPDATE] > 0,
+        "empty step");
     check(n[SLUICE_SECTION_TOKEN_POSITION] == t, "positions");
     check(n[SLUICE_SECTION_TOKEN_KV_SLOT] == t * groups, "kv slots");
     check(n[SLUICE_SECTION_QUERY_START] == s + 1, "query_start");
@@ -282,15 +274,7 @@ final class FakeEngine implements StepRunner {
     if (b.getLong(8) >= failAtStep) {
       throw new EngineFailedException("a fault was asked for at step " + failAtStep);
     }
-    Set<Integer> targets = new HashSet<>();
-    for (int i = 0; i < b.getInt(40 + 4 * SLUICE_SECTION_STATE_OP); i++) {
-      int at = (int) layout.offset()[SLUICE_SECTION_STATE_OP] + 16 * i;
-      check(b.getInt(at) == SLUICE_STATE_OP_RESET_SEQ, "state op");
-      int seq = b.getInt(at + 12);
-      check(targets.add(seq), "two state operations on seq_slot " + seq);
-      Arrays.stream(tables[seq]).forEach(row -> Arrays.fill(row, -1));
-      Arrays.fill(counts[seq], 0);
-    }
+    runStateOps(slot);
     Set<String> updated = new HashSet<>();
     for (int i = 0; i < b.getInt(40 + 4 * SLUICE_SECTION_BLOCK_UPDATE); i++) {
       int at = (int) layout.offset()[SLUICE_SECTION_BLOCK_UPDATE] + 16 * i;
@@ -298,8 +282,12 @@ final class FakeEngine implements StepRunner {
       int group = b.getInt(at + 4);
       int index = b.getInt(at + 8);
       check(updated.add(seq + "/" + group + "/" + index), "block update twice");
-      check(tables[seq][group][index] == -1, "block table entry is set already");
-      tables[seq][group][index] = b.getInt(at + 12);
+      int block = b.getInt(at + 12);
+      check(
+          (tables[seq][group][index] == -1) == (block >= 0),
+          "block table entry " + tables[seq][group][index] + " becomes " + block);
+      check(block < kv[group].length / blockSize, "block " + block);
+      tables[seq][group][index] = block;
     }
     for (int i = 0; i < b.getInt(40 + 4 * SLUICE_SECTION_COUNT_UPDATE); i++) {
       int at = (int) layout.offset()[SLUICE_SECTION_COUNT_UPDATE] + 16 * i;
@@ -335,6 +323,12 @@ final class FakeEngine implements StepRunner {
                   && position % blockSize == kvSlot % blockSize,
               "kv slot and block table disagree");
           kv[g][kvSlot] = (long) token << 32 | position;
+          long before =
+              position == 0
+                  ? chainStart(frequency(slot, i))
+                  : chains[g][slotOf(seq, g, position - 1)];
+          chains[g][kvSlot] = chain(before, token);
+          checkContext(seq, g, position, frequency(slot, i));
         }
       }
     }
@@ -359,27 +353,84 @@ final class FakeEngine implements StepRunner {
     lastRows = chosen;
   }
 
+  private void runStateOps(int slot) {
+    ByteBuffer b = inputs[slot];
+    Set<Integer> sequences = new HashSet<>();
+    Set<String> targets = new HashSet<>();
+    Set<String> sources = new HashSet<>();
+    for (int i = 0; i < b.getInt(40 + 4 * SLUICE_SECTION_STATE_OP); i++) {
+      int at = (int) layout.offset()[SLUICE_SECTION_STATE_OP] + 16 * i;
+      int group = b.getInt(at + 4);
+      int source = b.getInt(at + 8);
+      int target = b.getInt(at + 12);
+      switch (b.getInt(at)) {
+        case SLUICE_STATE_OP_RESET_SEQ -> {
+          check(sequences.add(target), "two state operations on seq_slot " + target);
+          Arrays.stream(tables[target]).forEach(row -> Arrays.fill(row, -1));
+          Arrays.fill(counts[target], 0);
+        }
+        case SLUICE_STATE_OP_COPY_BLOCK -> {
+          check(targets.add(group + "/" + target), "block " + target + " is a target twice");
+          sources.add(group + "/" + source);
+          System.arraycopy(kv[group], source * blockSize, kv[group], target * blockSize,
+              blockSize);
+          System.arraycopy(chains[group], source * blockSize, chains[group], target * blockSize,
+              blockSize);
+          copies++;
+        }
+        default -> throw new AssertionError("state op " + b.getInt(at));
+      }
+    }
+    sources.retainAll(targets);
+    check(sources.isEmpty(), "both source and target: " + sources);
+  }
+
+  private int slotOf(int seq, int group, int position) {
+    int block = tables[seq][group][position / blockSize];
+    check(block >= 0, "block table entry is not set");
+    return block * blockSize + position % blockSize;
+  }
+
+  /** The frequencies of sequence {@code i} of a step; checks its variants. */
+  private double frequency(int slot, int i) {
+    int seq = in(slot, SLUICE_SECTION_SEQ_SLOT, i);
+    double frequency = 0;
+    for (int k = 0; k < ropes; k++) {
+      int variant = in(slot, SLUICE_SECTION_ROPE_VARIANT, i * ropes + k);
+      check(variant == 0 || variant == staticVariants + seq, "rope variant " + variant);
+      frequency += variant == 0 ? 0 : dynamicFreq[k][seq];
+    }
+    return frequency;
+  }
+
+  /** Everything that a query sees is what this sequence would have written there. */
+  private void checkContext(int seq, int group, int position, double frequency) {
+    int first = windows[group] == 0 ? 0 : Math.max(0, position - windows[group] + 1);
+    long before = chainStart(frequency);
+    for (int p = first; p <= position; p++) {
+      int at = slotOf(seq, group, p);
+      long entry = kv[group][at];
+      check((int) entry == p, "kv slot holds position " + (int) entry + ", not " + p);
+      check(
+          p == first && p > 0 || chains[group][at] == chain(before, (int) (entry >>> 32)),
+          "position " + p + " has state of another prefix");
+      before = chains[group][at];
+    }
+    check(
+        group == 0 || before == chains[0][slotOf(seq, 0, position)], "groups disagree");
+  }
+
   private int row(int slot, int r, int i, int at) {
     ByteBuffer b = inputs[slot];
     int seq = in(slot, SLUICE_SECTION_SEQ_SLOT, i);
     int context = in(slot, SLUICE_SECTION_CONTEXT_LEN, i);
-    int[] tokens = new int[context];
-    for (int g = 0; g < groups; g++) {
-      for (int p = 0; p < context; p++) {
-        int block = tables[seq][g][p / blockSize];
-        check(block >= 0, "block table entry is not set");
-        long entry = kv[g][block * blockSize + p % blockSize];
-        check((int) entry == p, "kv slot holds position " + (int) entry + ", not " + p);
-        check(g == 0 || tokens[p] == (int) (entry >>> 32), "groups disagree");
-        tokens[p] = (int) (entry >>> 32);
-      }
-    }
+    long chain = chains[0][slotOf(seq, 0, context - 1)];
     if (b.getInt(at + 4) == SLUICE_OUTPUT_HEAD) {
       check(b.getInt(at + 8) == VALUES_HEAD, "head of a row of values");
       for (int k = 0; k < HEAD_VALUES; k++) {
         outputs[slot].putFloat(
             (int) layout.offset()[SLUICE_SECTION_HEAD_VALUE] + 4 * (r * HEAD_VALUES + k),
-            value(tokens, k));
+            valueOf(chain, k));
       }
       outputs[slot].putInt((int) layout.offset()[SLUICE_SECTION_FINITE] + 4 * r, 1);
       return 0;
@@ -396,15 +447,8 @@ final class FakeEngine implements StepRunner {
           + 8 * (b.getInt(at + 64) + k);
       bias += b.getInt(biasAt) * 31 + (int) b.getFloat(biasAt + 4);
     }
-    double frequency = 0;
-    for (int k = 0; k < ropes; k++) {
-      int variant = in(slot, SLUICE_SECTION_ROPE_VARIANT, i * ropes + k);
-      check(variant == 0 || variant == staticVariants + seq, "rope variant " + variant);
-      frequency += variant == 0 ? 0 : dynamicFreq[k][seq];
-    }
     int token =
-        next(tokens, context, seed, b.getFloat(at + 32), counts[seq][0], counts[seq][1],
-            frequency, bias);
+        next(chain, context, seed, b.getFloat(at + 32), counts[seq][0], counts[seq][1], bias);
     ByteBuffer out = outputs[slot];
     boolean usable = !poisonedSeeds.contains(seed);
     if ((flags & SLUICE_OUTPUT_FLAG_COUNT) != 0 && usable) {

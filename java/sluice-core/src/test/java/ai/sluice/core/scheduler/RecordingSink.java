@@ -15,6 +15,7 @@ final class RecordingSink implements TokenSink {
   volatile @Nullable SequenceTimes times;
   String detail = "";
   int admissions;
+  int cachedTokens;
   volatile int failedCalls;
   /** Ends the sequence as a stop string would, after so many tokens. */
   int stopAfter = Integer.MAX_VALUE;
@@ -24,9 +25,10 @@ final class RecordingSink implements TokenSink {
   List<String> brokenCalls = List.of();
 
   @Override
-  public void admitted() {
+  public void admitted(int tokens) {
     open();
     breakAt("admitted");
+    cachedTokens = tokens;
     admissions++;
   }
 

@@ -6,13 +6,20 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ai.sluice.api.FinishReason;
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Random arrivals, cancels and timeouts against a model that notices every wrong block. */
+/**
+ * Random arrivals of related prompts, cancels and timeouts against a model that notices every wrong
+ * block.
+ */
 class SchedulerSimulationTest {
   private static final HeadChoice HEAD = HeadChoice.tokens(0);
 
@@ -29,17 +36,30 @@ class SchedulerSimulationTest {
     int finished = 0;
     int cancelled = 0;
     int timedOut = 0;
+    long hits = 0;
+    long evictions = 0;
+    int copies = 0;
     for (int seed = 0; seed < SEEDS; seed++) {
       Simulation simulation = new Simulation(seed, depth);
-      simulation.run(STEPS);
+      try {
+        simulation.run(STEPS);
+      } catch (Throwable e) {
+        throw new AssertionError("seed " + seed + ", depth " + depth, e);
+      }
       finished += simulation.count(FinishReason.STOP) + simulation.count(FinishReason.LENGTH);
       cancelled += simulation.count(FinishReason.CANCELLED);
       timedOut += simulation.count(FinishReason.TIMEOUT);
+      hits += simulation.counters.prefixHits.get();
+      evictions += simulation.counters.prefixEvictions.get();
+      copies += simulation.engine.copies;
     }
     // The simulation must have met what it is about.
     assertTrue(finished > SEEDS * 20, "finished: " + finished);
     assertTrue(cancelled > SEEDS, "cancelled: " + cancelled);
     assertTrue(timedOut > SEEDS / 4, "timed out: " + timedOut);
+    assertTrue(hits > SEEDS * 10, "prefix hits: " + hits);
+    assertTrue(evictions > SEEDS * 10, "evictions: " + evictions);
+    assertTrue(copies > SEEDS * 5, "copies: " + copies);
   }
 
   @Test
@@ -62,6 +82,7 @@ class SchedulerSimulationTest {
     private final SchedulerLimits limits;
     private final int maxContext = 60;
     private final FakeEngine engine;
+    private final SchedulerCounters counters = new SchedulerCounters();
     private final Scheduler scheduler;
     private final StepMessage[] messages;
     private final StepOutput[] outputs;
@@ -78,11 +99,15 @@ class SchedulerSimulationTest {
       int maxSequences = 1 + random.nextInt(6);
       int blocks = 8 + random.nextInt(30);
       int[] numBlocks = groups == 1 ? new int[] {blocks} : new int[] {blocks, blocks + 3};
+      int[] retention = new int[groups];
+      for (int g = 0; g < groups; g++) {
+        retention[g] = random.nextInt(2) == 0 ? 0 : 2 + random.nextInt(25);
+      }
       limits = new SchedulerLimits(
-          maxSequences, maxSequences + random.nextInt(30), 8, numBlocks);
+          maxSequences, maxSequences + random.nextInt(30), 8, numBlocks, retention);
       engine = new FakeEngine(depth, groups, ropes, limits, maxContext, 3,
           groups + random.nextInt(10), 1 + random.nextInt(20), 4 + random.nextInt(4));
-      scheduler = new Scheduler(limits, new SchedulerCounters(), 0);
+      scheduler = new Scheduler(limits, counters, 0);
       messages = new StepMessage[depth];
       outputs = new StepOutput[depth];
       plans = new StepPlan[depth];
@@ -117,19 +142,23 @@ class SchedulerSimulationTest {
         assertEquals(0, scheduler.pool(g).reserved());
       }
       cases.forEach(this::checkCase);
+      assertEquals(
+          cases.stream().mapToLong(c -> c.sink().cachedTokens).sum(),
+          counters.prefixHitTokens.get());
     }
 
     private void arrive() {
-      int promptLength = 1 + random.nextInt(30);
+      int[] prompt = prompt();
+      int promptLength = prompt.length;
       int maxNew = 1 + random.nextInt(maxContext - promptLength);
-      int[] prompt = random.ints(promptLength, 1, FakeEngine.VOCAB).toArray();
       int[] biasTokens = random.nextInt(4) == 0 ? new int[] {3, 5} : new int[0];
       float[] biases = biasTokens.length == 0 ? new float[0] : new float[] {2, -1};
       SamplingParams sampling = new SamplingParams(
           random.nextInt(2), 0, 1, 0, random.nextInt(3) == 0 ? 1.5f : 1,
           random.nextInt(3) == 0 ? 0.5f : 0, 0, biasTokens, biases);
       long seed = random.nextLong();
-      double frequency = engine.ropes > 0 && random.nextInt(2) == 0 ? random.nextDouble() : 0;
+      double frequency =
+          engine.ropes > 0 && random.nextInt(2) == 0 ? 0.5 + random.nextInt(2) : 0;
       List<RopeFrequencies> ropes = frequency == 0
           ? List.of()
           : List.of(new RopeFrequencies(0, 1, new double[] {frequency}, 1));
@@ -141,8 +170,27 @@ class SchedulerSimulationTest {
           ? now + random.nextInt(60) : Sequence.NO_DEADLINE;
       Sequence sequence = new Sequence(prompt.clone(), maxNew, HEAD, sampling, seed,
           random.nextInt(4) - 1, new int[] {FakeEngine.EOS}, ropes, now, deadline, sink);
+      if (random.nextInt(8) > 0) {
+        sequence.cachePrefix(random.nextInt(6) == 0 ? "other" : "", limits.blockSize());
+      }
       cases.add(new Case(sequence, sink, prompt, sampling, seed, maxNew, frequency));
       scheduler.add(sequence);
+    }
+
+    /** A new prompt, or one that goes on from any point of an earlier sequence. */
+    private int[] prompt() {
+      int length = 1 + random.nextInt(40);
+      int[] prompt = random.ints(length, 1, FakeEngine.VOCAB).toArray();
+      if (!cases.isEmpty() && random.nextInt(4) > 0) {
+        Case earlier = cases.get(Math.max(0, cases.size() - 1 - random.nextInt(8)));
+        int known = earlier.prompt().length + earlier.sink().tokens.size();
+        int shared = Math.min(random.nextInt(known + 1), length);
+        for (int i = 0; i < shared; i++) {
+          int fresh = i - earlier.prompt().length;
+          prompt[i] = fresh < 0 ? earlier.prompt()[i] : earlier.sink().tokens.get(fresh);
+        }
+      }
+      return prompt;
     }
 
     private void turn() {
@@ -164,29 +212,70 @@ class SchedulerSimulationTest {
       checkBooks();
     }
 
-    /** Every block is free or held by exactly one running sequence. */
+    /** Every block is counted by exactly those who use it, and kept for at most one thing. */
     private void checkBooks() {
+      Set<PrefixNode> nodes = Collections.newSetFromMap(new IdentityHashMap<>());
+      nodes.addAll(scheduler.prefixCache().nodes());
+      Map<PrefixNode, Integer> holders = new IdentityHashMap<>();
+      Map<PrefixNode, Integer> children = new IdentityHashMap<>();
+      for (Case c : cases) {
+        Sequence s = c.sequence();
+        for (int i = 0; i < s.numNodes; i++) {
+          holders.merge(s.nodes[i], 1, Integer::sum);
+        }
+        assertTrue(s.state == Sequence.State.RUNNING || s.numNodes == 0, "held by nobody");
+      }
+      for (PrefixNode node : nodes) {
+        assertTrue(!node.isUnused(), "a node that nothing needs");
+        assertTrue(
+            node.computer == null || node.computer.state == Sequence.State.RUNNING,
+            "computed by a sequence that ended");
+        if (node.parent != null) {
+          assertTrue(nodes.contains(node.parent), "a node without its parent");
+          children.merge(node.parent, 1, Integer::sum);
+        }
+      }
+      for (PrefixNode node : nodes) {
+        assertEquals(holders.getOrDefault(node, 0), node.numHolders);
+        assertEquals(children.getOrDefault(node, 0), node.numChildren);
+      }
       for (int g = 0; g < limits.numBlocks().length; g++) {
-        BlockPool pool = scheduler.pool(g);
-        boolean[] held = new boolean[pool.total()];
-        int used = 0;
-        int reserved = 0;
-        for (Case c : cases) {
-          Sequence s = c.sequence();
-          if (s.state == Sequence.State.RUNNING) {
-            reserved += s.worstCaseBlocks;
-            for (int i = 0; i < s.numBlocks; i++) {
-              assertTrue(!held[s.blocks[g][i]], "block held twice");
-              held[s.blocks[g][i]] = true;
-              used++;
-            }
+        checkPool(g, nodes);
+      }
+    }
+
+    private void checkPool(int g, Set<PrefixNode> nodes) {
+      BlockPool pool = scheduler.pool(g);
+      int[] references = new int[pool.total()];
+      int reserved = 0;
+      for (Case c : cases) {
+        Sequence s = c.sequence();
+        if (s.state == Sequence.State.RUNNING) {
+          reserved += s.worstCaseBlocks;
+          for (int i = s.firstBlock[g]; i < s.numBlocks; i++) {
+            references[s.blocks[g][i]]++;
           }
         }
-        assertEquals(used, pool.used());
-        assertEquals(pool.total(), pool.free() + pool.used());
-        assertEquals(reserved, pool.reserved());
-        assertTrue(reserved <= pool.total());
       }
+      int used = 0;
+      int kept = 0;
+      for (int block = 0; block < references.length; block++) {
+        assertEquals(references[block], pool.references(block), "references of block " + block);
+        used += references[block] > 0 ? 1 : 0;
+        PrefixNode content = pool.content(block);
+        if (content != null) {
+          assertEquals(block, content.blocks[g]);
+          assertTrue(nodes.contains(content), "kept for a node that is not known");
+          kept++;
+        }
+      }
+      assertEquals(
+          kept, nodes.stream().filter(node -> node.blocks[g] != PrefixNode.NONE).count());
+      assertEquals(used, pool.used());
+      assertEquals(pool.total(), pool.free() + pool.used());
+      assertTrue(pool.cached() <= kept && pool.cached() <= pool.free());
+      assertEquals(reserved, pool.reserved());
+      assertTrue(reserved <= pool.total());
     }
 
     private void checkCase(Case c) {

@@ -152,7 +152,7 @@ class SchedulerTest {
     RecordingSink record = new RecordingSink();
     TokenSink bad = new TokenSink() {
       @Override
-      public void admitted() {}
+      public void admitted(int cachedTokens) {}
 
       @Override
       public boolean token(int token, boolean stopsHere, StepOutput out, int row) {

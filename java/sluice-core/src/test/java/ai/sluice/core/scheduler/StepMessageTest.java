@@ -14,7 +14,7 @@ import org.junit.jupiter.api.Test;
 /** The step message byte by byte, against numbers worked out from sluice.h by hand. */
 class StepMessageTest {
   private final StepLayout layout =
-      FakeEngine.layout(
+      FakeLayout.of(
           1, 2, 1, new SchedulerLimits(4, 16, 8, new int[] {9, 9}), 2, 6, 5, 3);
   private final ByteBuffer buffer =
       ByteBuffer.allocate((int) layout.inputBytes()).order(ByteOrder.LITTLE_ENDIAN);
