@@ -1,4 +1,4 @@
-/** The command line: generate, chat, inspect, doctor, verify, bench, pull and models. */
+/** The command line: generate, chat, classify, inspect, doctor, verify, bench, pull and models. */
 @org.jspecify.annotations.NullMarked
 @SuppressWarnings({"module", "requires-automatic"})
 module ai.sluice.cli {
