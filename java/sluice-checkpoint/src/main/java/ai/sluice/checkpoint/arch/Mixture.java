@@ -10,6 +10,7 @@ import ai.sluice.proto.Slot;
 import com.google.common.collect.ImmutableList;
 import com.google.common.collect.ImmutableSet;
 import java.util.List;
+import java.util.Set;
 import java.util.function.IntPredicate;
 
 /**
@@ -142,7 +143,7 @@ record Mixture(MoeSpec spec, RouterNames router, ExpertNames experts, SharedName
   /** Qwen's way: every n-th layer is sparse, but for those that a list names. */
   FeedForward unlessDense(ModelConfig config, FeedForward dense) {
     int step = config.integer("decoder_sparse_step", 1, Sizes.MAX_LAYERS, 1);
-    List<Integer> denseLayers = config.integers("mlp_only_layers").orElse(List.of());
+    Set<Integer> denseLayers = Set.copyOf(config.integers("mlp_only_layers").orElse(List.of()));
     return where(layer -> (layer + 1) % step == 0 && !denseLayers.contains(layer), dense);
   }
 

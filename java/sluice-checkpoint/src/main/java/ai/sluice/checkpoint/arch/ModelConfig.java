@@ -293,16 +293,16 @@ public final class ModelConfig {
     if (node == null) {
       return List.of();
     }
-    List<Integer> ids = new ArrayList<>();
+    Set<Integer> ids = new LinkedHashSet<>();
     for (JsonNode entry : node.isArray() ? node : List.of(node)) {
       if (!entry.isIntegralNumber() || !entry.canConvertToInt()) {
         throw bad(key, node, "a token id or an array of them");
       }
-      if (entry.intValue() >= 0 && !ids.contains(entry.intValue())) {
+      if (entry.intValue() >= 0) {
         ids.add(entry.intValue());
       }
     }
-    return ids;
+    return List.copyOf(ids);
   }
 
   /** The object under a key, if there is one; what it leaves unread is judged apart. */
