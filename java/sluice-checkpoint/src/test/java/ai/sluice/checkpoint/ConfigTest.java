@@ -202,6 +202,19 @@ class ConfigTest {
             "favourite_colour: blue is not known and was passed over",
             "x: {\"y\":1} is not known and was passed over"),
         plan.notes());
+    ModelPlan nested =
+        plan(
+            with(
+                LLAMA,
+                """
+                "rope_scaling": {"rope_type": "linear", "factor": 2, "finetuned": true},
+                "quantization_config": {"quant_method": "mxfp4", "colour": "blue"}
+                """));
+    assertEquals(
+        List.of(
+            "rope_scaling.finetuned: true is not known and was passed over",
+            "quantization_config.colour: blue is not known and was passed over"),
+        nested.notes());
   }
 
   @Test

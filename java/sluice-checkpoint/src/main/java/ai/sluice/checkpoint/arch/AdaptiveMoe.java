@@ -62,7 +62,7 @@ final class AdaptiveMoe implements Family {
             config.integer("vocab_size", 1, Sizes.MAX_VOCAB),
             hidden,
             config.integer("max_position_embeddings", 1, MAX_COUNT, MAX_POSITIONS));
-    plan.scaleBlock(Quantization.read(config));
+    Quantization.read(config, plan);
     plan.addEmbedding("embed_tokens.weight");
     List<AdaptiveAttentionKind> kinds = kinds(config, numLayers);
     Attention attention = new Attention(config, heads, hidden / heads);

@@ -56,6 +56,7 @@ final class DecoderPlan {
   /** Adds a RoPE and returns its index. */
   int addRope(Rope rope) {
     dynamicRope = rope.dynamic();
+    notes.addAll(rope.notes());
     spec.addRopes(rope.spec());
     return spec.getRopesCount() - 1;
   }
@@ -134,8 +135,8 @@ final class DecoderPlan {
   }
 
   /** Says that tensors of 8-bit floats have a scale per block. */
-  void scaleBlock(Optional<ModelPlan.ScaleBlock> block) {
-    scaleBlock = block;
+  void scaleBlock(ModelPlan.ScaleBlock block) {
+    scaleBlock = Optional.of(block);
   }
 
   /** Adds the embedding, the final norm and the generation head under the usual names. */

@@ -78,7 +78,7 @@ final class GqaDecoder {
     DecoderPlan plan =
         new DecoderPlan(name, sizes.vocabSize(), sizes.hiddenSize(), rope.maxPositions());
     int ropeIndex = plan.addRope(rope);
-    plan.scaleBlock(Quantization.read(config));
+    Quantization.read(config, plan);
     plan.addEnds(sizes.normEps(), config.flag("tie_word_embeddings", false));
     for (int i = 0; i < sizes.numLayers(); i++) {
       LayerSpec.Builder layer = layer(plan, i, sizes.normEps());

@@ -50,7 +50,7 @@ final class MlaDecoder {
     DecoderPlan plan =
         new DecoderPlan(name, sizes.vocabSize(), sizes.hiddenSize(), rope.maxPositions());
     int ropeIndex = plan.addRope(rope);
-    plan.scaleBlock(Quantization.read(config));
+    Quantization.read(config, plan);
     setAside.forEach(plan::setAside);
     plan.addEnds(sizes.normEps(), config.flag("tie_word_embeddings", false));
     MlaSpec mla = spec(config, sizes, ropeIndex, rope.softmaxFactor());

@@ -20,27 +20,25 @@ final class Quantization {
   private Quantization() {}
 
   /**
-   * The scale block of 8-bit floats, if the checkpoint has such. MXFP4 has a block of its own.
+   * Gives the plan the scale block of 8-bit floats, if the checkpoint has such. MXFP4 has a block of
+   * its own.
    *
    * @throws ai.sluice.api.UnsupportedModelException for a way to quantize that is not built
    */
-  static Optional<ScaleBlock> read(ModelConfig config) {
+  static void read(ModelConfig config, DecoderPlan plan) {
     Optional<ModelConfig> quantization = config.object("quantization_config");
     if (quantization.isEmpty() || config.peek("quantization_config").orElseThrow().isEmpty()) {
-      return Optional.empty();
+      return;
     }
     ModelConfig settings = quantization.get();
-    String method = settings.text("quant_method").orElse("");
-    Optional<ScaleBlock> block =
-        switch (method) {
-          case "mxfp4" -> Optional.empty();
-          case "fp8" -> Optional.of(fp8(settings));
-          default ->
-              throw settings.unsupported(
-                  "quant_method", "fp8 or mxfp4; use the checkpoint before it was quantized");
-        };
-    ConfigPolicy.judge(settings, HARMLESS);
-    return block;
+    switch (settings.text("quant_method").orElse("")) {
+      case "mxfp4" -> {}
+      case "fp8" -> plan.scaleBlock(fp8(settings));
+      default ->
+          throw settings.unsupported(
+              "quant_method", "fp8 or mxfp4; use the checkpoint before it was quantized");
+    }
+    plan.note(ConfigPolicy.judge(settings, HARMLESS));
   }
 
   private static ScaleBlock fp8(ModelConfig settings) {

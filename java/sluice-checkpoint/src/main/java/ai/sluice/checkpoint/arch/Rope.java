@@ -6,6 +6,7 @@ import ai.sluice.proto.RopeSpec;
 import ai.sluice.proto.RopeVariant;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.google.common.primitives.Doubles;
+import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 
@@ -18,8 +19,14 @@ import java.util.Set;
  * @param dynamic how they depend on a prompt's length, if they do
  * @param maxPositions positions that the scaling makes usable
  * @param softmaxFactor what YaRN multiplies the softmax scale by, in families that do so
+ * @param notes settings that were passed over
  */
-record Rope(RopeSpec spec, Optional<DynamicRope> dynamic, int maxPositions, double softmaxFactor) {
+record Rope(
+    RopeSpec spec,
+    Optional<DynamicRope> dynamic,
+    int maxPositions,
+    double softmaxFactor,
+    List<String> notes) {
   private static final int MAX_POSITIONS = 1 << 30;
   private static final String SUPPORTED = "default, linear, dynamic, llama3 or yarn";
 
@@ -88,10 +95,14 @@ record Rope(RopeSpec spec, Optional<DynamicRope> dynamic, int maxPositions, doub
     boolean interleaved = config.flag(GgufKeys.ROPE_INTERLEAVED, defaults.interleaved());
     Base base = new Base(theta, rotaryDim, maxPositions, interleaved);
     Rope rope = settings == config ? plain(config, base) : scaled(settings, base, config);
-    if (settings != config) {
-      ConfigPolicy.judge(settings, Set.of());
-    }
-    return rope;
+    return settings == config
+        ? rope
+        : new Rope(
+            rope.spec(),
+            rope.dynamic(),
+            rope.maxPositions(),
+            rope.softmaxFactor(),
+            ConfigPolicy.judge(settings, Set.of()));
   }
 
   private static Rope scaled(ModelConfig settings, Base base, ModelConfig config) {
@@ -147,7 +158,8 @@ record Rope(RopeSpec spec, Optional<DynamicRope> dynamic, int maxPositions, doub
         Optional.of(
             new DynamicRope(0, base.rotaryDim(), base.theta(), factor, base.maxPositions())),
         rope.maxPositions(),
-        1);
+        1,
+        List.of());
   }
 
   /** Long wavelengths are stretched, short ones kept, those between are blended. */
@@ -220,7 +232,8 @@ record Rope(RopeSpec spec, Optional<DynamicRope> dynamic, int maxPositions, doub
         RopeVariant.newBuilder().setAttentionScale(settings.positive("attention_factor", inferred));
     int reach = (int) Math.min(MAX_POSITIONS, (long) (original * factor));
     Rope rope = of(config, base, frequencies, variant, Math.max(base.maxPositions(), reach));
-    return new Rope(rope.spec(), rope.dynamic(), rope.maxPositions(), allDim * allDim);
+    return new Rope(
+        rope.spec(), rope.dynamic(), rope.maxPositions(), allDim * allDim, List.of());
   }
 
   /** The number, with a fraction, of the pair that turns this often within the original context. */
@@ -271,7 +284,7 @@ record Rope(RopeSpec spec, Optional<DynamicRope> dynamic, int maxPositions, doub
             .setInterleaved(base.interleaved())
             .addVariants(variant.addAllInvFreq(Doubles.asList(frequencies)))
             .build();
-    return new Rope(spec, Optional.empty(), maxPositions, 1);
+    return new Rope(spec, Optional.empty(), maxPositions, 1, List.of());
   }
 
   private static void divide(ModelConfig config, double[] frequencies, double[] divisors) {
