@@ -56,8 +56,8 @@ final class GgufMixtures {
   void settle(String architecture) {
     settleGating();
     switch (architecture) {
-      // Its files do not say it; all its models do so.
-      case "qwen3moe" -> settings.put("norm_topk_prob", true);
+      // Its usual files do not say it; all its models do so.
+      case "qwen3moe" -> putIfAbsent("norm_topk_prob", true);
       case "gpt-oss" -> settings.put("attention_bias", has("blk.0.attn_q.bias"));
       case "deepseek2" -> {
         // Written only where they are so; the families' config.json means otherwise.

@@ -1,6 +1,7 @@
 package ai.sluice.checkpoint;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -36,13 +37,17 @@ class GgufMixturesTest {
   private final Map<String, long[]> tensors = new LinkedHashMap<>();
 
   private static GgufBytes keys(String architecture) {
+    return keys(architecture, 2, 4);
+  }
+
+  private static GgufBytes keys(String architecture, int layers, int heads) {
     return new GgufBytes()
         .key("general.architecture", architecture)
-        .key(architecture + ".block_count", 2)
+        .key(architecture + ".block_count", layers)
         .key(architecture + ".context_length", 128)
         .key(architecture + ".embedding_length", (int) HIDDEN)
         .key(architecture + ".feed_forward_length", 64)
-        .key(architecture + ".attention.head_count", 4)
+        .key(architecture + ".attention.head_count", heads)
         .key(architecture + ".attention.layer_norm_rms_epsilon", 1e-6f)
         .key(architecture + ".rope.freq_base", 10000f)
         .key(architecture + ".expert_count", (int) EXPERTS)
@@ -189,6 +194,13 @@ class GgufMixturesTest {
     assertEquals(
         List.of(EXPERTS, HIDDEN, WIDTH),
         transfers(checkpoint, Slot.EXPERT_DOWN, 1).get(0).getSource().getShapeList());
+    GgufBytes otherwise =
+        keys("qwen3moe")
+            .key("qwen3moe.attention.key_length", 16)
+            .key("qwen3moe.attention.value_length", 16)
+            .key("qwen3moe.expert_weights_norm", false)
+            .key("qwen3moe.expert_feed_forward_length", (int) WIDTH);
+    assertFalse(open(otherwise).modelSpec().getLayers(0).getMoe().getNormalizeTopK());
   }
 
   @Test
@@ -215,7 +227,11 @@ class GgufMixturesTest {
   }
 
   private GgufBytes deepseek2() {
-    return keys("deepseek2")
+    return deepseek2(2, 4);
+  }
+
+  private GgufBytes deepseek2(int layers, int heads) {
+    return keys("deepseek2", layers, heads)
         .key("deepseek2.rope.dimension_count", 8)
         .key("deepseek2.leading_dense_block_count", 1)
         .key("deepseek2.expert_feed_forward_length", (int) WIDTH)
@@ -323,6 +339,22 @@ class GgufMixturesTest {
     assertEquals(12, v.getDestination().getNumRows());
     assertEquals(List.of(12L, 20L), v.getSource().getShapeList());
     assertEquals(checkpoint.tensors().totalElements(), checkpoint.summary().numParameters());
+  }
+
+  /** Thirty million halves of heads in a file of some kilobytes. */
+  @Test
+  void headsThatAreMissingCostNothing() {
+    deepseek2Layers();
+    tensors.put("blk.0.attn_k_b.weight", new long[] {16_384, 1, 1});
+    GgufBytes keys =
+        deepseek2(1024, 16_384)
+            .key("deepseek2.attention.key_length_mla", 24)
+            .key("deepseek2.attention.value_length_mla", 12);
+    long before = Allocation.bytes();
+    String message = failure(CheckpointFormatException.class, keys);
+    long allocated = Allocation.bytes() - before;
+    assertTrue(message.contains("as are more than 1000 others"), message);
+    assertTrue(allocated < 500_000_000, allocated + " bytes");
   }
 
   @Test

@@ -8,7 +8,9 @@ import ai.sluice.proto.Part;
 import ai.sluice.proto.Slot;
 import ai.sluice.proto.WeightDestination;
 import com.google.common.collect.ImmutableSet;
+import com.google.common.collect.Iterables;
 import com.google.common.collect.Sets;
+import java.util.AbstractList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -129,23 +131,37 @@ final class MlaDecoder {
     long latent = mla.getKvLoraRank();
     long nope = mla.getQkNopeHeadDim();
     long v = mla.getVHeadDim();
-    for (long head = 0; head < heads; head++) {
-      long row = head * (nope + v);
-      plan.bind(
-          ofHead(
-              prefix + "k_b_proj.weight",
-              Binding.longs(heads, latent, nope),
-              new Binding.View(head * latent * nope, Binding.longs(latent, nope), List.of(), true),
-              DecoderPlan.destination(layer, Slot.KV_B, Part.WHOLE).setRowBegin(row),
-              nope));
-      plan.bind(
-          ofHead(
-              prefix + "v_b_proj.weight",
-              Binding.longs(heads, v, latent),
-              new Binding.View(head * v * latent, Binding.longs(v, latent), List.of(), false),
-              DecoderPlan.destination(layer, Slot.KV_B, Part.WHOLE).setRowBegin(row + nope),
-              v));
-    }
+    // Made when they are walked through: a small file may name very many heads.
+    Iterable<Binding> halves =
+        Iterables.concat(
+            new AbstractList<List<Binding>>() {
+              @Override
+              public List<Binding> get(int head) {
+                long row = head * (nope + v);
+                return List.of(
+                    ofHead(
+                        prefix + "k_b_proj.weight",
+                        Binding.longs(heads, latent, nope),
+                        new Binding.View(
+                            head * latent * nope, Binding.longs(latent, nope), List.of(), true),
+                        DecoderPlan.destination(layer, Slot.KV_B, Part.WHOLE).setRowBegin(row),
+                        nope),
+                    ofHead(
+                        prefix + "v_b_proj.weight",
+                        Binding.longs(heads, v, latent),
+                        new Binding.View(
+                            head * v * latent, Binding.longs(v, latent), List.of(), false),
+                        DecoderPlan.destination(layer, Slot.KV_B, Part.WHOLE)
+                            .setRowBegin(row + nope),
+                        v));
+              }
+
+              @Override
+              public int size() {
+                return mla.getNumQHeads();
+              }
+            });
+    plan.bindAny(List.of(halves));
   }
 
   private static Binding ofHead(
