@@ -51,7 +51,8 @@ final class DecisionReplay {
       String weights = WEIGHTS + layer;
       String mask = MASK + layer;
       if (kind.hasMoe()) {
-        int choices = expected.dimension(experts, 2, 1);
+        int choices = expected.choices(experts);
+        expected.requireChoices(weights, choices);
         ByteBuffer idx = bytes(4 * numTokens * choices);
         for (long expert : expected.longs(experts)) {
           idx.putInt(Math.toIntExact(expert));
@@ -64,7 +65,7 @@ final class DecisionReplay {
         replays.add(replay("router_weight_" + layer, Format.F32, factors, numTokens, choices));
       }
       if (kind.hasAdaptive()) {
-        int planes = expected.dimension(mask, 3, 0);
+        int planes = expected.planes(mask);
         byte[] keep = expected.bytes(mask);
         ByteBuffer rows = bytes(keep.length);
         for (int query = 0; query < numTokens; query++) {

@@ -3,9 +3,9 @@ package ai.sluice.core;
 import ai.sluice.api.CheckpointFormatException;
 import ai.sluice.checkpoint.Checkpoint;
 import ai.sluice.checkpoint.SafetensorsFile;
-import ai.sluice.checkpoint.TensorInfo;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
@@ -15,6 +15,8 @@ import java.util.Set;
  * so that nothing in the file is passed over in silence. Not thread-safe.
  */
 final class ExpectedOutputs {
+  private static final int ANY = -1;
+
   private final SafetensorsFile file;
   private final int maxPositions;
   private final int vocabSize;
@@ -85,14 +87,54 @@ final class ExpectedOutputs {
     return file.readUint8(name);
   }
 
-  /** A dimension of a tensor of {@code rank} dimensions. */
-  int dimension(String name, int rank, int index) {
-    TensorInfo tensor = file.tensors().get(name);
-    if (tensor.shape().size() != rank) {
-      throw new CheckpointFormatException(
-          file.path(), name, "shape: " + tensor.shape() + " (expected: " + rank + " dimensions)");
+  /**
+   * Experts of a token, in a tensor [tokens of the first prompt, experts of a token].
+   *
+   * @throws CheckpointFormatException if it has another shape
+   */
+  int choices(String name) {
+    return anyOf(name, 1, prompts.get(0).length, ANY);
+  }
+
+  /**
+   * Masks in a tensor [masks, queries, keys] of the first prompt's tokens.
+   *
+   * @throws CheckpointFormatException if it has another shape
+   */
+  int planes(String name) {
+    return anyOf(name, 0, ANY, prompts.get(0).length, prompts.get(0).length);
+  }
+
+  /**
+   * Requires one value for each of the first prompt's tokens and its {@code choices}.
+   *
+   * @throws CheckpointFormatException if the tensor has another shape
+   */
+  void requireChoices(String name, int choices) {
+    if (choices(name) != choices) {
+      throw badShape(name, prompts.get(0).length, choices);
     }
-    return Math.toIntExact(tensor.shape().get(index));
+  }
+
+  /** The dimension {@code free}, of a tensor whose others are as in {@code shape}. */
+  private int anyOf(String name, int free, int... shape) {
+    List<Long> found = file.tensors().get(name).shape();
+    boolean same = found.size() == shape.length;
+    for (int i = 0; same && i < shape.length; i++) {
+      same = i == free ? found.get(i) > 0 : found.get(i) == shape[i];
+    }
+    if (!same) {
+      throw badShape(name, shape);
+    }
+    return Math.toIntExact(found.get(free));
+  }
+
+  private CheckpointFormatException badShape(String name, int... shape) {
+    return new CheckpointFormatException(
+        file.path(),
+        name,
+        "shape: " + file.tensors().get(name).shape() + " (expected: "
+            + Arrays.toString(shape).replace(String.valueOf(ANY), "any number") + ")");
   }
 
   /** Tensors of the file that nothing asked for. */

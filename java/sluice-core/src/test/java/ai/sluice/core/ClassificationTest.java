@@ -196,7 +196,6 @@ class ClassificationTest {
     for (int i = 0; i < 60; i++) {
       CompletableFuture<ClassificationResult> future = engine.submit(request(i % PROMPTS));
       future.cancel(true);
-      assertTrue(future.isCancelled() || future.isDone());
     }
     ClassificationRequest first = request(0);
     Thread.currentThread().interrupt();

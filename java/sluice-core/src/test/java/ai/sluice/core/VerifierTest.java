@@ -12,6 +12,7 @@ import ai.sluice.api.InvalidRequestException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -117,6 +118,31 @@ class VerifierTest {
     assertTrue(
         exact.checks().stream().anyMatch(c -> c.detail().contains("layer 1 token 0")),
         exact.toString());
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "qwen3_moe, router_idx_0_1, 8", "qwen3_moe, router_weight_0_0, 4",
+    "adaptive_moe, router_kept_0_0, 1", "adaptive_moe, attention_keep_0_0, 1"
+  })
+  void decisionsOfAnotherShapeAreRefusedByName(String fixture, String name, int bytes) {
+    TensorFile file =
+        TensorFile.read(TensorFile.copyFixture(fixture, folder).resolve(Verifier.EXPECTED));
+    TensorFile.Tensor whole = file.tensors.get(name);
+    file.tensors.put(
+        name,
+        new TensorFile.Tensor(whole.dtype(), "2,1", Arrays.copyOf(whole.data(), 2 * bytes)));
+    file.write(folder.resolve(Verifier.EXPECTED));
+    for (ComputeDtype dtype : List.of(ComputeDtype.FLOAT32, ComputeDtype.BFLOAT16)) {
+      if (dtype == ComputeDtype.BFLOAT16 && name.startsWith("router_kept")) {
+        // Follows from the choices, so it is not replayed.
+        continue;
+      }
+      EngineOptions options = options().toBuilder().dtype(dtype).build();
+      CheckpointFormatException e =
+          assertThrows(CheckpointFormatException.class, () -> Verifier.verify(options));
+      assertTrue(e.getMessage().contains(name + ": shape: [2, 1] (expected: ["), e.getMessage());
+    }
   }
 
   /** A router that is off shows in its layer, and the layer before agrees. */
