@@ -32,7 +32,7 @@ struct AdaptiveScratch {
 
 /// The largest number of scores, beside the keys kept of them, that rows of `context_len` keys take
 /// together before there are fewer rows in a tile.
-inline constexpr int64_t kSelectWords = int64_t{384} << 10;
+inline constexpr int64_t kSelectWords = int64_t{1536} << 10;
 
 // Internal linkage: also included by per-instruction-set sources.
 
