@@ -197,7 +197,8 @@ TEST(KvBytesTest, OfSideChannels) {
     const auto& channel = *group.side_channels[i];
     EXPECT_EQ(channel.num_layers, 6u);
     const bool density = std::string(channel.name) == "density";
-    EXPECT_EQ(channel.values_per_token, density ? 1u : 4u);  // bytes: two numbers of 16 bits
+    EXPECT_EQ(channel.values_per_token, density ? 1u : 2u);
+    EXPECT_EQ(channel.format, density ? SLUICE__PROTO__FORMAT__U8 : SLUICE__PROTO__FORMAT__U16);
     // A block's share starts at a multiple of 64 bytes.
     channels += 6 * (density ? 64u : 4 * kBlockSize);
   }

@@ -53,8 +53,7 @@ MoeLayer::MoeLayer(const MoeSpec& spec, int32_t kv_group, const MoeWeights& weig
 
 std::optional<SideChannelShape> MoeLayer::side_channel() const {
   if (!spec_.has_capacity()) return std::nullopt;
-  // No format of 16 unsigned bits exists: two bytes each.
-  return SideChannelShape{"experts", Format::kU8, 2 * spec_.num_experts_per_token};
+  return SideChannelShape{"experts", Format::kU16, spec_.num_experts_per_token};
 }
 
 int64_t MoeLayer::workspace_bytes(const LayerContext& context, const BatchLimits& limits) const {

@@ -45,7 +45,7 @@ class MoeLayer : public FeedForwardLayer {
   /// @param kv_group  whose slots address the side channel
   MoeLayer(const MoeSpec& spec, int32_t kv_group, const MoeWeights& weights);
 
-  /// "experts", num_experts_per_token x uint16 (stored as bytes), when there is a capacity.
+  /// "experts", num_experts_per_token x uint16, when there is a capacity.
   std::optional<SideChannelShape> side_channel() const override;
   int64_t workspace_bytes(const LayerContext& context, const BatchLimits& limits) const override;
   void run(LayerContext& context, const StepBatch& batch, const SideChannelView& channel,
