@@ -27,8 +27,8 @@ int64_t window_begin(const ExpertCapacityParams& p, int64_t position) {
 
 void check_params(const ExpertCapacityParams& p) {
   check_at_least("expert_capacity num_tokens", p.num_tokens, 0);
-  SLUICE_CHECK_ARG(p.num_experts >= 1 && p.num_experts <= 65535, "num_experts: ", p.num_experts,
-                   " (expected: 1 to 65535)");
+  SLUICE_CHECK_ARG(p.num_experts >= 1 && p.num_experts <= 65536, "num_experts: ", p.num_experts,
+                   " (expected: 1 to 65536)");
   check_at_least("num_experts_per_token", p.num_experts_per_token, 1);
   check_at_least("expert_capacity", p.capacity, 1);
   check_at_least("capacity_window", p.window, 0);

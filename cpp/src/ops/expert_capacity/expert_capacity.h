@@ -18,7 +18,7 @@ namespace sluice {
 
 struct ExpertCapacityParams {
   int64_t num_tokens = 0;             ///< 0 does nothing
-  int32_t num_experts = 0;            ///< 1 to 65535
+  int32_t num_experts = 0;            ///< 1 to 65536
   int32_t num_experts_per_token = 0;  ///< k
   int32_t capacity = 0;               ///< accepted tokens per expert and window, > 0
   int32_t window = 0;                 ///< positions per window; 0: the whole sequence is one

@@ -200,6 +200,41 @@ TEST(ExpertCapacityTest, ReadsNothingBeforeTheWindow) {
   }
 }
 
+// As many experts as a model may have: the last one's number is the largest of 16 bits.
+TEST(ExpertCapacityTest, CountsTheLastOf65536Experts) {
+  constexpr int32_t kMost = 65536;
+  const std::vector<int32_t> experts = {kMost - 1, 7, kMost - 1}, positions = {0, 1, 2};
+  const std::vector<int32_t> start = {0, 3};
+  const int32_t table = 0;
+  std::vector<uint16_t> channel(kBlock, 0);
+  std::vector<uint8_t> kept(3, 7);
+  const Exec exec = testing::exec_of(Isa::kPortable, 1);
+  std::vector<char> workspace(expert_capacity_workspace_bytes(exec, kMost));
+  ExpertCapacityParams params;
+  params.num_tokens = 3;
+  params.num_experts = kMost;
+  params.num_experts_per_token = 1;
+  params.capacity = 1;
+  params.experts = experts.data();
+  params.num_sequences = 1;
+  params.query_start = start.data();
+  params.positions = positions.data();
+  params.kv_slots = positions.data();
+  params.block_tables = &table;
+  params.block_table_stride = 1;
+  params.block_size = kBlock;
+  params.num_blocks = 1;
+  params.channel = channel.data();
+  params.kept = kept.data();
+  expert_capacity(exec, params, workspace.data(), static_cast<int64_t>(workspace.size()));
+  EXPECT_EQ(kept, (std::vector<uint8_t>{1, 1, 0}));
+  EXPECT_EQ(channel[2], 65535);
+  params.num_experts = kMost + 1;
+  EXPECT_THROW(
+      expert_capacity(exec, params, workspace.data(), static_cast<int64_t>(workspace.size())),
+      Error);
+}
+
 TEST(ExpertCapacityTest, RefusesByName) {
   const std::vector<int32_t> bad = {0, kExperts};
   Cache cache;
