@@ -147,6 +147,8 @@ TEST_F(ModelSpecTest, ValuesOutOfRange) {
                  [&](auto* spec) { spec->layers[0]->attention_norm->eps = nan; });
   expect_refused("ropes[0].rotary_dim: 15", kInvalid,
                  [](auto* spec) { spec->ropes[0]->rotary_dim = 15; });
+  expect_refused("ropes[0].rotary_dim: 65536 (expected: 2 to 1024)", kInvalid,
+                 [](auto* spec) { spec->ropes[0]->rotary_dim = 65536; });
   expect_refused("ropes[0].variants[0].inv_freq: 7 values", kInvalid,
                  [](auto* spec) { spec->ropes[0]->variants[0]->n_inv_freq = 7; });
   expect_refused("ropes[0].variants[0].inv_freq[1]: nan", kInvalid,

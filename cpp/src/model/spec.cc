@@ -53,7 +53,7 @@ LayerSpec decode_layer(const Sluice__Proto__LayerSpec& layer, const FieldReader&
 RopeSpec decode_rope(const Sluice__Proto__RopeSpec& rope, const FieldReader& fields) {
   RopeSpec spec;
   spec.rotary_dim = static_cast<int32_t>(
-      fields.required("rotary_dim", rope.has_rotary_dim, rope.rotary_dim, 2, kMaxHeadDim));
+      fields.required("rotary_dim", rope.has_rotary_dim, rope.rotary_dim, 2, kMaxRotaryDim));
   SLUICE_CHECK_ARG(spec.rotary_dim % 2 == 0, fields.name("rotary_dim"), ": ", spec.rotary_dim,
                    " (expected: an even number)");
   spec.interleaved = rope.interleaved;

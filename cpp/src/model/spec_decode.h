@@ -19,6 +19,8 @@ inline constexpr int64_t kMaxHeads = 4096;
 inline constexpr int64_t kMaxHeadDim = 1 << 16;
 inline constexpr int64_t kBuiltHeadDim = 256;  // what the KV cache's layout holds
 inline constexpr int64_t kBuiltLatentSize = 1024;
+// No layer turns more; dynamic variants take rotary_dim / 2 doubles each before a step fills them.
+inline constexpr int64_t kMaxRotaryDim = kBuiltLatentSize;
 inline constexpr int64_t kMaxContext = 1 << 27;
 inline constexpr int64_t kMaxLayers = 4096;
 inline constexpr int64_t kMaxGroups = 64;

@@ -132,15 +132,16 @@ EnginePlan make_plan(std::span<const uint8_t> spec, std::span<const uint8_t> opt
   const LayerContext context{
       plan.exec, *first.gemm, no_memory, times, plan.options.compute_format, plan.options.numerics};
   plan.arena_bytes =
-      StepRunner::workspace_bytes(plan.rules.limits, decoder, context, RopeState(plan.spec.ropes));
+      StepRunner::workspace_bytes(plan.rules.limits, decoder, context, plan.spec.ropes);
   plan.step_slot_bytes =
       checked_add(checked_mul(plan.options.step_slots,
                               checked_add(2 * plan.layout.input_bytes, plan.layout.output_bytes)),
                   checked_mul(plan.num_ranks() - 1, plan.layout.output_bytes));
+  const int64_t rank_state =
+      checked_add(SequenceState::bytes(plan.rules.limits, plan.options.penalties),
+                  RopeState::bytes(plan.spec.ropes));
   plan.state_bytes =
-      checked_add(checked_mul(plan.num_ranks(),
-                              SequenceState::bytes(plan.rules.limits, plan.options.penalties)),
-                  StepChecker::bytes(plan.rules));
+      checked_add(checked_mul(plan.num_ranks(), rank_state), StepChecker::bytes(plan.rules));
   checked_add(checked_add(plan.weight_bytes, plan.kv_bytes),
               checked_add(checked_mul(plan.num_ranks(), plan.arena_bytes),
                           checked_add(plan.step_slot_bytes, plan.state_bytes)));

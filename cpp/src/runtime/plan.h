@@ -51,7 +51,7 @@ struct EnginePlan {
   int64_t weight_bytes = 0;
   int64_t kv_bytes = 0;
   int64_t step_slot_bytes = 0;  ///< areas of all slots, their checked copies, outputs of ranks
-  int64_t state_bytes = 0;      ///< block tables, marks, penalty counts
+  int64_t state_bytes = 0;      ///< block tables, marks, penalty counts, rope frequencies
   int64_t arena_bytes = 0;      ///< of one rank: activations and logits of a step
 
   int64_t num_ranks() const { return static_cast<int64_t>(ranks.size()); }

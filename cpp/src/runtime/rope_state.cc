@@ -34,9 +34,21 @@ void RopeState::apply(const StepInput& step) {
   }
 }
 
-int64_t RopeState::workspace_bytes(int64_t max_tokens) const {
+int64_t RopeState::bytes(const std::vector<RopeSpec>& ropes) {
   int64_t bytes = 0;
-  for (const Rope& rope : ropes_) bytes += 2 * arena_bytes(max_tokens * (rope.rotary_dim / 2) * 4);
+  for (const RopeSpec& rope : ropes) {
+    const int64_t variants = static_cast<int64_t>(rope.variants.size()) + rope.num_dynamic_variants;
+    bytes += variants * (rope.rotary_dim / 2 * static_cast<int64_t>(sizeof(double)) +
+                         static_cast<int64_t>(sizeof(RopeVariantView)));
+  }
+  return bytes;
+}
+
+int64_t RopeState::workspace_bytes(const std::vector<RopeSpec>& ropes, int64_t max_tokens) {
+  int64_t bytes = 0;
+  for (const RopeSpec& rope : ropes) {
+    bytes += 2 * arena_bytes(max_tokens * (rope.rotary_dim / 2) * 4);
+  }
   return bytes;
 }
 

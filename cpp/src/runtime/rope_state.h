@@ -23,8 +23,11 @@ class RopeState {
   /// Runs the RoPE updates of a checked step.
   void apply(const StepInput& step);
 
+  /// Bytes that a state of these takes, dynamic variants included.
+  static int64_t bytes(const std::vector<RopeSpec>& ropes);
+
   /// Arena bytes of make_angles().
-  int64_t workspace_bytes(int64_t max_tokens) const;
+  static int64_t workspace_bytes(const std::vector<RopeSpec>& ropes, int64_t max_tokens);
 
   /// Angles of the step's tokens for each RoPE, in arena memory. Valid until the next call.
   std::span<const RopeAngles> make_angles(const Exec& exec, const StepInput& step,

@@ -80,7 +80,8 @@ StepRunner::StepRunner(const StepLimits& limits, const Decoder& decoder, LayerCo
 }
 
 int64_t StepRunner::workspace_bytes(const StepLimits& limits, const Decoder& decoder,
-                                    const LayerContext& context, const RopeState& ropes) {
+                                    const LayerContext& context,
+                                    const std::vector<RopeSpec>& ropes) {
   BatchLimits batch;
   batch.max_tokens = limits.max_step_tokens;
   batch.max_sequences =
@@ -101,7 +102,7 @@ int64_t StepRunner::workspace_bytes(const StepLimits& limits, const Decoder& dec
                                     arena_bytes(sampling_workspace_bytes(
                                         context.exec, static_cast<int32_t>(limits.vocab_size)))));
   int64_t bytes = arena_bytes(limits.max_step_tokens * 4) + residual;
-  bytes = checked_add(bytes, ropes.workspace_bytes(limits.max_step_tokens));
+  bytes = checked_add(bytes, RopeState::workspace_bytes(ropes, limits.max_step_tokens));
   return checked_add(bytes, std::max(outputs, decoder.forward_bytes(context, batch)));
 }
 

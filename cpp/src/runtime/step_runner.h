@@ -34,7 +34,8 @@ class StepRunner {
 
   /// Arena bytes that run() takes at most.
   static int64_t workspace_bytes(const StepLimits& limits, const Decoder& decoder,
-                                 const LayerContext& context, const RopeState& ropes);
+                                 const LayerContext& context,
+                                 const std::vector<RopeSpec>& ropes);
 
   /// Runs a checked step. @throws Error what an op or the observer throws; the engine's state is
   /// undefined then
