@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/checked.h"
+#include "layers/decision.h"
 #include "layers/observer.h"
 #include "ops/expert_capacity/expert_capacity.h"
 #include "ops/grouped_gemm/grouped_gemm.h"
@@ -15,25 +16,6 @@
 
 namespace sluice {
 namespace {
-
-// y = x W^T + bias in float32, through the kernel of the experts: what a router decides must not
-// depend on how many tokens it sees.
-void decide(LayerContext& context, int64_t num_tokens, const float* x, const WeightView& w,
-            const float* bias, float* y) {
-  const LayerTimer timer(context.times.dense);
-  const int32_t offsets[] = {0, static_cast<int32_t>(num_tokens)};
-  GroupedGemmParams params;
-  params.num_experts = 1;
-  params.expert_offsets = offsets;
-  params.x = x;
-  params.x_format = Format::kF32;
-  params.x_stride = w.cols;
-  params.w = w;
-  params.bias = bias;
-  params.y = y;
-  params.y_stride = w.rows;
-  grouped_gemm(context.exec, params);
-}
 
 ActivationParams activation_of(const ActivationSpec& spec) {
   ActivationParams params;
@@ -64,7 +46,7 @@ int64_t MoeLayer::workspace_bytes(const LayerContext& context, const BatchLimits
     return arena_bytes(checked_mul(checked_mul(count, cols), bytes));
   };
   const int64_t routing = 2 * array(choices, 1, 4) + array(choices, 1, 1);
-  const int64_t wide = context.compute_format == Format::kF32 ? 0 : array(tokens, hidden, 4);
+  const int64_t wide = widen_bytes(context, tokens, hidden);
   const int64_t deciding =
       array(tokens, spec_.num_experts, 4) + array(tokens, spec_.router_hidden_size, 4);
   const int64_t limiting =
@@ -90,7 +72,8 @@ void MoeLayer::run(LayerContext& context, const StepBatch& batch, const SideChan
   Routing routing{};
   routing.experts = context.workspace.allocate_array<int32_t>(choices);
   routing.weights = context.workspace.allocate_array<float>(choices);
-  const float* x32 = widen(context, batch.num_tokens, x);
+  // Router matrices are float32 in every compute format.
+  const float* x32 = widen_rows(context, batch.num_tokens, weights_.router.cols, x);
   if (!replay(context, batch.num_tokens, routing)) route(context, batch, x32, routing);
   if (spec_.has_capacity()) {
     routing.kept = context.workspace.allocate_array<uint8_t>(choices);
@@ -99,18 +82,6 @@ void MoeLayer::run(LayerContext& context, const StepBatch& batch, const SideChan
   if (context.observer != nullptr) show(context, batch.num_tokens, routing);
   run_experts(context, batch.num_tokens, routing, x, target);
   if (shared_) run_shared(context, batch, x, x32, target);
-}
-
-// Router matrices are float32 in every compute format.
-const float* MoeLayer::widen(LayerContext& context, int64_t num_tokens, const void* x) const {
-  if (context.compute_format == Format::kF32) return static_cast<const float*>(x);
-  const int64_t values = num_tokens * weights_.router.cols;
-  float* wide = context.workspace.allocate_array<float>(values);
-  const auto* narrow = static_cast<const Bf16*>(x);
-  parallel_ranges(context.exec, values, grain_for_bytes(6), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) wide[i] = to_float(narrow[i]);
-  });
-  return wide;
 }
 
 // Decisions that a trace gives instead; false: none.
@@ -140,7 +111,7 @@ void MoeLayer::route(LayerContext& context, const StepBatch& batch, const float*
   if (spec_.router == RouterScore::kNoisyNetwork) {
     const int64_t size = spec_.router_hidden_size;
     float* inner = context.workspace.allocate_array<float>(batch.num_tokens * size);
-    decide(context, batch.num_tokens, x, weights_.router, weights_.router_bias, inner);
+    decision_product(context, batch.num_tokens, x, weights_.router, weights_.router_bias, inner);
     ActivationParams act;
     act.kind = ActivationKind::kGelu;
     act.num_rows = batch.num_tokens;
@@ -152,9 +123,10 @@ void MoeLayer::route(LayerContext& context, const StepBatch& batch, const float*
     act.y_format = Format::kF32;
     act.y_stride = size;
     activation(context.exec, act);
-    decide(context, batch.num_tokens, inner, weights_.router_out, weights_.router_out_bias, logits);
+    decision_product(context, batch.num_tokens, inner, weights_.router_out,
+                     weights_.router_out_bias, logits);
   } else {
-    decide(context, batch.num_tokens, x, weights_.router, weights_.router_bias, logits);
+    decision_product(context, batch.num_tokens, x, weights_.router, weights_.router_bias, logits);
   }
   RouterParams params;
   params.score = spec_.router;
@@ -318,7 +290,7 @@ void MoeLayer::run_shared(LayerContext& context, const StepBatch& batch, const v
   const int64_t hidden = weights_.down.first.rows;
   float* gate = context.workspace.allocate_array<float>(batch.num_tokens);
   float* result = context.workspace.allocate_array<float>(batch.num_tokens * hidden);
-  decide(context, batch.num_tokens, x32, weights_.shared_gate, nullptr, gate);
+  decision_product(context, batch.num_tokens, x32, weights_.shared_gate, nullptr, gate);
   std::fill_n(result, batch.num_tokens * hidden, 0.0f);
   shared_->run(context, batch, {}, x, {result, 1});
   parallel_ranges(context.exec, batch.num_tokens, grain_for_bytes(hidden * 12),

@@ -67,7 +67,6 @@ class MoeLayer : public FeedForwardLayer {
   };
 
   int64_t num_choices(int64_t num_tokens) const { return num_tokens * spec_.num_experts_per_token; }
-  const float* widen(LayerContext& context, int64_t num_tokens, const void* x) const;
   bool replay(LayerContext& context, int64_t num_tokens, const Routing& out) const;
   void route(LayerContext& context, const StepBatch& batch, const float* x,
              const Routing& out) const;
