@@ -205,6 +205,17 @@ int32_t ModelSpec::max_num_experts() const {
   return most;
 }
 
+int64_t ModelSpec::reach(int32_t kv_group) const {
+  int64_t farthest = 0;
+  for (const LayerSpec& layer : layers) {
+    if (layer.kv_group != kv_group) continue;
+    const int64_t reach = reach_of(layer, kv_groups[kv_group]);
+    if (reach == 0) return 0;
+    farthest = std::max(farthest, reach);
+  }
+  return farthest;
+}
+
 ModelSpec decode_model_spec(std::span<const uint8_t> bytes) {
   const auto message =
       unpack<Sluice__Proto__ModelSpec>(sluice__proto__model_spec__descriptor, bytes);

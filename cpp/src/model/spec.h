@@ -62,6 +62,10 @@ struct ModelSpec {
 
   /// Largest number of experts of a layer; 0: no layer has any.
   int32_t max_num_experts() const;
+
+  /// How many positions back, its own included, a token of the group's layers sees keys or counts
+  /// choices of experts; 0: to the start of the sequence.
+  int64_t reach(int32_t kv_group) const;
 };
 
 /// Decodes and checks a serialised ModelSpec.

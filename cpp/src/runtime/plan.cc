@@ -77,7 +77,9 @@ StepRules make_rules(const ModelSpec& spec, const EngineOptions& options) {
     rules.rope_frequencies.push_back(rope.rotary_dim / 2);
   }
   rules.num_blocks = options.num_blocks;
-  for (const KvGroupSpec& group : spec.kv_groups) rules.windows.push_back(group.window);
+  for (size_t g = 0; g < spec.kv_groups.size(); ++g) {
+    rules.reaches.push_back(spec.reach(static_cast<int32_t>(g)));
+  }
   rules.penalties = options.penalties;
   return rules;
 }

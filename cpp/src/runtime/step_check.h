@@ -16,7 +16,7 @@ namespace sluice {
 struct StepRules {
   StepLimits limits;
   std::vector<int64_t> num_blocks;             ///< [kv_groups]
-  std::vector<int64_t> windows;                ///< [kv_groups]; 0: no window
+  std::vector<int64_t> reaches;                ///< [kv_groups]; ModelSpec::reach()
   std::vector<int32_t> rope_variants;          ///< [ropes], static ones
   std::vector<int32_t> rope_dynamic_variants;  ///< [ropes]
   std::vector<int32_t> rope_frequencies;       ///< [ropes], rotary_dim / 2

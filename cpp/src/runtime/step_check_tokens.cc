@@ -100,13 +100,13 @@ void StepChecker::check_blocks(const StepInput& step, int64_t s, int group) {
   const StepLimits& limits = rules_.limits;
   const int32_t* table = tables_.row(group, step.seq_slot[s]);
   const int64_t begin = step.query_start[s];
-  const int64_t window = rules_.windows[group];
-  const int64_t oldest = window == 0 ? 0 : std::max<int64_t>(0, step.position[begin] - window + 1);
+  const int64_t reach = rules_.reaches[group];
+  const int64_t oldest = reach == 0 ? 0 : std::max<int64_t>(0, step.position[begin] - reach + 1);
   const int64_t newest = int64_t{step.context_len[s]} - 1;
   for (int64_t b = oldest / limits.block_size; b <= newest / limits.block_size; ++b) {
     SLUICE_CHECK_ARG(table[b] >= 0, "SEQ_SLOT[", s, "]: slot ", step.seq_slot[s], " has no block ",
                      b, " in kv group ", group,
-                     " (expected: a BLOCK_UPDATE that sets it, its queries see positions ", oldest,
+                     " (expected: a BLOCK_UPDATE that sets it, its tokens need positions ", oldest,
                      " to ", newest, ")");
   }
   for (int64_t t = begin; t < step.query_start[s + 1]; ++t) {
