@@ -203,6 +203,12 @@ TEST_F(ModelSpecTest, Options) {
     options->has_expert_parallel_size = 1;
     options->expert_parallel_size = 2;
   });
+  uint32_t first_layer = 5;
+  expect_option_refused("pipeline_layer_begin[0]: 5 (expected: 0 to 0)", kInvalid,
+                        [&](auto* options) {
+                          options->n_pipeline_layer_begin = 1;
+                          options->pipeline_layer_begin = &first_layer;
+                        });
   expect_option_refused("max_adapters: not built", kUnsupported, [](auto* options) {
     options->has_max_adapters = 1;
     options->max_adapters = 1;

@@ -105,6 +105,9 @@ EngineOptions decode_engine_options(std::span<const uint8_t> bytes, const ModelS
   fields.unsupported_if(message->max_adapters != 0, "max_adapters", "0");
   fields.unsupported_if(message->max_adapter_rank != 0, "max_adapter_rank", "0");
   fields.unsupported_if(message->n_pipeline_layer_begin > 1, "pipeline_layer_begin", "one stage");
+  if (message->n_pipeline_layer_begin == 1) {
+    fields.integer("pipeline_layer_begin[0]", message->pipeline_layer_begin[0], 0, 0);
+  }
   fields.unsupported_if(message->adapter_bytes != 0, "adapter_bytes", "0");
   refuse_parallel_size(fields, "pipeline_parallel_size", message->pipeline_parallel_size);
   refuse_parallel_size(fields, "expert_parallel_size", message->expert_parallel_size);
