@@ -230,6 +230,36 @@ TEST_P(CarriedStateTest, ReusedPages) {
   expect_rows(feed(&second, ids_, 5, 37), whole_, 5);
 }
 
+// Keys are seen in a window, choices are counted from the start: a step needs the blocks of both.
+TEST(CarriedStateBlocksTest, CountedBlocksAreAskedFor) {
+  MoeModel model([](Sluice__Proto__MoeSpec* moe, Sluice__Proto__ModelSpec* spec, ProtoArena*) {
+    moe->has_expert_capacity = 1;
+    moe->expert_capacity = 9;
+    spec->kv_groups[0]->has_window = 1;
+    spec->kv_groups[0]->window = 4;
+  });
+  EngineHandle engine;
+  OptionValues values;
+  values.block_size = kPage;
+  ASSERT_NO_FATAL_FAILURE(model.open(&engine, values));
+  Driver driver(engine.get(), kPage);
+  const std::vector<int32_t> ids = {1, 9, 4, 22, 31, 8, 2, 77, 5, 14, 60, 3, 3};
+  Sequence sequence;
+  driver.begin();
+  driver.feed(&sequence, {ids.data(), 12});
+  ASSERT_EQ(driver.run().status, SLUICE_STATUS_OK);
+  driver.begin();
+  driver.feed(&sequence, {ids.data() + 12, 1});
+  driver.block_update.push_back({0, 0, 0, -1});
+  const Outcome outcome = driver.run();
+  EXPECT_EQ(outcome.status, SLUICE_STATUS_INVALID_ARGUMENT);
+  EXPECT_NE(outcome.text.find("slot 0 has no block 0 in kv group 0"), std::string::npos)
+      << outcome.text;
+  driver.block_update.pop_back();
+  const Outcome again = driver.run();
+  EXPECT_EQ(again.status, SLUICE_STATUS_OK) << again.text;
+}
+
 // 0: one window for the whole sequence. 8: a multiple of the page. 10: not.
 INSTANTIATE_TEST_SUITE_P(Windows, CarriedStateTest, ::testing::Values(0, 8, 10));
 
