@@ -209,6 +209,10 @@ TEST_F(ModelSpecTest, Options) {
                           options->n_pipeline_layer_begin = 1;
                           options->pipeline_layer_begin = &first_layer;
                         });
+  expect_option_refused("comm_timeout_micros: not built", kUnsupported, [](auto* options) {
+    options->has_comm_timeout_micros = 1;
+    options->comm_timeout_micros = 1000;
+  });
   expect_option_refused("max_adapters: not built", kUnsupported, [](auto* options) {
     options->has_max_adapters = 1;
     options->max_adapters = 1;

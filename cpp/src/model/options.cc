@@ -109,6 +109,8 @@ EngineOptions decode_engine_options(std::span<const uint8_t> bytes, const ModelS
     fields.integer("pipeline_layer_begin[0]", message->pipeline_layer_begin[0], 0, 0);
   }
   fields.unsupported_if(message->adapter_bytes != 0, "adapter_bytes", "0");
+  // Ranks of one process cannot lose each other: a fault or an abort on one ends the wait of all.
+  fields.unsupported_if(message->has_comm_timeout_micros, "comm_timeout_micros", "no limit");
   refuse_parallel_size(fields, "pipeline_parallel_size", message->pipeline_parallel_size);
   refuse_parallel_size(fields, "expert_parallel_size", message->expert_parallel_size);
 
