@@ -219,35 +219,6 @@ TEST_F(ModelSpecTest, Options) {
   });
 }
 
-// A step must name every block that a layer of the group reads, for its keys or for its counts.
-TEST_F(ModelSpecTest, ReachOfAGroup) {
-  Fixture fixture("llama");
-  ProtoArena arena;
-  auto* spec = fixture.spec();
-  const auto reach = [&] { return decode_model_spec(pack_message(spec->base)).reach(0); };
-  EXPECT_EQ(reach(), 0);
-  spec->kv_groups[0]->has_window = 1;
-  spec->kv_groups[0]->window = 6;
-  EXPECT_EQ(reach(), 6);
-  auto* moe = arena.make(sluice__proto__moe_spec__init);
-  moe->has_num_experts = moe->has_num_experts_per_token = 1;
-  moe->has_expert_intermediate_size = moe->has_router = 1;
-  moe->num_experts = 4;
-  moe->num_experts_per_token = 2;
-  moe->expert_intermediate_size = 16;
-  moe->router = SLUICE__PROTO__ROUTER_SCORE__ROUTER_SOFTMAX;
-  moe->activation = spec->layers[1]->dense->activation;
-  spec->layers[1]->feed_forward_case = SLUICE__PROTO__LAYER_SPEC__FEED_FORWARD_MOE;
-  spec->layers[1]->moe = moe;
-  EXPECT_EQ(reach(), 6);
-  moe->has_expert_capacity = moe->has_capacity_window = 1;
-  moe->expert_capacity = 3;
-  moe->capacity_window = 16;
-  EXPECT_EQ(reach(), 16);
-  moe->capacity_window = 0;
-  EXPECT_EQ(reach(), 0);
-}
-
 TEST_F(ModelSpecTest, UnknownFieldsAndValues) {
   Fixture fixture("llama");
   const auto options = pack_message(fixture.options(OptionValues())->base);

@@ -41,6 +41,10 @@ std::optional<SideChannelShape> MoeLayer::side_channel() const {
 int64_t MoeLayer::workspace_bytes(const LayerContext& context, const BatchLimits& limits) const {
   const int64_t tokens = limits.max_tokens;
   const int64_t choices = checked_mul(tokens, spec_.num_experts_per_token);
+  // Rows of experts are numbered in 32 bits.
+  SLUICE_CHECK_ARG(choices <= INT32_MAX, "max_step_tokens: ", tokens, " with ",
+                   spec_.num_experts_per_token, " experts a token (expected: at most ",
+                   INT32_MAX / spec_.num_experts_per_token, ")");
   const int64_t hidden = weights_.down.first.rows;
   const auto array = [](int64_t count, int64_t cols, int64_t bytes) {
     return arena_bytes(checked_mul(checked_mul(count, cols), bytes));
