@@ -73,7 +73,7 @@ int32_t adaptive_keep_planes(AdaptiveKind kind, int32_t num_heads);
 
 /// Bytes of workspace for any call with these bounds. Beside a few tiles per thread, kTopK and
 /// kBlockTopK keep the scores of some rows there: as many rows as fit 6 MiB a thread, and at
-/// least one, so that it grows with the context only beyond about 200,000 positions (8 bytes a
+/// least one, so that it grows with the context only beyond about 800,000 positions (8 bytes a
 /// position and thread).
 int64_t adaptive_attention_workspace_bytes(const Exec& exec, const AdaptivePattern& pattern,
                                            int64_t max_tokens, int64_t max_context_len,
