@@ -304,12 +304,12 @@ public final class EngineOptions {
     /**
      * Sets the tokens per block of the KV cache.
      *
-     * @param value a power of two from 8 to 256
+     * @param value a power of two from 4 to 256
      * @throws InvalidRequestException if it is another number
      */
     public Builder blockSize(int value) {
-      if (value < 8 || value > 256 || Integer.bitCount(value) != 1) {
-        throw Check.fail("blockSize", value, "8, 16, 32, 64, 128 or 256");
+      if (value < 4 || value > 256 || Integer.bitCount(value) != 1) {
+        throw Check.fail("blockSize", value, "4, 8, 16, 32, 64, 128 or 256");
       }
       blockSize = value;
       return this;

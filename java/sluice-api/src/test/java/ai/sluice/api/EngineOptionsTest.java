@@ -32,7 +32,7 @@ class EngineOptionsTest {
             new IntOption("maxContextLength", EngineOptions.Builder::maxContextLength, 2, 1 << 24),
             new IntOption("maxSequences", EngineOptions.Builder::maxSequences, 1, 4096),
             new IntOption("maxStepTokens", EngineOptions.Builder::maxStepTokens, 1, 1 << 16),
-            new IntOption("blockSize", EngineOptions.Builder::blockSize, 8, 256),
+            new IntOption("blockSize", EngineOptions.Builder::blockSize, 4, 256),
             new IntOption(
                 "maxQueuedRequests", EngineOptions.Builder::maxQueuedRequests, 1, 1_000_000),
             new IntOption("maxLogprobs", EngineOptions.Builder::maxLogprobs, 0, 1000))

@@ -112,8 +112,8 @@ class ParityTest {
   /** A grouped-query, a mixture, a latent and an adaptive model. */
   @ParameterizedTest
   @CsvSource({
-    "mistral, 8", "mistral, 64", "mixtral, 8", "mixtral, 64", "deepseek_v3, 8", "deepseek_v3, 64",
-    "adaptive_moe, 8", "adaptive_moe, 64", "adaptive_moe_sparse, 8", "adaptive_moe_sparse, 64"
+    "mistral, 4", "mistral, 64", "mixtral, 8", "mixtral, 64", "deepseek_v3, 4", "deepseek_v3, 64",
+    "adaptive_moe, 4", "adaptive_moe, 64", "adaptive_moe_sparse, 4", "adaptive_moe_sparse, 64"
   })
   void anyBlockSize(String fixture, int blockSize) {
     VerificationReport report =
