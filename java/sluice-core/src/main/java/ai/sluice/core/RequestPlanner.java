@@ -85,13 +85,17 @@ final class RequestPlanner {
     int[] stopTokens = stopTokens(request);
     int[] prompt = encoder.encode(request);
     int context = model.options().maxContextLength();
-    if (prompt.length >= context) {
+    // Values are taken at the last position of the prompt; nothing is put behind it.
+    boolean givesTokens = head.numValues() == 0;
+    int longest = givesTokens ? context - 1 : context;
+    if (prompt.length > longest) {
       throw new InvalidRequestException(
-          "prompt: " + prompt.length + " tokens (expected: at most " + (context - 1)
-              + ", which leaves room for one new token in a context of " + context
+          "prompt: " + prompt.length + " tokens (expected: at most " + longest
+              + (givesTokens ? ", which leaves room for one new token in a context of " + context
+                  : ", the context")
               + contextRemedy() + ")");
     }
-    int room = context - prompt.length;
+    int room = givesTokens ? context - prompt.length : 1;
     int maxNew = Math.min(request.maxNewTokens().orElse(room), room);
     long seed = request.seed().orElseGet(() -> ThreadLocalRandom.current().nextLong());
     Sequence sequence =

@@ -160,9 +160,26 @@ class ClassificationTest {
         assertThrows(
                 InvalidRequestException.class,
                 () -> engine.classify(
-                    ClassificationRequest.builder().promptTokens(new int[CONTEXT]).build()))
+                    ClassificationRequest.builder().promptTokens(new int[CONTEXT + 1]).build()))
             .getMessage()
-            .startsWith("prompt: 64 tokens (expected: at most 63"));
+            .startsWith("prompt: 65 tokens (expected: at most 64, the context; "));
+  }
+
+  /** No token follows, so the prompt may fill the context; another context changes no score. */
+  @Test
+  void thePromptMayFillTheContext() {
+    int[] longest = new int[CONTEXT];
+    for (int i = 0; i < CONTEXT; i++) {
+      longest[i] = prompt(0)[i % prompt(0).length];
+    }
+    ClassificationRequest whole = ClassificationRequest.builder().promptTokens(longest).build();
+    ClassificationResult full = engine.classify(whole);
+    assertEquals(FinishReason.STOP, full.finishReason(), full.detail());
+    assertEquals(CONTEXT, full.usage().promptTokens());
+    try (Engine wider =
+        Engine.open(Fixtures.options(MODEL).maxContextLength(2 * CONTEXT).build())) {
+      assertEquals(wider.classify(whole).scores(), full.scores());
+    }
   }
 
   @Test

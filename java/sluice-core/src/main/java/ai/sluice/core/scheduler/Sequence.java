@@ -94,7 +94,7 @@ public final class Sequence {
    *
    * @param prompt at least one token; not copied
    * @param maxNewTokens at least 1, and 1 for a head that gives values; prompt and new tokens fit
-   *     the context
+   *     the context, for such a head the prompt alone
    * @param head what is asked for
    * @param sampling how tokens are chosen
    * @param seed of the random choices
