@@ -94,7 +94,9 @@ public final class Engine implements AutoCloseable {
             checkpoint.eosTokenIds(),
             tokenizer == null ? SpecialTokens.NONE : tokenizer.specialTokens(),
             vocabSize);
-    planner = new RequestPlanner(model, encoder, sampling, eosTokens.ids(), tokenizer, options.prefixCache());
+    planner =
+        new RequestPlanner(
+            model, encoder, sampling, eosTokens.ids(), tokenizer, options.prefixCache());
     modelInfo = ModelInfos.of(model, sampling.defaults(), eosTokens, tokenizer != null);
     int number = NUMBER.incrementAndGet();
     pumps = EngineThreads.pumps(number);

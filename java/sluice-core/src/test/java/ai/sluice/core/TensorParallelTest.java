@@ -10,12 +10,14 @@ import ai.sluice.api.UnsupportedModelException;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Several ranks share a model: every fixture whose heads divide, and what is refused. */
+@Timeout(600)
 class TensorParallelTest {
   private static EngineOptions options(String fixture, int size) {
     return Fixtures.options(fixture).tensorParallelSize(size).build();

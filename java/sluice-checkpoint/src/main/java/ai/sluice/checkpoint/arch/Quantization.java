@@ -20,8 +20,8 @@ final class Quantization {
   private Quantization() {}
 
   /**
-   * Gives the plan the scale block of 8-bit floats, if the checkpoint has such. MXFP4 has a block of
-   * its own.
+   * Gives the plan the scale block of 8-bit floats, if the checkpoint has such. MXFP4 has a block
+   * of its own.
    *
    * @throws ai.sluice.api.UnsupportedModelException for a way to quantize that is not built
    */
