@@ -76,6 +76,12 @@ public final class ClassificationRequest {
       return this;
     }
 
+    /** Sets who goes first, as {@link GenerationRequest.Builder#priority}. */
+    public Builder priority(int value) {
+      input.priority(value);
+      return this;
+    }
+
     /** Sets the longest time, as {@link GenerationRequest.Builder#timeout}. */
     public Builder timeout(Duration value) {
       input.timeout(value);

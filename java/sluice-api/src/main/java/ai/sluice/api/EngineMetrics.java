@@ -16,6 +16,8 @@ import java.util.Map;
  * @param prefixHits requests of whose prompt something was found in the prefix cache
  * @param prefixHitTokens prompt tokens found in the prefix cache, and so not computed
  * @param prefixEvictions blocks that the prefix cache gave up for others
+ * @param preemptions times that a running sequence gave up its blocks to others, to be computed
+ *     again later
  * @param finished generations ended, by reason; every reason has an entry
  * @param stepMicros time in which at least one step was running
  * @param planMicros time of the scheduler thread spent planning and applying steps
@@ -32,6 +34,7 @@ public record EngineMetrics(
     long prefixHits,
     long prefixHitTokens,
     long prefixEvictions,
+    long preemptions,
     Map<FinishReason, Long> finished,
     long stepMicros,
     long planMicros) {

@@ -40,6 +40,7 @@ public final class GenerationRequest {
   private final List<Integer> stopTokenIds;
   private final @Nullable Long seed;
   private final String cacheSalt;
+  private final int priority;
   private final @Nullable Integer logprobs;
   private final @Nullable Duration timeout;
   private final boolean ignoreEos;
@@ -71,6 +72,7 @@ public final class GenerationRequest {
     stopTokenIds = builder.stopTokenIds;
     seed = builder.seed;
     cacheSalt = builder.cacheSalt;
+    priority = builder.priority;
     logprobs = builder.logprobs;
     timeout = builder.timeout;
     ignoreEos = builder.ignoreEos;
@@ -101,6 +103,7 @@ public final class GenerationRequest {
     builder.stopTokenIds = stopTokenIds;
     builder.seed = seed;
     builder.cacheSalt = cacheSalt;
+    builder.priority = priority;
     builder.logprobs = logprobs;
     builder.timeout = timeout;
     builder.ignoreEos = ignoreEos;
@@ -163,6 +166,11 @@ public final class GenerationRequest {
     return cacheSalt;
   }
 
+  /** Who goes first: the higher number, and of equal ones who came first. Default 0. */
+  public int priority() {
+    return priority;
+  }
+
   /** Likeliest tokens to report beside each token's log-probability; absent: neither. */
   public OptionalInt logprobs() {
     return logprobs == null ? OptionalInt.empty() : OptionalInt.of(logprobs);
@@ -208,6 +216,7 @@ public final class GenerationRequest {
     private List<Integer> stopTokenIds = List.of();
     private @Nullable Long seed;
     private String cacheSalt = "";
+    private int priority;
     private @Nullable Integer logprobs;
     private @Nullable Duration timeout;
     private boolean ignoreEos;
@@ -362,6 +371,16 @@ public final class GenerationRequest {
             "cacheSalt", length + " characters", "at most " + MAX_CACHE_SALT_LENGTH);
       }
       cacheSalt = value;
+      return this;
+    }
+
+    /**
+     * Sets who goes first: the higher number, and of equal ones who came first. A request that runs
+     * is not stopped for another, but gives its memory to it when that runs out. Every value is
+     * allowed.
+     */
+    public Builder priority(int value) {
+      priority = value;
       return this;
     }
 

@@ -390,6 +390,7 @@ public final class Engine implements AutoCloseable {
         counters.prefixHits.get(),
         counters.prefixHitTokens.get(),
         counters.prefixEvictions.get(),
+        counters.preemptions.get(),
         finished,
         counters.stepMicros.get(),
         TimeUnit.NANOSECONDS.toMicros(counters.planNanos.get()));

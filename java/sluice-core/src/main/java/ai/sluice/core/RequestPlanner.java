@@ -111,6 +111,7 @@ final class RequestPlanner {
             submitted,
             deadline(submitted, request.timeout()),
             sink.apply(new Facts(prompt.length, topN, seed)));
+    sequence.prioritize(request.priority());
     if (prefixCache) {
       sequence.cachePrefix(request.cacheSalt(), model.options().blockSize());
     }

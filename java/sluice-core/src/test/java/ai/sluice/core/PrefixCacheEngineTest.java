@@ -107,6 +107,38 @@ class PrefixCacheEngineTest {
     }
   }
 
+  /** With a KV cache of two longest sequences for eight, some give up their blocks and come back. */
+  @ParameterizedTest
+  @CsvSource({
+    "llama, FLOAT32, true", "llama, BFLOAT16, false", "adaptive_moe, FLOAT32, true",
+    "adaptive_moe, FLOAT32, false", "gpt_oss, FLOAT32, true"
+  })
+  void thePreemptedGiveTheSameBits(String fixture, ComputeDtype dtype, boolean prefixCache) {
+    List<GenerationRequest> requests =
+        requests(fixture).stream()
+            .map(request -> request.toBuilder().maxNewTokens(40).build())
+            .toList();
+    List<GenerationResult> alone = new ArrayList<>();
+    EngineOptions.Builder options =
+        options(fixture, dtype).prefixCache(prefixCache).maxSequences(8);
+    long perBlock;
+    try (Engine engine = Engine.open(options.build())) {
+      requests.forEach(request -> alone.add(engine.generate(request)));
+      perBlock = engine.modelInfo().kvCacheBytes() / (8 * 96 / 8);
+      assertEquals(0, engine.metrics().preemptions());
+    }
+    try (Engine engine = Engine.open(options.kvCacheBytes(2 * 96 / 8 * perBlock).build())) {
+      List<Generation> open = requests.stream().map(engine::submit).toList();
+      for (int i = 0; i < requests.size(); i++) {
+        GenerationResult result = open.get(i).result().join();
+        assertEquals(alone.get(i).tokens(), result.tokens(), "request " + i);
+        assertEquals(alone.get(i).logprobs(), result.logprobs(), "request " + i);
+      }
+      assertTrue(engine.metrics().preemptions() > 0);
+      assertEquals(0, engine.metrics().kvBlocksUsed());
+    }
+  }
+
   @Test
   void classificationFindsWhatGenerationComputed() {
     int[] prompt = Fixtures.ids("adaptive_moe", "input_ids_0");

@@ -6,11 +6,10 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The books of one kv group's blocks: how many sequences use each, which are free, which are kept
- * for their content, and how many blocks running sequences may still claim. Not thread-safe.
+ * for their content, and how many are promised to running sequences. Not thread-safe.
  *
- * <p>A sequence reserves its worst case when it is admitted, shared blocks included, and allocates
- * as it grows, so an allocation never fails: what no sequence uses is either free or can be
- * evicted. Freed blocks are handed out again last in, first out: steps run in the order of submit,
+ * <p>Blocks are promised before they are allocated, and never more than no sequence uses, so an
+ * allocation never fails: what no sequence uses is either free or can be evicted. Freed blocks are handed out again last in, first out: steps run in the order of submit,
  * so a step that still writes a freed block has run before its next owner's.
  *
  * <p>A block that nobody uses but whose content is published stays, and is evicted when no block is
@@ -30,7 +29,7 @@ public final class BlockPool {
   private final int[] next;
   private int numFree;
   private int numUsed;
-  private int numReserved;
+  private int numPromised;
   private long numEvictions;
 
   /** Creates a pool of {@code numBlocks} free blocks, numbered from 0, that keeps no content. */
@@ -83,9 +82,14 @@ public final class BlockPool {
     return free.length - numUsed - numFree;
   }
 
-  /** Blocks reserved, in use or not. */
-  public int reserved() {
-    return numReserved;
+  /** Blocks promised and not allocated yet. */
+  public int promised() {
+    return numPromised;
+  }
+
+  /** Blocks that no sequence uses and that are promised to none. */
+  public int available() {
+    return free.length - numUsed - numPromised;
   }
 
   /** Kept blocks that were given up so far. */
@@ -103,36 +107,30 @@ public final class BlockPool {
     return contents[block];
   }
 
-  /** Whether {@code blocks} are unreserved. */
-  boolean canReserve(int blocks) {
-    return blocks <= free.length - numReserved;
-  }
-
-  /** Reserves {@code blocks} if that many are unreserved. */
-  boolean reserve(int blocks) {
-    if (!canReserve(blocks)) {
-      return false;
-    }
-    numReserved += blocks;
-    return true;
-  }
-
-  /** Gives a reservation back; its blocks must have been released. */
-  void unreserve(int blocks) {
-    numReserved -= blocks;
-    if (numReserved < numUsed) {
+  /** Promises blocks that are available. */
+  void promise(int blocks) {
+    if (blocks > available()) {
       throw new IllegalStateException(
-          "reserved blocks: " + numReserved + " (expected: at least the " + numUsed + " in use)");
+          "blocks: " + blocks + " promised (expected: at most " + available() + ")");
     }
+    numPromised += blocks;
   }
 
-  /** Takes a block out of a reservation, to be used by one sequence. */
+  /** Takes a promise back. */
+  void forgo(int blocks) {
+    if (blocks > numPromised) {
+      throw new IllegalStateException(
+          "blocks: " + blocks + " forgone (expected: at most the " + numPromised + " promised)");
+    }
+    numPromised -= blocks;
+  }
+
+  /** Makes a promised block one that a sequence uses. */
   int allocate() {
-    if (numUsed >= numReserved) {
-      throw new IllegalStateException(
-          "blocks in use: " + numUsed + " (expected: fewer than the " + numReserved
-              + " reserved)");
+    if (numPromised == 0) {
+      throw new IllegalStateException("block: allocated (expected: promised before)");
     }
+    numPromised--;
     if (numFree == 0) {
       evict();
     }
@@ -150,9 +148,12 @@ public final class BlockPool {
     evicted.accept(node);
   }
 
-  /** Lets one more sequence use a block that is kept or in use. */
+  /** Lets one more sequence use a block that is in use, or one that is kept and not promised. */
   void retain(int block) {
     if (references[block] == 0) {
+      if (available() == 0) {
+        throw new IllegalStateException("block " + block + ": all that are left are promised");
+      }
       if (contents[block] == null) {
         throw new IllegalStateException("block " + block + ": free (expected: kept or in use)");
       }
@@ -162,7 +163,7 @@ public final class BlockPool {
     references[block]++;
   }
 
-  /** Ends one sequence's use of a block; its reservation stays until {@link #unreserve}. */
+  /** Ends one sequence's use of a block. */
   void release(int block) {
     if (references[block] == 0) {
       throw new IllegalStateException("block " + block + ": free (expected: in use)");

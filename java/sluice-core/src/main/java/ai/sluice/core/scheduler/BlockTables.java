@@ -4,6 +4,8 @@ import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_BLOCK_UPDATE;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_STATE_OP;
 import static ai.sluice.jni.SluiceAbi.SLUICE_STATE_OP_COPY_BLOCK;
 
+import org.jspecify.annotations.Nullable;
+
 /**
  * Gives running sequences their blocks: found ones first, then new ones as they grow. Not
  * thread-safe.
@@ -15,7 +17,7 @@ final class BlockTables {
   /** How an admission went. */
   enum Admission {
     ADMITTED,
-    /** The worst case cannot be reserved now. */
+    /** What it needs is not available now. */
     NO_ROOM,
     /** A running sequence is computing what comes next in the prompt. */
     AWAITS_PREFIX
@@ -56,58 +58,100 @@ final class BlockTables {
     return (positions + blockSize - 1) / blockSize;
   }
 
-  /** Gives a waiting sequence what is found of its prompt, and reserves its worst case. */
-  Admission admit(Sequence sequence, StepMessage message) {
+  /**
+   * Gives a waiting sequence what is found of its tokens, and promises what it needs for the rest
+   * of those known and the next one; or its worst case, if it was preempted too often.
+   *
+   * @param watermark blocks of each group to leave for running sequences to grow
+   */
+  Admission admit(Sequence sequence, int watermark, StepMessage message) {
     int worstCase = blocksFor(sequence.worstCasePositions());
-    for (BlockPool pool : pools) {
-      if (!pool.canReserve(worstCase)) {
-        return Admission.NO_ROOM;
-      }
-    }
-    int matched = 0;
+    int needed =
+        sequence.isPinned()
+            ? worstCase
+            : Math.min(worstCase, blocksFor(sequence.numKnown + 1));
     boolean copies = false;
+    int matchedBlocks = 0;
     if (sequence.isCached()) {
       cache.match(sequence);
       if (cache.awaited != null) {
         sequence.awaited = cache.awaited;
         return Admission.AWAITS_PREFIX;
       }
-      copies = canCopy(worstCase, message);
-      matched = cache.matchedBlocks * blockSize + (copies ? cache.partialTokens : 0);
+      matchedBlocks = cache.matchedBlocks;
+      copies = canCopy(needed, watermark, message);
+    } else {
+      cache.forget();
     }
-    for (BlockPool pool : pools) {
-      pool.reserve(copies ? worstCase + 1 : worstCase);
+    if (!copies && !fits(needed, watermark, null)) {
+      return Admission.NO_ROOM;
     }
-    sequence.worstCaseBlocks = worstCase;
+    int matched = matchedBlocks * blockSize + (copies ? cache.partialTokens : 0);
     sequence.blocks = new int[groups][worstCase];
     sequence.firstBlock = new int[groups];
     sequence.nodes = new PrefixNode[sequence.isCached() ? worstCase : 0];
-    sequence.numBlocks = blocksFor(matched);
+    sequence.numBlocks = matchedBlocks;
     sequence.cachedTokens = matched;
     sequence.numPlanned = matched;
     sequence.numComputed = matched;
-    sequence.numPublished = matched / blockSize;
-    sequence.numSent = sequence.numBlocks;
+    sequence.numPublished = matchedBlocks;
+    sequence.numSent = matchedBlocks;
     if (sequence.isCached()) {
       // Held before anything is allocated, so that nothing of it is evicted.
       retain(sequence, matched, copies);
       cache.join(sequence);
-      if (copies) {
-        copy(sequence, message);
-      }
+    }
+    sequence.numPromised = needed;
+    for (BlockPool pool : pools) {
+      pool.promise(needed - matchedBlocks);
+    }
+    if (copies) {
+      copy(sequence, message);
+      sequence.numBlocks++;
     }
     return Admission.ADMITTED;
   }
 
-  private boolean canCopy(int worstCase, StepMessage message) {
-    if (cache.partial == null || message.remaining(SLUICE_SECTION_STATE_OP) < 1 + groups) {
-      return false;
-    }
-    for (BlockPool pool : pools) {
-      if (!pool.canReserve(worstCase + 1)) {
+  private boolean canCopy(int needed, int watermark, StepMessage message) {
+    return cache.partial != null
+        && message.remaining(SLUICE_SECTION_STATE_OP) >= 1 + groups
+        && fits(needed, watermark, cache.partial);
+  }
+
+  /** Whether there is room for what was not found, and what was found can be taken into use. */
+  private boolean fits(int needed, int watermark, @Nullable PrefixNode source) {
+    int matched = cache.matchedBlocks;
+    int position = matched * blockSize + (source == null ? 0 : cache.partialTokens);
+    for (int g = 0; g < groups; g++) {
+      int taken = needed - matched + watermark;
+      for (int i = cache.firstNeeded(g, position); i < matched; i++) {
+        taken += pools[g].references(cache.found(i).blocks[g]) == 0 ? 1 : 0;
+      }
+      if (source != null && pools[g].references(source.blocks[g]) == 0) {
+        taken++;
+      }
+      if (taken > pools[g].available()) {
         return false;
       }
     }
+    return true;
+  }
+
+  /** Promises a running sequence so many blocks in all; false if there is no room. */
+  boolean promise(Sequence sequence, int blocks) {
+    int more = blocks - sequence.numPromised;
+    if (more <= 0) {
+      return true;
+    }
+    for (BlockPool pool : pools) {
+      if (more > pool.available()) {
+        return false;
+      }
+    }
+    for (BlockPool pool : pools) {
+      pool.promise(more);
+    }
+    sequence.numPromised = blocks;
     return true;
   }
 
@@ -143,7 +187,6 @@ final class BlockTables {
   void endStep() {
     for (int i = 0; i < numPinned; i++) {
       pools[i % groups].release(pinned[i]);
-      pools[i % groups].unreserve(1);
     }
     numPinned = 0;
   }
@@ -249,6 +292,17 @@ final class BlockTables {
     }
   }
 
+  /**
+   * Takes a running sequence's blocks back; those that were published stay, and keys of all it
+   * knows are kept for when it is admitted again.
+   */
+  void preempt(Sequence sequence) {
+    if (sequence.isCached()) {
+      cache.extendKeys(sequence);
+    }
+    release(sequence);
+  }
+
   /** Takes a sequence's blocks back; those that were published stay. */
   void release(Sequence sequence) {
     // From the end, so that of blocks unused equally long the last one is evicted first: without
@@ -266,7 +320,7 @@ final class BlockTables {
       }
     }
     for (BlockPool pool : pools) {
-      pool.unreserve(sequence.worstCaseBlocks);
+      pool.forgo(sequence.numPromised - sequence.numBlocks);
     }
     sequence.numBlocks = 0;
     cache.leave(sequence);

@@ -52,19 +52,15 @@ final class PrefixCache {
   }
 
   /**
-   * Finds the longest prefix of a waiting sequence's prompt, at most all but its last token, of
+   * Finds the longest prefix of a waiting sequence, at most all but its last known token, of
    * which every group still has what its layers see.
    */
   void match(Sequence sequence) {
-    found.clear();
-    matchedBlocks = 0;
-    partial = null;
-    partialTokens = 0;
-    awaited = null;
+    forget();
     Arrays.fill(unbroken, 0);
-    int most = (sequence.promptLength - 1) / blockSize;
+    int most = (sequence.numKnown - 1) / blockSize;
     for (int i = 0; i < most; i++) {
-      PrefixNode node = nodes.get(sequence.promptKeys[i]);
+      PrefixNode node = nodes.get(sequence.keys[i]);
       if (node == null || !follow(node)) {
         break;
       }
@@ -73,8 +69,8 @@ final class PrefixCache {
         matchedBlocks = i + 1;
       }
     }
-    PrefixNode next = matchedBlocks < sequence.promptKeys.length
-        ? nodes.get(sequence.promptKeys[matchedBlocks])
+    PrefixNode next = matchedBlocks < sequence.keys.length
+        ? nodes.get(sequence.keys[matchedBlocks])
         : null;
     if (next != null && next.computer != null && matchedBlocks < most) {
       awaited = next;
@@ -115,7 +111,7 @@ final class PrefixCache {
 
   private void matchPartly(Sequence sequence, @Nullable PrefixNode next) {
     int begin = matchedBlocks * blockSize;
-    int most = Math.min(blockSize, sequence.promptLength - 1 - begin);
+    int most = Math.min(blockSize, sequence.numKnown - 1 - begin);
     if (most < leastPartial) {
       return;
     }
@@ -138,6 +134,32 @@ final class PrefixCache {
     }
   }
 
+  /** Forgets the last match. */
+  void forget() {
+    found.clear();
+    matchedBlocks = 0;
+    partial = null;
+    partialTokens = 0;
+    awaited = null;
+  }
+
+  /** Gives a sequence the keys of all its full blocks, for when it loses its nodes. */
+  void extendKeys(Sequence sequence) {
+    int known = sequence.keys.length;
+    BlockKey[] keys = Arrays.copyOf(sequence.keys, sequence.numKnown / blockSize);
+    for (int i = known; i < keys.length; i++) {
+      keys[i] =
+          i < sequence.numNodes
+              ? sequence.nodes[i].key
+              : hasher.next(
+                  i == 0 ? sequence.keyBefore(0) : keys[i - 1],
+                  sequence.tokens(),
+                  i * blockSize,
+                  blockSize);
+    }
+    sequence.keys = keys;
+  }
+
   /** The node of a block found by the last match. */
   PrefixNode found(int index) {
     return found.get(index);
@@ -145,9 +167,9 @@ final class PrefixCache {
 
   /** Makes an admitted sequence the holder of what was found and the computer of the rest. */
   void join(Sequence sequence) {
-    int most = sequence.promptKeys.length;
+    int most = sequence.keys.length;
     for (int i = 0; i < most; i++) {
-      PrefixNode node = i < matchedBlocks ? found.get(i) : node(sequence, sequence.promptKeys[i]);
+      PrefixNode node = i < matchedBlocks ? found.get(i) : node(sequence, sequence.keys[i]);
       hold(sequence, node);
       if (i >= matchedBlocks && node.computer == null && !node.isComplete()) {
         node.computer = sequence;

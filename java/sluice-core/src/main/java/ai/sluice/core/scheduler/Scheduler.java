@@ -10,10 +10,11 @@ import static ai.sluice.jni.SluiceAbi.SLUICE_STATE_OP_RESET_SEQ;
 
 import ai.sluice.api.FinishReason;
 import ai.sluice.api.SluiceException;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
+import java.util.TreeSet;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Puts sequences into steps: decodes first, then chunks of prompts in the order of arrival, then
@@ -24,8 +25,11 @@ import java.util.List;
  * <p>One step may be planned while the one before it runs. A token that is still being made is then
  * named by its output row ({@code -1 - r}), and what a sequence generates after its end is dropped.
  *
- * <p>A sequence is admitted, first come first served, once its worst case of blocks can be
- * reserved, so a running sequence never lacks a block. One whose next prompt tokens a running
+ * <p>Who goes first is decided by priority, then by arrival. A sequence is admitted once there are
+ * blocks for all its known tokens, and for those that run to grow. One that lacks a block to grow
+ * takes those of the last that runs, which is computed again later; the first that runs is never
+ * preempted, so it always ends, and no other more than three times: then it is admitted with all
+ * blocks it can ever need. One whose next prompt tokens a running
  * sequence is computing stands aside until they are computed or that sequence has ended; others may
  * pass it, but none that came later can make it wait again for the same tokens.
  */
@@ -35,8 +39,11 @@ public final class Scheduler {
   private final BlockTables tables;
   private final int[] freeSlots;
   private int numFreeSlots;
-  private final ArrayDeque<Sequence> waiting = new ArrayDeque<>();
+  private final TreeSet<Sequence> waiting = new TreeSet<>(Sequence::compare);
+  /** In the order of who goes first. */
   private final List<Sequence> running = new ArrayList<>();
+
+  private long numArrivals;
   private long nearestDeadline = Sequence.NO_DEADLINE;
   private long lastStepId;
 
@@ -78,7 +85,7 @@ public final class Scheduler {
     return nearestDeadline;
   }
 
-  /** Queues a sequence whose worst case fits the pools. */
+  /** Queues a sequence whose worst case fits the pools. Each is added once. */
   public void add(Sequence sequence) {
     int blocks = tables.blocksFor(sequence.worstCasePositions());
     for (int most : limits.numBlocks()) {
@@ -87,6 +94,7 @@ public final class Scheduler {
             "sequence: " + blocks + " blocks (expected: at most " + most + ")");
       }
     }
+    sequence.arrival = numArrivals++;
     waiting.add(sequence);
     nearestDeadline = Math.min(nearestDeadline, sequence.deadline);
     publish();
@@ -122,7 +130,7 @@ public final class Scheduler {
   /** Ends every sequence because the engine failed. */
   public void failAll(SluiceException cause) {
     while (!isIdle()) {
-      Sequence sequence = waiting.isEmpty() ? running.get(running.size() - 1) : waiting.peekLast();
+      Sequence sequence = waiting.isEmpty() ? running.get(running.size() - 1) : waiting.last();
       try {
         end(sequence);
       } finally {
@@ -135,7 +143,7 @@ public final class Scheduler {
   /** Ends every sequence. */
   public void finishAll(FinishReason reason, String detail, long now) {
     while (!waiting.isEmpty()) {
-      finish(waiting.peekLast(), reason, detail, now);
+      finish(waiting.last(), reason, detail, now);
     }
     while (!running.isEmpty()) {
       finish(running.get(running.size() - 1), reason, detail, now);
@@ -178,19 +186,12 @@ public final class Scheduler {
   public boolean plan(StepPlan plan, StepMessage message, long now) {
     plan.begin(lastStepId + 1);
     message.begin();
-    for (int i = 0; i < running.size(); i++) {
-      Sequence sequence = running.get(i);
-      if (sequence.numUnplanned() <= 1) {
-        schedule(sequence, plan, message);
-      }
+    long preemptions = counters.preemptions.get();
+    scheduleRunning(true, plan, message);
+    scheduleRunning(false, plan, message);
+    if (preemptions == counters.preemptions.get()) {
+      admitWaiting(plan, message, now);
     }
-    for (int i = 0; i < running.size(); i++) {
-      Sequence sequence = running.get(i);
-      if (sequence.numUnplanned() > 1) {
-        schedule(sequence, plan, message);
-      }
-    }
-    admitWaiting(plan, message, now);
     tables.endStep();
     publish();
     if (message.isEmpty()) {
@@ -199,6 +200,53 @@ public final class Scheduler {
     plan.numTokens = message.numTokens();
     message.end(++lastStepId);
     return true;
+  }
+
+  private void scheduleRunning(boolean decodes, StepPlan plan, StepMessage message) {
+    int i = 0;
+    while (i < running.size()) {
+      Sequence sequence = running.get(i);
+      if (sequence.numUnplanned() <= 1 == decodes) {
+        schedule(sequence, plan, message);
+      }
+      // It may have preempted itself; the others that it preempts come after it.
+      if (sequence.state == Sequence.State.RUNNING) {
+        i++;
+      }
+    }
+  }
+
+  /** Takes blocks from those who go last until a sequence has enough; false if it has to wait. */
+  private boolean provide(Sequence sequence, int blocks) {
+    while (!tables.promise(sequence, blocks)) {
+      Sequence last = lastPreemptible();
+      if (last == null) {
+        return false;
+      }
+      preempt(last);
+      if (last == sequence) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  private @Nullable Sequence lastPreemptible() {
+    for (int i = running.size() - 1; i > 0; i--) {
+      if (!running.get(i).isPinned()) {
+        return running.get(i);
+      }
+    }
+    return null;
+  }
+
+  private void preempt(Sequence sequence) {
+    running.remove(sequence);
+    tables.preempt(sequence);
+    freeSlots[numFreeSlots++] = sequence.seqSlot;
+    sequence.restart();
+    waiting.add(sequence);
+    counters.preemptions.incrementAndGet();
   }
 
   private void admitWaiting(StepPlan plan, StepMessage message, long now) {
@@ -211,18 +259,33 @@ public final class Scheduler {
       if (!hasRoomForRopes(sequence, message)) {
         return;
       }
-      BlockTables.Admission admission = tables.admit(sequence, message);
+      BlockTables.Admission admission = tables.admit(sequence, watermark(), message);
       if (admission == BlockTables.Admission.NO_ROOM) {
         return;
       }
       if (admission == BlockTables.Admission.ADMITTED) {
         queue.remove();
         start(sequence, message);
-        sequence.started = now;
-        sequence.tellAdmitted();
+        if (sequence.started == SequenceTimes.NEVER) {
+          welcome(sequence, now);
+        }
         schedule(sequence, plan, message);
       }
     }
+  }
+
+  /** Blocks of each group that an admission leaves, so that those who run can grow for a while. */
+  private int watermark() {
+    return running.size();
+  }
+
+  private void welcome(Sequence sequence, long now) {
+    sequence.started = now;
+    if (sequence.cachedTokens > 0) {
+      counters.prefixHits.incrementAndGet();
+      counters.prefixHitTokens.addAndGet(sequence.cachedTokens);
+    }
+    sequence.tellAdmitted();
   }
 
   private boolean hasRoom(StepMessage message) {
@@ -244,7 +307,13 @@ public final class Scheduler {
   private void start(Sequence sequence, StepMessage message) {
     sequence.seqSlot = freeSlots[--numFreeSlots];
     sequence.state = Sequence.State.RUNNING;
-    running.add(sequence);
+    int at = running.size();
+    while (at > 0 && Sequence.compare(sequence, running.get(at - 1)) < 0) {
+      at--;
+    }
+    running.add(at, sequence);
+    sequence.numCounted = 0;
+    sequence.numRestored = sequence.numKnown;
     message.addStateOp(SLUICE_STATE_OP_RESET_SEQ, 0, 0, sequence.seqSlot);
     for (RopeFrequencies rope : sequence.ropes) {
       message.addRopeUpdate(
@@ -252,10 +321,6 @@ public final class Scheduler {
           rope.firstVariant() + sequence.seqSlot,
           rope.invFreq(),
           rope.attentionScale());
-    }
-    if (sequence.cachedTokens > 0) {
-      counters.prefixHits.incrementAndGet();
-      counters.prefixHitTokens.addAndGet(sequence.cachedTokens);
     }
   }
 
@@ -269,14 +334,16 @@ public final class Scheduler {
       // Its token is in flight in a step further back, which a row reference does not reach.
       return;
     }
-    if (!tables.send(sequence, message) || !countCached(sequence, message)) {
+    int tokens = inFlight ? 1 : sequence.numUnplanned();
+    if (!provide(sequence, tables.blocksFor(sequence.numPlanned + tokens))
+        || !tables.send(sequence, message)
+        || !countCached(sequence, message)) {
       return;
     }
     tables.freePassed(sequence, message);
-    int tokens = inFlight ? 1 : sequence.numUnplanned();
     tokens = Math.min(tokens, limits.maxStepTokens() - message.numTokens());
     tokens = Math.min(tokens, tables.positionsWithin(sequence, message));
-    if (sequence.sampling.countsPrompt()) {
+    if (sequence.numPlanned < sequence.numRestored && sequence.sampling.countsOutput()) {
       tokens = Math.min(tokens, message.remaining(SLUICE_SECTION_COUNT_UPDATE));
     }
     if (tokens <= 0
@@ -302,7 +369,7 @@ public final class Scheduler {
               ? message.addHeadRow(head.head())
               : message.addSampleRow(
                   end, head.head(), sequence.seed, sequence.sampling, sequence.topN);
-      plan.rows[plan.numRows++] = sequence;
+      plan.addRow(sequence);
       sequence.numOutputsPlanned++;
       sequence.pendingRow = row;
       sequence.pendingStep = plan.stepId;
@@ -311,16 +378,21 @@ public final class Scheduler {
 
   /** Counts found tokens for penalties; false if some have to wait for the next step. */
   private static boolean countCached(Sequence sequence, StepMessage message) {
-    if (!sequence.sampling.countsPrompt()) {
-      return true;
-    }
-    while (sequence.numCounted < sequence.cachedTokens) {
+    for (; sequence.numCounted < sequence.cachedTokens; sequence.numCounted++) {
+      if (!sequence.restoresCount(sequence.numCounted)) {
+        continue;
+      }
       if (message.remaining(SLUICE_SECTION_COUNT_UPDATE) == 0) {
         return false;
       }
-      message.addCountUpdate(sequence.seqSlot, sequence.token(sequence.numCounted++), 1, 0);
+      count(sequence, sequence.numCounted, message);
     }
     return true;
+  }
+
+  private static void count(Sequence sequence, int position, StepMessage message) {
+    int prompt = position < sequence.promptLength ? 1 : 0;
+    message.addCountUpdate(sequence.seqSlot, sequence.token(position), prompt, 1 - prompt);
   }
 
   private void addToken(Sequence sequence, int position, StepMessage message) {
@@ -328,8 +400,8 @@ public final class Scheduler {
     boolean known = position < sequence.numKnown;
     message.addToken(known ? sequence.token(position) : -1 - sequence.pendingRow, position);
     tables.setKvSlots(sequence, position, message);
-    if (position < sequence.promptLength && sequence.sampling.countsPrompt()) {
-      message.addCountUpdate(sequence.seqSlot, sequence.token(position), 1, 0);
+    if (sequence.restoresCount(position)) {
+      count(sequence, position, message);
     }
   }
 
@@ -345,15 +417,13 @@ public final class Scheduler {
     counters.promptTokens.addAndGet(plan.numPromptTokens);
     counters.expertCounts.add(output);
     for (int i = 0; i < plan.numSequences; i++) {
-      Sequence sequence = plan.sequences[i];
-      if (sequence.state == Sequence.State.RUNNING) {
-        tables.computed(sequence, plan.ends[i]);
+      if (plan.isCurrent(i)) {
+        tables.computed(plan.sequences[i], plan.ends[i]);
       }
     }
     for (int row = 0; row < plan.numRows; row++) {
-      Sequence sequence = plan.rows[row];
-      if (sequence.state == Sequence.State.RUNNING) {
-        take(sequence, plan, output, row, now);
+      if (plan.isCurrentRow(row)) {
+        take(plan.rows[row], plan, output, row, now);
       }
     }
     publish();

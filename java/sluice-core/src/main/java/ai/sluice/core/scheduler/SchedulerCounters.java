@@ -30,6 +30,9 @@ public final class SchedulerCounters {
   /** Blocks that the prefix cache gave up for others, summed over groups. */
   public final AtomicLong prefixEvictions = new AtomicLong();
 
+  /** Times that a sequence lost its place among the running, to be computed again later. */
+  public final AtomicLong preemptions = new AtomicLong();
+
   /** Steps applied. */
   public final AtomicLong steps = new AtomicLong();
 

@@ -33,6 +33,7 @@ public final class Sequence {
 
   private static final Logger LOG = LoggerFactory.getLogger(Sequence.class);
   private static final int NO_STEP = -1;
+  private static final int MOST_PREEMPTIONS = 3;
 
   final TokenSink sink;
   final HeadChoice head;
@@ -48,7 +49,16 @@ public final class Sequence {
 
   State state = State.WAITING;
   int seqSlot = -1;
-  int worstCaseBlocks;
+  /** Orders those of one priority: when the scheduler was told of it. */
+  long arrival = -1;
+
+  private int priority;
+  /** How often it lost its place among the running. */
+  int numPreemptions;
+  /** Counts admissions, so that a step planned for an earlier one is not taken for this one's. */
+  int incarnation;
+  /** Blocks that it has or may take, of each group. */
+  int numPromised;
   /**
    * Block table: {@code blocks[group][index]}, the entries from {@code firstBlock[group]} up to
    * {@code numBlocks}.
@@ -59,8 +69,8 @@ public final class Sequence {
   int numBlocks;
   /** Entries of the table that the engine was told. */
   int numSent;
-  /** Keys of the prompt's full blocks, or null if its blocks are not to be shared. */
-  BlockKey @Nullable [] promptKeys;
+  /** Keys of the full blocks known before it runs; none if its blocks are not to be shared. */
+  BlockKey[] keys = {};
 
   /** Full blocks known to the prefix cache, the first {@code numNodes}. */
   PrefixNode[] nodes = {};
@@ -72,6 +82,8 @@ public final class Sequence {
   int cachedTokens;
   /** Of those, how many penalties know of. */
   int numCounted;
+  /** Tokens known when it was admitted, which the engine has not counted itself. */
+  int numRestored;
 
   @Nullable PrefixNode awaited;
   int numPlanned;
@@ -143,12 +155,52 @@ public final class Sequence {
     PrefixHasher hasher = new PrefixHasher();
     BlockKey key = hasher.root(salt, ropes);
     rootKey = key;
-    BlockKey[] keys = new BlockKey[promptLength / blockSize];
-    for (int i = 0; i < keys.length; i++) {
+    BlockKey[] all = new BlockKey[promptLength / blockSize];
+    for (int i = 0; i < all.length; i++) {
       key = hasher.next(key, tokens, i * blockSize, blockSize);
-      keys[i] = key;
+      all[i] = key;
     }
-    promptKeys = keys;
+    keys = all;
+  }
+
+  /** Sets who goes first: the higher number. Called before the scheduler knows it; else 0. */
+  public void prioritize(int value) {
+    priority = value;
+  }
+
+  int priority() {
+    return priority;
+  }
+
+  /** Whether it was preempted as often as may be. */
+  boolean isPinned() {
+    return numPreemptions >= MOST_PREEMPTIONS;
+  }
+
+  /** Who goes first: by priority, then by arrival. */
+  static int compare(Sequence a, Sequence b) {
+    int byPriority = Integer.compare(b.priority, a.priority);
+    return byPriority != 0 ? byPriority : Long.compare(a.arrival, b.arrival);
+  }
+
+  /** Whether penalties have to be told of a token that is computed again or for the first time. */
+  boolean restoresCount(int position) {
+    return position < promptLength
+        ? sampling.countsPrompt()
+        : position < numRestored && sampling.countsOutput();
+  }
+
+  boolean runsAs(int admission) {
+    return state == State.RUNNING && incarnation == admission;
+  }
+
+  /** Forgets its place among the running; its tokens stay. */
+  void restart() {
+    state = State.WAITING;
+    incarnation++;
+    numPreemptions++;
+    numOutputsPlanned = numOutputs();
+    clearPending();
   }
 
   boolean isCached() {
@@ -160,7 +212,7 @@ public final class Sequence {
     if (index == 0) {
       return Objects.requireNonNull(rootKey);
     }
-    return index <= numNodes ? nodes[index - 1].key : promptKeys[index - 1];
+    return index <= numNodes ? nodes[index - 1].key : keys[index - 1];
   }
 
   /** Whether a running sequence still computes what comes next in its prompt. */

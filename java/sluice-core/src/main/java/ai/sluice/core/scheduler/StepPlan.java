@@ -13,6 +13,8 @@ public final class StepPlan {
   final Sequence[] sequences;
 
   final int[] ends;
+  private final int[] incarnations;
+  private final int[] rowIncarnations;
   int numSequences;
   int numTokens;
   int numPromptTokens;
@@ -23,6 +25,8 @@ public final class StepPlan {
     rows = new Sequence[maxRows];
     sequences = new Sequence[maxRows];
     ends = new int[maxRows];
+    incarnations = new int[maxRows];
+    rowIncarnations = new int[maxRows];
   }
 
   /** Tokens in the step. */
@@ -35,7 +39,23 @@ public final class StepPlan {
     return stepId;
   }
 
+  void addRow(Sequence sequence) {
+    rows[numRows] = sequence;
+    rowIncarnations[numRows++] = sequence.incarnation;
+  }
+
+  /** Whether the sequence of a row still runs as it did when the step was planned. */
+  boolean isCurrentRow(int row) {
+    return rows[row].runsAs(rowIncarnations[row]);
+  }
+
+  /** Whether a sequence of the step still runs as it did when the step was planned. */
+  boolean isCurrent(int i) {
+    return sequences[i].runsAs(incarnations[i]);
+  }
+
   void add(Sequence sequence, int end) {
+    incarnations[numSequences] = sequence.incarnation;
     sequences[numSequences] = sequence;
     ends[numSequences++] = end;
   }

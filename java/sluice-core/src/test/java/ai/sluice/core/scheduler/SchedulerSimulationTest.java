@@ -39,6 +39,8 @@ class SchedulerSimulationTest {
     long hits = 0;
     long evictions = 0;
     int copies = 0;
+    long preemptions = 0;
+    int pinned = 0;
     for (int seed = 0; seed < SEEDS; seed++) {
       Simulation simulation = new Simulation(seed, depth);
       try {
@@ -52,6 +54,8 @@ class SchedulerSimulationTest {
       hits += simulation.counters.prefixHits.get();
       evictions += simulation.counters.prefixEvictions.get();
       copies += simulation.engine.copies;
+      preemptions += simulation.counters.preemptions.get();
+      pinned += (int) simulation.cases.stream().filter(c -> c.sequence().isPinned()).count();
     }
     // The simulation must have met what it is about.
     assertTrue(finished > SEEDS * 20, "finished: " + finished);
@@ -60,6 +64,8 @@ class SchedulerSimulationTest {
     assertTrue(hits > SEEDS * 10, "prefix hits: " + hits);
     assertTrue(evictions > SEEDS * 10, "evictions: " + evictions);
     assertTrue(copies > SEEDS * 5, "copies: " + copies);
+    assertTrue(preemptions > SEEDS * 5, "preemptions: " + preemptions);
+    assertTrue(pinned > SEEDS, "preempted three times: " + pinned);
   }
 
   @Test
@@ -77,6 +83,7 @@ class SchedulerSimulationTest {
 
   private static final class Simulation {
     final List<Case> cases = new ArrayList<>();
+    private final List<Case> open = new ArrayList<>();
     private final Random random;
     private final int depth;
     private final SchedulerLimits limits;
@@ -87,6 +94,7 @@ class SchedulerSimulationTest {
     private final StepMessage[] messages;
     private final StepOutput[] outputs;
     private final StepPlan[] plans;
+    private final boolean priorities;
     private long now = 1000;
     private int inFlight;
     private int nextSlot;
@@ -96,8 +104,9 @@ class SchedulerSimulationTest {
       this.depth = depth;
       int groups = 1 + random.nextInt(2);
       int ropes = random.nextInt(2);
-      int maxSequences = 1 + random.nextInt(6);
-      int blocks = 8 + random.nextInt(30);
+      priorities = random.nextInt(3) == 0;
+      int maxSequences = 1 + random.nextInt(7);
+      int blocks = 8 + random.nextInt(14);
       int[] numBlocks = groups == 1 ? new int[] {blocks} : new int[] {blocks, blocks + 3};
       int[] retention = new int[groups];
       for (int g = 0; g < groups; g++) {
@@ -139,7 +148,7 @@ class SchedulerSimulationTest {
       }
       for (int g = 0; g < limits.numBlocks().length; g++) {
         assertEquals(0, scheduler.pool(g).used());
-        assertEquals(0, scheduler.pool(g).reserved());
+        assertEquals(0, scheduler.pool(g).promised());
       }
       cases.forEach(this::checkCase);
       assertEquals(
@@ -170,11 +179,34 @@ class SchedulerSimulationTest {
           ? now + random.nextInt(60) : Sequence.NO_DEADLINE;
       Sequence sequence = new Sequence(prompt.clone(), maxNew, HEAD, sampling, seed,
           random.nextInt(4) - 1, new int[] {FakeEngine.EOS}, ropes, now, deadline, sink);
+      if (random.nextInt(6) == 0) {
+        // Three preemptions of one sequence are rare; this one had some before.
+        sequence.numPreemptions = 1 + random.nextInt(3);
+      }
+      if (priorities) {
+        sequence.prioritize(random.nextInt(3) - 1);
+      }
       if (random.nextInt(8) > 0) {
         sequence.cachePrefix(random.nextInt(6) == 0 ? "other" : "", limits.blockSize());
       }
       cases.add(new Case(sequence, sink, prompt, sampling, seed, maxNew, frequency));
+      open.add(cases.get(cases.size() - 1));
       scheduler.add(sequence);
+    }
+
+    /** Plans a step, which must not preempt who goes first. */
+    private boolean plan() {
+      Sequence first =
+          open.stream()
+              .map(Case::sequence)
+              .filter(s -> s.state == Sequence.State.RUNNING)
+              .min(Sequence::compare)
+              .orElse(null);
+      int before = first == null ? 0 : first.numPreemptions;
+      boolean planned = scheduler.plan(plans[nextSlot], messages[nextSlot], now);
+      assertTrue(first == null || first.numPreemptions == before, "the first was preempted");
+      assertTrue(planned || inFlight > 0 || scheduler.isIdle(), "work exists, but no step");
+      return planned;
     }
 
     /** A new prompt, or one that goes on from any point of an earlier sequence. */
@@ -196,7 +228,7 @@ class SchedulerSimulationTest {
     private void turn() {
       now++;
       scheduler.expire(now);
-      while (inFlight < depth && scheduler.plan(plans[nextSlot], messages[nextSlot], now)) {
+      while (inFlight < depth && plan()) {
         assertTrue(plans[nextSlot].numTokens() <= limits.maxStepTokens());
         engine.submit(nextSlot);
         nextSlot = (nextSlot + 1) % depth;
@@ -218,7 +250,7 @@ class SchedulerSimulationTest {
       nodes.addAll(scheduler.prefixCache().nodes());
       Map<PrefixNode, Integer> holders = new IdentityHashMap<>();
       Map<PrefixNode, Integer> children = new IdentityHashMap<>();
-      for (Case c : cases) {
+      for (Case c : open) {
         Sequence s = c.sequence();
         for (int i = 0; i < s.numNodes; i++) {
           holders.merge(s.nodes[i], 1, Integer::sum);
@@ -242,16 +274,17 @@ class SchedulerSimulationTest {
       for (int g = 0; g < limits.numBlocks().length; g++) {
         checkPool(g, nodes);
       }
+      open.removeIf(c -> c.sequence().state == Sequence.State.FINISHED);
     }
 
     private void checkPool(int g, Set<PrefixNode> nodes) {
       BlockPool pool = scheduler.pool(g);
       int[] references = new int[pool.total()];
-      int reserved = 0;
-      for (Case c : cases) {
+      int promised = 0;
+      for (Case c : open) {
         Sequence s = c.sequence();
         if (s.state == Sequence.State.RUNNING) {
-          reserved += s.worstCaseBlocks;
+          promised += s.numPromised - s.numBlocks;
           for (int i = s.firstBlock[g]; i < s.numBlocks; i++) {
             references[s.blocks[g][i]]++;
           }
@@ -274,14 +307,15 @@ class SchedulerSimulationTest {
       assertEquals(used, pool.used());
       assertEquals(pool.total(), pool.free() + pool.used());
       assertTrue(pool.cached() <= kept && pool.cached() <= pool.free());
-      assertEquals(reserved, pool.reserved());
-      assertTrue(reserved <= pool.total());
+      assertEquals(promised, pool.promised());
+      assertTrue(used + promised <= pool.total());
     }
 
     private void checkCase(Case c) {
       FinishReason reason = c.sink().reason;
       assertNotNull(reason, "a sequence was lost");
       assertTrue(c.sink().admissions <= 1);
+      assertTrue(c.sequence().numPreemptions <= 3);
       List<Integer> alone = alone(c);
       List<Integer> got = c.sink().tokens;
       assertTrue(got.size() <= alone.size(), "more tokens than alone");

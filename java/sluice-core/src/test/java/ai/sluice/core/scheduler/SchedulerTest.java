@@ -75,8 +75,8 @@ class SchedulerTest {
     RecordingSink big = new RecordingSink();
     RecordingSink next = new RecordingSink();
     RecordingSink small = new RecordingSink();
-    scheduler.add(sequence(2, 31, big)); // 32 positions: 4 of 6 blocks
-    scheduler.add(sequence(2, 23, next)); // 24 positions: 3 blocks, must wait
+    scheduler.add(sequence(25, 8, big)); // 26 tokens: 4 of 6 blocks
+    scheduler.add(sequence(17, 3, next)); // 18 tokens: 3 blocks, must wait
     scheduler.add(sequence(1, 1, small)); // would fit, but does not overtake
     step();
     assertEquals(1, counters.running.get());
@@ -85,9 +85,12 @@ class SchedulerTest {
       assertNull(small.reason);
       step();
     }
-    step();
+    while (small.reason == null) {
+      step();
+    }
     assertEquals(FinishReason.LENGTH, small.reason);
     assertEquals(0, counters.waiting.get());
+    assertEquals(0, counters.preemptions.get());
   }
 
   @Test
