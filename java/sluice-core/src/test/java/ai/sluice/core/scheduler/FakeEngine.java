@@ -72,7 +72,9 @@ final class FakeEngine implements StepRunner {
     this.maxTopN = maxTopN;
     windows = limits.retention();
     this.maxBlocks = (maxContext + blockSize - 1) / blockSize;
-    layout = FakeLayout.of(slots, groups, ropes, limits, maxTopN, blockUpdates, countUpdates, biases);
+    layout =
+        FakeLayout.of(
+            slots, groups, ropes, limits, maxTopN, blockUpdates, countUpdates, biases);
     inputs = new ByteBuffer[slots];
     outputs = new ByteBuffer[slots];
     for (int i = 0; i < slots; i++) {

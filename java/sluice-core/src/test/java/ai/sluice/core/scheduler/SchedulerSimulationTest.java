@@ -31,7 +31,7 @@ class SchedulerSimulationTest {
       int maxNew, double frequency) {}
 
   @ParameterizedTest
-  @ValueSource(ints = {1, 2})
+  @ValueSource(ints = {1, 2, 3})
   void everySequenceGetsTheTokensItWouldGetAlone(int depth) {
     int finished = 0;
     int cancelled = 0;
