@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <cstring>
 #include <functional>
@@ -66,8 +67,12 @@ TEST_P(LocalGroupTest, SumsInRankOrderToTheSameBitsOnAllRanks) {
     expect_none(on_all_ranks(group, [&](Communicator& comm) {
       auto values = random_values(11 + static_cast<uint32_t>(comm.rank()), count);
       comm.all_reduce(values.data(), count);
-      EXPECT_EQ(std::memcmp(values.data(), expected.data(), values.size() * 4), 0)
-          << "rank " << comm.rank() << " of " << comm.size() << ", " << count << " values";
+      ASSERT_EQ(values.size(), expected.size());
+      for (size_t i = 0; i < values.size(); ++i) {
+        ASSERT_EQ(std::bit_cast<uint32_t>(values[i]), std::bit_cast<uint32_t>(expected[i]))
+            << "rank " << comm.rank() << " of " << comm.size() << ", value " << i << " of "
+            << count;
+      }
     }));
   }
 }
