@@ -112,7 +112,9 @@ class WithoutTorchTest(FolderTest):
     self.assertEqual((done.returncode, done.stderr), (0, ""))
 
   def test_interrupted_conversion_leaves_nothing(self):
+    # A shell's background job ignores SIGINT, and its children inherit that.
     program = ("import os, signal, sys\n"
+               "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
                "from sluice_export import gguf_writer, cli\n"
                "def stop(*_): os.kill(os.getpid(), getattr(signal, sys.argv[1]))\n"
                "gguf_writer.write = stop\n"
