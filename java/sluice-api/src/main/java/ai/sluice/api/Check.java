@@ -1,5 +1,6 @@
 package ai.sluice.api;
 
+import java.time.Duration;
 import java.util.Collection;
 
 /** Argument checks whose messages have the form {@code name: value (expected: ...)}. */
@@ -43,5 +44,27 @@ final class Check {
 
   static InvalidRequestException fail(String name, Object value, String expected) {
     return new InvalidRequestException(name + ": " + value + " (expected: " + expected + ")");
+  }
+
+  static Duration aboveZero(String name, Duration value) {
+    if (given(name, value).isZero() || value.isNegative()) {
+      throw fail(name, value, "above zero");
+    }
+    return value;
+  }
+
+  static void wholeCharacters(String name, String text) {
+    for (int i = 0; i < text.length(); i++) {
+      char c = text.charAt(i);
+      if (Character.isHighSurrogate(c)
+          && i + 1 < text.length()
+          && Character.isLowSurrogate(text.charAt(i + 1))) {
+        i++;
+      } else if (Character.isSurrogate(c)) {
+        throw new InvalidRequestException(
+            name + ": half a surrogate pair at index " + i
+                + " (expected: valid Unicode; the text was probably cut or decoded wrongly)");
+      }
+    }
   }
 }

@@ -3,5 +3,9 @@ package ai.sluice.api;
 /** What a chunk of output is. More constants may come: keep a default branch. */
 public enum ChunkKind {
   /** Text of the answer. */
-  ANSWER
+  ANSWER,
+  /** Text that the model reasons with before its answer. */
+  REASONING,
+  /** A piece of a tool call. */
+  TOOL_CALL
 }

@@ -24,6 +24,8 @@ public final class EngineOptions {
   private final int blockSize;
   private final int maxQueuedRequests;
   private final int maxLogprobs;
+  private final int maxQueuedTokens;
+  private final int maxDraftTokens;
   private final boolean overlap;
   private final boolean prefixCache;
   private final boolean reportExpertCounts;
@@ -53,6 +55,8 @@ public final class EngineOptions {
     blockSize = builder.blockSize;
     maxQueuedRequests = builder.maxQueuedRequests;
     maxLogprobs = builder.maxLogprobs;
+    maxQueuedTokens = builder.maxQueuedTokens;
+    maxDraftTokens = builder.maxDraftTokens;
     overlap = builder.overlap;
     prefixCache = builder.prefixCache;
     reportExpertCounts = builder.reportExpertCounts;
@@ -80,6 +84,8 @@ public final class EngineOptions {
     builder.blockSize = blockSize;
     builder.maxQueuedRequests = maxQueuedRequests;
     builder.maxLogprobs = maxLogprobs;
+    builder.maxQueuedTokens = maxQueuedTokens;
+    builder.maxDraftTokens = maxDraftTokens;
     builder.overlap = overlap;
     builder.prefixCache = prefixCache;
     builder.reportExpertCounts = reportExpertCounts;
@@ -152,6 +158,16 @@ public final class EngineOptions {
     return maxLogprobs;
   }
 
+  /** Most prompt tokens of requests that wait. */
+  public int maxQueuedTokens() {
+    return maxQueuedTokens;
+  }
+
+  /** Most tokens in a draft; 0: no speculation. */
+  public int maxDraftTokens() {
+    return maxDraftTokens;
+  }
+
   /** Whether the next step is planned while one runs. Default true; off only to compare. */
   public boolean overlap() {
     return overlap;
@@ -201,6 +217,8 @@ public final class EngineOptions {
     private int blockSize = 16;
     private int maxQueuedRequests = 1024;
     private int maxLogprobs = 20;
+    private int maxQueuedTokens = 1 << 20;
+    private int maxDraftTokens;
     private boolean overlap = true;
     private boolean prefixCache = true;
     private boolean reportExpertCounts;
@@ -334,6 +352,30 @@ public final class EngineOptions {
      */
     public Builder maxLogprobs(int value) {
       maxLogprobs = Check.range("maxLogprobs", value, 0, GenerationRequest.MAX_LOGPROBS);
+      return this;
+    }
+
+    /**
+     * Sets the most prompt tokens of requests that wait. A request that finds nobody waiting may be
+     * longer.
+     *
+     * @param value 1 or more
+     * @throws InvalidRequestException if it is less than 1
+     */
+    public Builder maxQueuedTokens(int value) {
+      maxQueuedTokens = Check.range("maxQueuedTokens", value, 1, Integer.MAX_VALUE);
+      return this;
+    }
+
+    /**
+     * Sets the most tokens in a draft. Drafts are guessed from what the sequence said before and
+     * checked in one step; they change no token, and help where answers repeat their prompts.
+     *
+     * @param value 0 (no speculation) to 16
+     * @throws InvalidRequestException if it is out of range
+     */
+    public Builder maxDraftTokens(int value) {
+      maxDraftTokens = Check.range("maxDraftTokens", value, 0, 16);
       return this;
     }
 

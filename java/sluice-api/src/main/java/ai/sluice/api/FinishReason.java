@@ -4,6 +4,8 @@ package ai.sluice.api;
 public enum FinishReason {
   /** An end-of-sequence token, a stop token or a stop string. */
   STOP,
+  /** The model ended its turn with calls of tools. */
+  TOOL_CALLS,
   /** {@code maxNewTokens} or the context length was reached. */
   LENGTH,
   /** The caller cancelled or closed it, or the engine was closed. */

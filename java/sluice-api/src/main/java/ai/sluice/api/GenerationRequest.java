@@ -29,6 +29,9 @@ public final class GenerationRequest {
   /** Alternatives that {@link Builder#logprobs} may ask for. */
   public static final int MAX_LOGPROBS = 1000;
 
+  /** Alternatives that {@link Builder#n} may ask for. */
+  public static final int MAX_N = 128;
+
   private final @Nullable String prompt;
   private final int @Nullable [] promptTokens;
   private final List<ChatMessage> messages;
@@ -43,6 +46,12 @@ public final class GenerationRequest {
   private final int priority;
   private final @Nullable Integer logprobs;
   private final @Nullable Duration timeout;
+  private final @Nullable Duration queueTimeout;
+  private final @Nullable Duration firstTokenTimeout;
+  private final int n;
+  private final ResponseFormat responseFormat;
+  private final @Nullable Integer maxReasoningTokens;
+  private final boolean speculation;
   private final boolean ignoreEos;
   private final @Nullable String head;
 
@@ -75,6 +84,12 @@ public final class GenerationRequest {
     priority = builder.priority;
     logprobs = builder.logprobs;
     timeout = builder.timeout;
+    queueTimeout = builder.queueTimeout;
+    firstTokenTimeout = builder.firstTokenTimeout;
+    n = builder.n;
+    responseFormat = builder.responseFormat;
+    maxReasoningTokens = builder.maxReasoningTokens;
+    speculation = builder.speculation;
     ignoreEos = builder.ignoreEos;
     head = builder.head;
   }
@@ -106,6 +121,12 @@ public final class GenerationRequest {
     builder.priority = priority;
     builder.logprobs = logprobs;
     builder.timeout = timeout;
+    builder.queueTimeout = queueTimeout;
+    builder.firstTokenTimeout = firstTokenTimeout;
+    builder.n = n;
+    builder.responseFormat = responseFormat;
+    builder.maxReasoningTokens = maxReasoningTokens;
+    builder.speculation = speculation;
     builder.ignoreEos = ignoreEos;
     builder.head = head;
     return builder;
@@ -181,6 +202,36 @@ public final class GenerationRequest {
     return Optional.ofNullable(timeout);
   }
 
+  /** The longest wait until the request is computed at all. */
+  public Optional<Duration> queueTimeout() {
+    return Optional.ofNullable(queueTimeout);
+  }
+
+  /** The longest wait for the first new token, queue time included. */
+  public Optional<Duration> firstTokenTimeout() {
+    return Optional.ofNullable(firstTokenTimeout);
+  }
+
+  /** How many alternatives are generated. */
+  public int n() {
+    return n;
+  }
+
+  /** The form that the answer must have. */
+  public ResponseFormat responseFormat() {
+    return responseFormat;
+  }
+
+  /** The most tokens that the model may reason with before it has to answer. */
+  public OptionalInt maxReasoningTokens() {
+    return maxReasoningTokens == null ? OptionalInt.empty() : OptionalInt.of(maxReasoningTokens);
+  }
+
+  /** Whether drafts may be used, where the engine has them on; they change no token. */
+  public boolean speculation() {
+    return speculation;
+  }
+
   /** Whether the checkpoint's end-of-sequence tokens are generated over. */
   public boolean ignoreEos() {
     return ignoreEos;
@@ -219,6 +270,12 @@ public final class GenerationRequest {
     private int priority;
     private @Nullable Integer logprobs;
     private @Nullable Duration timeout;
+    private @Nullable Duration queueTimeout;
+    private @Nullable Duration firstTokenTimeout;
+    private int n = 1;
+    private ResponseFormat responseFormat = ResponseFormat.text();
+    private @Nullable Integer maxReasoningTokens;
+    private boolean speculation = true;
     private boolean ignoreEos;
     private @Nullable String head;
 
@@ -235,7 +292,7 @@ public final class GenerationRequest {
       if (text.isEmpty()) {
         throw new InvalidRequestException("prompt: empty (expected: at least one character)");
       }
-      requireWholeCharacters("prompt", text);
+      Check.wholeCharacters("prompt", text);
       prompt = text;
       return this;
     }
@@ -271,7 +328,7 @@ public final class GenerationRequest {
       }
       for (ChatMessage message : conversation) {
         Check.given("messages", message);
-        message.content().ifPresent(text -> requireWholeCharacters("messages.content", text));
+        message.content().ifPresent(text -> Check.wholeCharacters("messages.content", text));
       }
       messages = List.copyOf(conversation);
       return this;
@@ -323,7 +380,7 @@ public final class GenerationRequest {
       for (String text : texts) {
         int length = Check.given("stop", text).length();
         Check.range("stop: length", length, 1, MAX_STOP_LENGTH);
-        requireWholeCharacters("stop", text);
+        Check.wholeCharacters("stop", text);
       }
       stop = List.copyOf(texts);
       return this;
@@ -403,10 +460,63 @@ public final class GenerationRequest {
      * @throws InvalidRequestException if it is zero or negative
      */
     public Builder timeout(Duration value) {
-      if (Check.given("timeout", value).isZero() || value.isNegative()) {
-        throw Check.fail("timeout", value, "above zero");
-      }
-      timeout = value;
+      timeout = Check.aboveZero("timeout", value);
+      return this;
+    }
+
+    /**
+     * Sets the longest wait until the request is computed at all.
+     *
+     * @throws InvalidRequestException if it is not above zero
+     */
+    public Builder queueTimeout(Duration value) {
+      queueTimeout = Check.aboveZero("queueTimeout", value);
+      return this;
+    }
+
+    /**
+     * Sets the longest wait for the first new token, queue time included.
+     *
+     * @throws InvalidRequestException if it is not above zero
+     */
+    public Builder firstTokenTimeout(Duration value) {
+      firstTokenTimeout = Check.aboveZero("firstTokenTimeout", value);
+      return this;
+    }
+
+    /**
+     * Sets how many alternatives are generated from the one prompt, which is computed once. The
+     * first has the request's seed, each further one the next number.
+     *
+     * @param value 1 to {@link #MAX_N}
+     * @throws InvalidRequestException if it is out of range
+     */
+    public Builder n(int value) {
+      n = Check.range("n", value, 1, MAX_N);
+      return this;
+    }
+
+    /** Sets the form that the answer must have; reasoning before it is free. */
+    public Builder responseFormat(ResponseFormat value) {
+      responseFormat = Check.given("responseFormat", value);
+      return this;
+    }
+
+    /**
+     * Sets the most tokens that the model may reason with; then its reasoning is ended and it has to
+     * answer.
+     *
+     * @param value 0 or more; 0: no reasoning
+     * @throws InvalidRequestException if it is negative
+     */
+    public Builder maxReasoningTokens(int value) {
+      maxReasoningTokens = Check.range("maxReasoningTokens", value, 0, Integer.MAX_VALUE);
+      return this;
+    }
+
+    /** Sets whether drafts may be used, where the engine has them on; they change no token. */
+    public Builder speculation(boolean value) {
+      speculation = value;
       return this;
     }
 
@@ -437,19 +547,5 @@ public final class GenerationRequest {
     }
 
     /** A lone surrogate has no UTF-8 form; a tokenizer would silently see "?" in its place. */
-    private static void requireWholeCharacters(String name, String text) {
-      for (int i = 0; i < text.length(); i++) {
-        char c = text.charAt(i);
-        if (Character.isHighSurrogate(c)
-            && i + 1 < text.length()
-            && Character.isLowSurrogate(text.charAt(i + 1))) {
-          i++;
-        } else if (Character.isSurrogate(c)) {
-          throw new InvalidRequestException(
-              name + ": half a surrogate pair at index " + i
-                  + " (expected: valid Unicode; the text was probably cut or decoded wrongly)");
-        }
-      }
-    }
   }
 }

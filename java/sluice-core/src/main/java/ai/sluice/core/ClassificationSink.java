@@ -42,7 +42,7 @@ final class ClassificationSink implements TokenSink {
   }
 
   @Override
-  public boolean token(int token, boolean stopsHere, StepOutput output, int row) {
+  public boolean token(int token, boolean stopsHere, StepOutput output, int row, int index) {
     throw new IllegalStateException("a token for a sequence of values (a defect of Sluice)");
   }
 

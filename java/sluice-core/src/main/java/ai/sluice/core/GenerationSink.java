@@ -68,8 +68,8 @@ final class GenerationSink implements TokenSink {
   }
 
   @Override
-  public boolean token(int token, boolean stopsHere, StepOutput output, int row) {
-    generation.add(token, topN < 0 ? null : logprob(token, output, row));
+  public boolean token(int token, boolean stopsHere, StepOutput output, int row, int index) {
+    generation.add(token, topN < 0 ? null : logprob(token, output, row, index));
     if (decoder == null) {
       generation.publish("");
     } else if (!stopsHere) {
@@ -81,14 +81,14 @@ final class GenerationSink implements TokenSink {
     return stops.matched();
   }
 
-  private TokenLogprob logprob(int token, StepOutput output, int row) {
+  private TokenLogprob logprob(int token, StepOutput output, int row, int index) {
     List<TopLogprob> top = new ArrayList<>(topN);
     for (int n = 0; n < topN; n++) {
-      int id = output.topToken(row, 0, n);
-      top.add(new TopLogprob(id, text(id), output.topLogprob(row, 0, n)));
+      int id = output.topToken(row, index, n);
+      top.add(new TopLogprob(id, text(id), output.topLogprob(row, index, n)));
     }
     return new TokenLogprob(
-        token, text(token), output.logprob(row, 0), output.rank(row, 0), top);
+        token, text(token), output.logprob(row, index), output.rank(row, index), top);
   }
 
   private String text(int token) {

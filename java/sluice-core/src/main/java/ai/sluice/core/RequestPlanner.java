@@ -2,6 +2,7 @@ package ai.sluice.core;
 
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.InvalidRequestException;
+import ai.sluice.api.ResponseFormat;
 import ai.sluice.core.scheduler.HeadChoice;
 import ai.sluice.core.scheduler.SamplingParams;
 import ai.sluice.core.scheduler.Sequence;
@@ -72,6 +73,7 @@ final class RequestPlanner {
       HeadChoice head,
       long submitted,
       Function<Facts, TokenSink> sink) {
+    refuseUnbuilt(request);
     int topN = request.logprobs().orElse(Sequence.NO_LOGPROBS);
     if (topN > model.options().maxTopN()) {
       throw new InvalidRequestException(
@@ -116,6 +118,18 @@ final class RequestPlanner {
       sequence.cachePrefix(request.cacheSalt(), model.options().blockSize());
     }
     return sequence;
+  }
+
+  private static void refuseUnbuilt(GenerationRequest request) {
+    if (request.n() > 1
+        || request.maxReasoningTokens().isPresent()
+        || !(request.responseFormat() instanceof ResponseFormat.Text)
+        || request.queueTimeout().isPresent()
+        || request.firstTokenTimeout().isPresent()) {
+      throw new InvalidRequestException(
+          "n, maxReasoningTokens, responseFormat, queueTimeout, firstTokenTimeout: set (expected:"
+              + " none of them; not built yet)");
+    }
   }
 
   private String contextRemedy() {

@@ -460,7 +460,7 @@ public final class Scheduler {
     boolean stopsHere = sequence.stopsAt(token);
     boolean stopped;
     try {
-      stopped = sequence.sink.token(token, stopsHere, output, row);
+      stopped = sequence.sink.token(token, stopsHere, output, row, 0);
     } catch (Throwable e) {
       // A defect in one sequence's text must not end the others.
       finish(sequence, FinishReason.ERROR, "the text of token " + token + " failed: " + e, now);

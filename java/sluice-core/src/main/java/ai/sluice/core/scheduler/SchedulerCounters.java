@@ -33,6 +33,12 @@ public final class SchedulerCounters {
   /** Times that a sequence lost its place among the running, to be computed again later. */
   public final AtomicLong preemptions = new AtomicLong();
 
+  /** Tokens proposed as drafts. */
+  public final AtomicLong draftTokens = new AtomicLong();
+
+  /** Draft tokens that turned out right. */
+  public final AtomicLong acceptedDraftTokens = new AtomicLong();
+
   /** Steps applied. */
   public final AtomicLong steps = new AtomicLong();
 

@@ -3,6 +3,7 @@ package ai.sluice.core.scheduler;
 import ai.sluice.api.EngineFailedException;
 import ai.sluice.api.FinishReason;
 import ai.sluice.api.SluiceException;
+import ai.sluice.text.TokenConstraint;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
@@ -32,6 +33,7 @@ public final class Sequence {
   }
 
   private static final Logger LOG = LoggerFactory.getLogger(Sequence.class);
+  static final int NO_TARGETS = Integer.MAX_VALUE;
   private static final int NO_STEP = -1;
   private static final int MOST_PREEMPTIONS = 3;
 
@@ -46,6 +48,20 @@ public final class Sequence {
   final int[] stopTokens;
   final List<RopeFrequencies> ropes;
   final long submitted;
+
+  /** Which tokens may come; null: any. */
+  @Nullable TokenConstraint constraint;
+
+  int maxDraftLen;
+  /** Position of the first target, or {@link #NO_TARGETS}. */
+  int firstTarget = NO_TARGETS;
+
+  int[] nextTargets = {};
+  /** Whose prompt's state it takes over, or null. */
+  @Nullable Sequence leader;
+
+  long queueDeadline = NO_DEADLINE;
+  long firstTokenDeadline = NO_DEADLINE;
 
   State state = State.WAITING;
   int seqSlot = -1;
@@ -161,6 +177,57 @@ public final class Sequence {
       all[i] = key;
     }
     keys = all;
+  }
+
+  /**
+   * Limits which tokens may come. Called before the scheduler knows the sequence.
+   *
+   * @param value its own, driven by the scheduler's thread from now on
+   */
+  public void constrain(TokenConstraint value) {
+    constraint = value;
+  }
+
+  /**
+   * Lets drafts of the tokens to come be proposed from those before. Called before the scheduler
+   * knows the sequence.
+   *
+   * @param most tokens in a draft; 0: none
+   */
+  public void speculate(int most) {
+    maxDraftLen = most;
+  }
+
+  /**
+   * Asks for log-probabilities of targets instead of new tokens: of the prompt's tokens from a
+   * position on, and of tokens that might follow the prompt. Nothing is generated; it ends with
+   * {@link FinishReason#STOP}. Called before the scheduler knows the sequence.
+   *
+   * @param first position of the first target, at least 1; the prompt's length for none in it
+   * @param next tokens that might follow; not copied
+   */
+  public void score(int first, int[] next) {
+    firstTarget = first;
+    nextTargets = next;
+  }
+
+  /**
+   * Lets it take over the state of another sequence's prompt, which is the same as its own, instead
+   * of computing it again. Called before the scheduler knows either.
+   */
+  public void forkOf(Sequence sequence) {
+    leader = sequence;
+  }
+
+  /**
+   * Sets when it times out before its end. Called before the scheduler knows the sequence.
+   *
+   * @param inQueue if it was not admitted by then, in nanoseconds of the deadline's clock
+   * @param beforeFirstToken if it has no new token by then
+   */
+  public void expire(long inQueue, long beforeFirstToken) {
+    queueDeadline = inQueue;
+    firstTokenDeadline = beforeFirstToken;
   }
 
   /** Sets who goes first: the higher number. Called before the scheduler knows it; else 0. */

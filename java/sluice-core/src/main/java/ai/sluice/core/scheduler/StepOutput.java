@@ -6,6 +6,8 @@ import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_FINITE;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_HEAD_VALUE;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_LOGPROB;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_RANK;
+import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_TARGET_LOGPROB;
+import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_TARGET_RANK;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_TOKENS;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_TOP_LOGPROB;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_TOP_TOKEN;
@@ -33,6 +35,8 @@ public final class StepOutput {
   private final int finite;
   private final int topTokens;
   private final int topLogprobs;
+  private final int targetLogprobs;
+  private final int targetRanks;
   private final int headValues;
   private final int valuesPerRow;
   private final int expertCounts;
@@ -59,6 +63,8 @@ public final class StepOutput {
     finite = Math.toIntExact(offset[SLUICE_SECTION_FINITE]);
     topTokens = Math.toIntExact(offset[SLUICE_SECTION_TOP_TOKEN]);
     topLogprobs = Math.toIntExact(offset[SLUICE_SECTION_TOP_LOGPROB]);
+    targetLogprobs = Math.toIntExact(offset[SLUICE_SECTION_TARGET_LOGPROB]);
+    targetRanks = Math.toIntExact(offset[SLUICE_SECTION_TARGET_RANK]);
     headValues = Math.toIntExact(offset[SLUICE_SECTION_HEAD_VALUE]);
     expertCounts = Math.toIntExact(offset[SLUICE_SECTION_EXPERT_COUNT]);
     this.valuesPerRow = valuesPerRow;
@@ -92,6 +98,16 @@ public final class StepOutput {
   /** How many tokens were likelier, if the row asked for it. */
   public int rank(int row, int i) {
     return buffer.getInt(ranks + 4 * (row * perRow + i));
+  }
+
+  /** Log-probability of the {@code i}-th target of the step, counted over all its rows. */
+  public float targetLogprob(int i) {
+    return buffer.getFloat(targetLogprobs + 4 * i);
+  }
+
+  /** How many tokens were likelier than the {@code i}-th target of the step. */
+  public int targetRank(int i) {
+    return buffer.getInt(targetRanks + 4 * i);
   }
 
   /** Value {@code i} of the head that a row of kind HEAD asked for. */

@@ -19,9 +19,10 @@ public interface TokenSink {
    * @param stopsHere whether the token itself ends the sequence and has no text
    * @param output the step's output, for log-probabilities; valid during the call only
    * @param row the output row
+   * @param index which of the row's accepted tokens it is, from 0
    * @return whether the text so far ends the sequence
    */
-  boolean token(int token, boolean stopsHere, StepOutput output, int row);
+  boolean token(int token, boolean stopsHere, StepOutput output, int row, int index);
 
   /**
    * Takes the values of the head that the sequence asked for; {@link #finished} follows.
@@ -31,6 +32,18 @@ public interface TokenSink {
    */
   default void values(StepOutput output, int row) {
     throw new IllegalStateException("values for a sequence of tokens (a defect of Sluice)");
+  }
+
+  /**
+   * Takes the log-probability of one target of a sequence that is scored, by rising position.
+   *
+   * @param position of the target, where the token of the prompt or one that might follow it stands
+   * @param token the target
+   * @param logprob its natural log-probability after the tokens before it
+   * @param rank how many tokens were likelier there
+   */
+  default void scored(int position, int token, float logprob, int rank) {
+    throw new IllegalStateException("a score for a sequence of tokens (a defect of Sluice)");
   }
 
   /**

@@ -33,7 +33,7 @@ final class RecordingSink implements TokenSink {
   }
 
   @Override
-  public boolean token(int token, boolean stopsHere, StepOutput output, int row) {
+  public boolean token(int token, boolean stopsHere, StepOutput output, int row, int index) {
     open();
     breakAt("token");
     tokens.add(token);

@@ -158,7 +158,7 @@ class SchedulerTest {
       public void admitted(int cachedTokens) {}
 
       @Override
-      public boolean token(int token, boolean stopsHere, StepOutput out, int row) {
+      public boolean token(int token, boolean stopsHere, StepOutput out, int row, int index) {
         throw new IllegalStateException("broken");
       }
 
