@@ -1,4 +1,4 @@
-/** Tokenizers, incremental decoding and chat templates. */
+/** Tokenizers, incremental decoding, chat templates and grammars. */
 @org.jspecify.annotations.NullMarked
 module ai.sluice.text {
   requires transitive ai.sluice.api;
@@ -10,4 +10,5 @@ module ai.sluice.text {
   requires static transitive org.jspecify;
 
   exports ai.sluice.text;
+  exports ai.sluice.text.grammar;
 }

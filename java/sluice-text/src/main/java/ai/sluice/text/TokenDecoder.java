@@ -2,6 +2,7 @@ package ai.sluice.text;
 
 import ai.sluice.api.UnsupportedModelException;
 import com.fasterxml.jackson.databind.JsonNode;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -23,6 +24,9 @@ sealed interface TokenDecoder permits TokenDecoder.ByteLevel, TokenDecoder.Piece
 
   /** How many spaces at the start of the whole document are dropped. */
   int leadingSpacesDropped();
+
+  /** The bytes that a token adds to a text in progress: UTF-8, possibly part of a character. */
+  byte[] bytes(String token);
 
   /**
    * Reads the decoder of a tokenizer.json.
@@ -117,6 +121,19 @@ sealed interface TokenDecoder permits TokenDecoder.ByteLevel, TokenDecoder.Piece
     public int leadingSpacesDropped() {
       return 0;
     }
+
+    @Override
+    public byte[] bytes(String token) {
+      byte[] bytes = new byte[token.length()];
+      for (int i = 0; i < bytes.length; i++) {
+        int b = ByteLevelAlphabet.byteOf(token.charAt(i));
+        if (b < 0) {
+          return token.getBytes(StandardCharsets.UTF_8);
+        }
+        bytes[i] = (byte) b;
+      }
+      return bytes;
+    }
   }
 
   /**
@@ -153,6 +170,16 @@ sealed interface TokenDecoder permits TokenDecoder.ByteLevel, TokenDecoder.Piece
     @Override
     public int leadingSpacesDropped() {
       return strip;
+    }
+
+    @Override
+    public byte[] bytes(String token) {
+      int b = byteFallback ? byteOf(token) : -1;
+      if (b >= 0) {
+        return new byte[] {(byte) b};
+      }
+      String text = from.isEmpty() ? token : token.replace(from, to);
+      return text.getBytes(StandardCharsets.UTF_8);
     }
 
     /** The byte that {@code <0xNN>} stands for, or -1. */

@@ -311,6 +311,16 @@ public final class Tokenizer implements AutoCloseable {
     return Optional.ofNullable(vocabulary.token(id));
   }
 
+  /**
+   * The bytes that a token adds to a text in progress, as {@link #continuingDecoder} reads them:
+   * UTF-8, possibly a part of a character. Empty for special tokens and for ids that the vocabulary
+   * does not know.
+   */
+  public byte[] bytesOf(int id) {
+    String token = vocabulary.token(id);
+    return token == null || vocabulary.isSpecial(id) ? new byte[0] : decoder.bytes(token);
+  }
+
   /** One more than the largest token id. A model's own vocabulary may be larger (padding). */
   public int vocabSize() {
     return vocabulary.size();
