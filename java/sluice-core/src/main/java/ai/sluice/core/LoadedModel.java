@@ -147,7 +147,8 @@ final class LoadedModel implements AutoCloseable {
         engine.layout(),
         spec.getPositionDims(),
         spec.getKvGroupsCount(),
-        spec.getRopesCount());
+        spec.getRopesCount(),
+        spec.getVocabSize());
   }
 
   /** A reader for a slot's output area. */

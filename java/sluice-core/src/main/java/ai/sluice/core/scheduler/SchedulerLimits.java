@@ -16,4 +16,17 @@ public record SchedulerLimits(
   public SchedulerLimits(int maxSequences, int maxStepTokens, int blockSize, int[] numBlocks) {
     this(maxSequences, maxStepTokens, blockSize, numBlocks, new int[numBlocks.length]);
   }
+
+  /**
+   * The most positions that one sequence can ever hold, running alone. A sequence of {@code p}
+   * prompt tokens and {@code n} new ones holds {@code p + n - 1}, one that gives values or is scored
+   * holds {@code p}.
+   */
+  public int maxPositions() {
+    long blocks = Integer.MAX_VALUE;
+    for (int most : numBlocks) {
+      blocks = Math.min(blocks, most);
+    }
+    return (int) Math.min(Integer.MAX_VALUE, blocks * blockSize);
+  }
 }

@@ -4,6 +4,7 @@ import static ai.sluice.jni.SluiceAbi.SLUICE_ABI_VERSION;
 import static ai.sluice.jni.SluiceAbi.SLUICE_OUTPUT_FLAG_COUNT;
 import static ai.sluice.jni.SluiceAbi.SLUICE_OUTPUT_FLAG_LOGPROB;
 import static ai.sluice.jni.SluiceAbi.SLUICE_OUTPUT_HEAD;
+import static ai.sluice.jni.SluiceAbi.SLUICE_OUTPUT_LOGPROB;
 import static ai.sluice.jni.SluiceAbi.SLUICE_OUTPUT_SAMPLE;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_ADAPTER;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_BLOCK_UPDATE;
@@ -11,6 +12,7 @@ import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_CONTEXT_LEN;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_COUNT_UPDATE;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_INPUT_COUNT;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_LOGIT_BIAS;
+import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_MASK;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_OUTPUT_ROW;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_QUERY_START;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_ROPE_INV_FREQ;
@@ -18,12 +20,14 @@ import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_ROPE_UPDATE;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_ROPE_VARIANT;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_SEQ_SLOT;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_STATE_OP;
+import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_TARGET;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_TOKEN_ID;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_TOKEN_KV_SLOT;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_TOKEN_POSITION;
 import static ai.sluice.jni.SluiceAbi.SLUICE_STEP_MAGIC;
 
 import ai.sluice.jni.StepLayout;
+import ai.sluice.text.TokenConstraint;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 
@@ -33,6 +37,9 @@ import java.util.Arrays;
  * thread-safe.
  */
 public final class StepMessage {
+  /** Stands for a row without a mask. */
+  public static final int NO_MASK = -1;
+
   private static final int HEADER_COUNTS = 40;
   private static final int[] ELEMENT_BYTES = elementBytes();
 
@@ -43,8 +50,15 @@ public final class StepMessage {
   private final int positionDims;
   private final int kvGroups;
   private final int ropes;
+  private final int maskWords;
   private int tokens;
   private int sequences;
+
+  /** Creates a writer of messages without masks. */
+  public StepMessage(
+      ByteBuffer buffer, StepLayout layout, int positionDims, int kvGroups, int ropes) {
+    this(buffer, layout, positionDims, kvGroups, ropes, 0);
+  }
 
   /**
    * Creates a writer.
@@ -54,10 +68,17 @@ public final class StepMessage {
    * @param positionDims ModelSpec.position_dims
    * @param kvGroups number of kv groups
    * @param ropes number of RoPEs
+   * @param vocabSize tokens that a mask speaks of
    */
   public StepMessage(
-      ByteBuffer buffer, StepLayout layout, int positionDims, int kvGroups, int ropes) {
+      ByteBuffer buffer,
+      StepLayout layout,
+      int positionDims,
+      int kvGroups,
+      int ropes,
+      int vocabSize) {
     this.buffer = buffer;
+    maskWords = (vocabSize + 31) / 32;
     this.positionDims = positionDims;
     this.kvGroups = kvGroups;
     this.ropes = ropes;
@@ -117,6 +138,30 @@ public final class StepMessage {
     return capacity[section] - count[section];
   }
 
+  /** How many elements a section of an empty message takes. */
+  public int capacity(int section) {
+    return capacity[section];
+  }
+
+  /** Whether there is room for a mask. */
+  public boolean takesMask() {
+    return maskWords > 0 && remaining(SLUICE_SECTION_MASK) >= maskWords;
+  }
+
+  /**
+   * Adds the mask of a constraint, for which there must be room. If the constraint throws, nothing
+   * is added.
+   *
+   * @return its index
+   */
+  public int addMask(TokenConstraint constraint) {
+    int words = count[SLUICE_SECTION_MASK];
+    at(SLUICE_SECTION_MASK, words + maskWords - 1);
+    constraint.allow(buffer, at(SLUICE_SECTION_MASK, words));
+    count[SLUICE_SECTION_MASK] += maskWords;
+    return words / maskWords;
+  }
+
   /**
    * Starts the next sequence, with adapter 0 and variant 0 of every RoPE.
    *
@@ -171,6 +216,30 @@ public final class StepMessage {
    */
   public int addSampleRow(
       long drawPosition, int head, long seed, SamplingParams sampling, int topN) {
+    return addSampleRow(drawPosition, head, seed, sampling, topN, 0, NO_MASK);
+  }
+
+  /**
+   * Adds a row that chooses a token, and verifies the tokens added last as drafts of it and those
+   * behind it.
+   *
+   * @param drawPosition position of the first token to be chosen
+   * @param head whose logits are meant, an index into ModelSpec.heads
+   * @param seed of the random choice
+   * @param sampling how it is chosen
+   * @param topN likeliest tokens to report; below 0: no log-probabilities at all
+   * @param draftLen how many of the tokens added last are drafts
+   * @param mask index of the mask of the token to be chosen, or {@link #NO_MASK}
+   * @return the row's number
+   */
+  public int addSampleRow(
+      long drawPosition,
+      int head,
+      long seed,
+      SamplingParams sampling,
+      int topN,
+      int draftLen,
+      int mask) {
     int row = count[SLUICE_SECTION_OUTPUT_ROW]++;
     int at = at(SLUICE_SECTION_OUTPUT_ROW, row);
     int biasBegin = count[SLUICE_SECTION_LOGIT_BIAS];
@@ -180,7 +249,7 @@ public final class StepMessage {
       buffer.putInt(bias, biasTokens[i]);
       buffer.putFloat(bias + 4, sampling.biases()[i]);
     }
-    buffer.putInt(at, tokens - 1);
+    buffer.putInt(at, tokens - 1 - draftLen);
     buffer.putInt(at + 4, SLUICE_OUTPUT_SAMPLE);
     buffer.putInt(at + 8, head);
     buffer.putInt(
@@ -196,13 +265,13 @@ public final class StepMessage {
     buffer.putFloat(at + 48, sampling.repetitionPenalty());
     buffer.putFloat(at + 52, sampling.presencePenalty());
     buffer.putFloat(at + 56, sampling.frequencyPenalty());
-    buffer.putInt(at + 60, 0);
+    buffer.putInt(at + 60, draftLen);
     buffer.putInt(at + 64, biasBegin);
     buffer.putInt(at + 68, biasTokens.length);
     buffer.putInt(at + 72, 0);
     buffer.putInt(at + 76, 0);
     buffer.putInt(at + 80, Math.max(0, topN));
-    buffer.putInt(at + 84, -1);
+    buffer.putInt(at + 84, mask);
     for (int i = 88; i < 128; i += 8) {
       buffer.putLong(at + i, 0);
     }
@@ -216,17 +285,41 @@ public final class StepMessage {
    * @return the row's number
    */
   public int addHeadRow(int head) {
+    return addPlainRow(SLUICE_OUTPUT_HEAD, head);
+  }
+
+  /**
+   * Adds a row that asks for log-probabilities of targets after the token added last.
+   *
+   * @param head whose logits are meant, an index into ModelSpec.heads
+   * @param targets holds them
+   * @param begin the first one
+   * @param length how many
+   * @return where the first stands among all targets of the step
+   */
+  public int addTargetRow(int head, int[] targets, int begin, int length) {
+    int first = count[SLUICE_SECTION_TARGET];
+    for (int i = 0; i < length; i++) {
+      putInt(SLUICE_SECTION_TARGET, count[SLUICE_SECTION_TARGET]++, targets[begin + i]);
+    }
+    int at = at(SLUICE_SECTION_OUTPUT_ROW, addPlainRow(SLUICE_OUTPUT_LOGPROB, head));
+    buffer.putInt(at + 72, first);
+    buffer.putInt(at + 76, length);
+    return first;
+  }
+
+  private int addPlainRow(int kind, int head) {
     int row = count[SLUICE_SECTION_OUTPUT_ROW]++;
     int at = at(SLUICE_SECTION_OUTPUT_ROW, row);
     for (int i = 0; i < 128; i += 8) {
       buffer.putLong(at + i, 0);
     }
     buffer.putInt(at, tokens - 1);
-    buffer.putInt(at + 4, SLUICE_OUTPUT_HEAD);
+    buffer.putInt(at + 4, kind);
     buffer.putInt(at + 8, head);
     buffer.putFloat(at + 36, 1);
     buffer.putFloat(at + 48, 1);
-    buffer.putInt(at + 84, -1);
+    buffer.putInt(at + 84, NO_MASK);
     return row;
   }
 

@@ -39,6 +39,20 @@ class SchedulerTest {
   }
 
   @Test
+  void theSmallestPoolSaysHowLongASequenceCanBe() {
+    SchedulerLimits uneven = new SchedulerLimits(2, 8, 8, new int[] {6, 4});
+    assertEquals(32, uneven.maxPositions());
+    Scheduler strict = new Scheduler(uneven, new SchedulerCounters(), 0);
+    strict.add(sequence(32, 1, new RecordingSink()));
+    strict.add(sequence(1, 32, new RecordingSink()));
+    Sequence long33 = sequence(32, 2, new RecordingSink());
+    assertThrows(IllegalArgumentException.class, () -> strict.add(long33));
+    assertEquals(
+        Integer.MAX_VALUE,
+        new SchedulerLimits(1, 1, 1 << 20, new int[] {1 << 20}).maxPositions());
+  }
+
+  @Test
   void aLongPromptIsCutIntoChunks() {
     RecordingSink sink = new RecordingSink();
     scheduler.add(sequence(20, 2, sink));
