@@ -52,13 +52,13 @@ final class PrefixCache {
   }
 
   /**
-   * Finds the longest prefix of a waiting sequence, at most all but its last known token, of
+   * Finds the longest prefix of a waiting sequence, at most all that need not be computed for it, of
    * which every group still has what its layers see.
    */
   void match(Sequence sequence) {
     forget();
     Arrays.fill(unbroken, 0);
-    int most = (sequence.numKnown - 1) / blockSize;
+    int most = sequence.mostCached() / blockSize;
     for (int i = 0; i < most; i++) {
       PrefixNode node = nodes.get(sequence.keys[i]);
       if (node == null || !follow(node)) {
@@ -111,7 +111,7 @@ final class PrefixCache {
 
   private void matchPartly(Sequence sequence, @Nullable PrefixNode next) {
     int begin = matchedBlocks * blockSize;
-    int most = Math.min(blockSize, sequence.numKnown - 1 - begin);
+    int most = Math.min(blockSize, sequence.mostCached() - begin);
     if (most < leastPartial) {
       return;
     }

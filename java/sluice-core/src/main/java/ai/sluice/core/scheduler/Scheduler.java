@@ -1,12 +1,9 @@
 package ai.sluice.core.scheduler;
 
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_BLOCK_UPDATE;
-import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_COUNT_UPDATE;
-import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_LOGIT_BIAS;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_ROPE_INV_FREQ;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_ROPE_UPDATE;
 import static ai.sluice.jni.SluiceAbi.SLUICE_SECTION_STATE_OP;
-import static ai.sluice.jni.SluiceAbi.SLUICE_STATE_OP_RESET_SEQ;
 
 import ai.sluice.api.FinishReason;
 import ai.sluice.api.SluiceException;
@@ -37,6 +34,8 @@ public final class Scheduler {
   private final SchedulerLimits limits;
   private final SchedulerCounters counters;
   private final BlockTables tables;
+  private final StepPlanner planner;
+  private final StepApplier applier;
   private final int[] freeSlots;
   private int numFreeSlots;
   private final TreeSet<Sequence> waiting = new TreeSet<>(Sequence::compare);
@@ -46,6 +45,7 @@ public final class Scheduler {
   private long numArrivals;
   private long nearestDeadline = Sequence.NO_DEADLINE;
   private long lastStepId;
+  private long lastApplied;
 
   /**
    * Creates a scheduler without sequences.
@@ -59,6 +59,8 @@ public final class Scheduler {
     this.lastStepId = lastStepId;
     this.counters = counters;
     tables = new BlockTables(limits);
+    planner = new StepPlanner(limits, tables);
+    applier = new StepApplier(counters, tables, this::finish);
     freeSlots = new int[limits.maxSequences()];
     numFreeSlots = freeSlots.length;
     for (int i = 0; i < freeSlots.length; i++) {
@@ -184,15 +186,19 @@ public final class Scheduler {
    * @return false if there is nothing to compute; the message must then not be submitted
    */
   public boolean plan(StepPlan plan, StepMessage message, long now) {
-    plan.begin(lastStepId + 1);
-    message.begin();
-    long preemptions = counters.preemptions.get();
-    scheduleRunning(true, plan, message);
-    scheduleRunning(false, plan, message);
-    if (preemptions == counters.preemptions.get()) {
-      admitWaiting(plan, message, now);
-    }
-    tables.endStep();
+    do {
+      plan.begin(lastStepId + 1);
+      message.begin();
+      planner.begin(plan, message, lastApplied);
+      long preemptions = counters.preemptions.get();
+      scheduleRunning(true);
+      scheduleRunning(false);
+      if (preemptions == counters.preemptions.get()) {
+        admitWaiting(message, now);
+      }
+      tables.endStep();
+      // Who ends here may make room for others, without whom there would be no step to wait for.
+    } while (endDefective(now) && message.isEmpty());
     publish();
     if (message.isEmpty()) {
       return false;
@@ -202,12 +208,23 @@ public final class Scheduler {
     return true;
   }
 
-  private void scheduleRunning(boolean decodes, StepPlan plan, StepMessage message) {
+  private boolean endDefective(long now) {
+    if (planner.defective.isEmpty()) {
+      return false;
+    }
+    for (Sequence sequence : planner.defective) {
+      finish(sequence, FinishReason.ERROR, sequence.defect, now);
+    }
+    planner.defective.clear();
+    return true;
+  }
+
+  private void scheduleRunning(boolean decodes) {
     int i = 0;
     while (i < running.size()) {
       Sequence sequence = running.get(i);
       if (sequence.numUnplanned() <= 1 == decodes) {
-        schedule(sequence, plan, message);
+        schedule(sequence);
       }
       // It may have preempted itself; the others that it preempts come after it.
       if (sequence.state == Sequence.State.RUNNING) {
@@ -249,7 +266,7 @@ public final class Scheduler {
     counters.preemptions.incrementAndGet();
   }
 
-  private void admitWaiting(StepPlan plan, StepMessage message, long now) {
+  private void admitWaiting(StepMessage message, long now) {
     Iterator<Sequence> queue = waiting.iterator();
     while (queue.hasNext() && numFreeSlots > 0 && hasRoom(message)) {
       Sequence sequence = queue.next();
@@ -265,11 +282,11 @@ public final class Scheduler {
       }
       if (admission == BlockTables.Admission.ADMITTED) {
         queue.remove();
-        start(sequence, message);
+        start(sequence);
         if (sequence.started == SequenceTimes.NEVER) {
           welcome(sequence, now);
         }
-        schedule(sequence, plan, message);
+        schedule(sequence);
       }
     }
   }
@@ -304,7 +321,7 @@ public final class Scheduler {
   }
 
   /** Gives a sequence that has its blocks a slot. */
-  private void start(Sequence sequence, StepMessage message) {
+  private void start(Sequence sequence) {
     sequence.seqSlot = freeSlots[--numFreeSlots];
     sequence.state = Sequence.State.RUNNING;
     int at = running.size();
@@ -314,94 +331,14 @@ public final class Scheduler {
     running.add(at, sequence);
     sequence.numCounted = 0;
     sequence.numRestored = sequence.numKnown;
-    message.addStateOp(SLUICE_STATE_OP_RESET_SEQ, 0, 0, sequence.seqSlot);
-    for (RopeFrequencies rope : sequence.ropes) {
-      message.addRopeUpdate(
-          rope.rope(),
-          rope.firstVariant() + sequence.seqSlot,
-          rope.invFreq(),
-          rope.attentionScale());
-    }
+    planner.start(sequence);
   }
 
-  /** Adds as many of a running sequence's next tokens as there is room for. */
-  private void schedule(Sequence sequence, StepPlan plan, StepMessage message) {
-    if (sequence.numOutputsPlanned == sequence.maxNewTokens) {
-      return;
-    }
-    boolean inFlight = sequence.numUnplanned() == 0;
-    if (inFlight && sequence.pendingStep != lastStepId) {
-      // Its token is in flight in a step further back, which a row reference does not reach.
-      return;
-    }
-    int tokens = inFlight ? 1 : sequence.numUnplanned();
-    if (!provide(sequence, tables.blocksFor(sequence.numPlanned + tokens))
-        || !tables.send(sequence, message)
-        || !countCached(sequence, message)) {
-      return;
-    }
-    tables.freePassed(sequence, message);
-    tokens = Math.min(tokens, limits.maxStepTokens() - message.numTokens());
-    tokens = Math.min(tokens, tables.positionsWithin(sequence, message));
-    if (sequence.numPlanned < sequence.numRestored && sequence.sampling.countsOutput()) {
-      tokens = Math.min(tokens, message.remaining(SLUICE_SECTION_COUNT_UPDATE));
-    }
-    if (tokens <= 0
-        || sequence.sampling.biasTokens().length > message.remaining(SLUICE_SECTION_LOGIT_BIAS)) {
-      return;
-    }
-    int begin = sequence.numPlanned;
-    int end = begin + tokens;
-    message.addSequence(sequence.seqSlot, end);
-    for (RopeFrequencies rope : sequence.ropes) {
-      message.setRopeVariant(rope.rope(), rope.firstVariant() + sequence.seqSlot);
-    }
-    for (int position = begin; position < end; position++) {
-      addToken(sequence, position, message);
-    }
-    plan.numPromptTokens += Math.max(0, Math.min(end, sequence.promptLength) - begin);
-    sequence.numPlanned = end;
-    plan.add(sequence, end);
-    if (end >= sequence.numKnown) {
-      HeadChoice head = sequence.head;
-      int row =
-          head.givesValues()
-              ? message.addHeadRow(head.head())
-              : message.addSampleRow(
-                  end, head.head(), sequence.seed, sequence.sampling, sequence.topN);
-      plan.addRow(sequence);
-      sequence.numOutputsPlanned++;
-      sequence.pendingRow = row;
-      sequence.pendingStep = plan.stepId;
-    }
-  }
-
-  /** Counts found tokens for penalties; false if some have to wait for the next step. */
-  private static boolean countCached(Sequence sequence, StepMessage message) {
-    for (; sequence.numCounted < sequence.cachedTokens; sequence.numCounted++) {
-      if (!sequence.restoresCount(sequence.numCounted)) {
-        continue;
-      }
-      if (message.remaining(SLUICE_SECTION_COUNT_UPDATE) == 0) {
-        return false;
-      }
-      count(sequence, sequence.numCounted, message);
-    }
-    return true;
-  }
-
-  private static void count(Sequence sequence, int position, StepMessage message) {
-    int prompt = position < sequence.promptLength ? 1 : 0;
-    message.addCountUpdate(sequence.seqSlot, sequence.token(position), prompt, 1 - prompt);
-  }
-
-  private void addToken(Sequence sequence, int position, StepMessage message) {
-    tables.reach(sequence, position, message);
-    boolean known = position < sequence.numKnown;
-    message.addToken(known ? sequence.token(position) : -1 - sequence.pendingRow, position);
-    tables.setKvSlots(sequence, position, message);
-    if (sequence.restoresCount(position)) {
-      count(sequence, position, message);
+  /** Adds a running sequence's next tokens to the step, if it has any and there is room. */
+  private void schedule(Sequence sequence) {
+    int tokens = planner.wanted(sequence);
+    if (tokens > 0 && provide(sequence, tables.blocksFor(sequence.numPlanned + tokens))) {
+      planner.add(sequence, tokens);
     }
   }
 
@@ -412,77 +349,9 @@ public final class Scheduler {
    * @param output what it gave
    */
   public void apply(StepPlan plan, StepOutput output, long now) {
-    counters.steps.incrementAndGet();
-    counters.stepMicros.addAndGet(output.deviceMicros());
-    counters.promptTokens.addAndGet(plan.numPromptTokens);
-    counters.expertCounts.add(output);
-    for (int i = 0; i < plan.numSequences; i++) {
-      if (plan.isCurrent(i)) {
-        tables.computed(plan.sequences[i], plan.ends[i]);
-      }
-    }
-    for (int row = 0; row < plan.numRows; row++) {
-      if (plan.isCurrentRow(row)) {
-        take(plan.rows[row], plan, output, row, now);
-      }
-    }
+    applier.apply(plan, output, now);
+    lastApplied = plan.stepId;
     publish();
-  }
-
-  private void take(Sequence sequence, StepPlan plan, StepOutput output, int row, long now) {
-    int finite = output.finite(row);
-    if (finite != StepOutput.USABLE) {
-      String detail =
-          finite == StepOutput.NO_TOKEN_ALLOWED
-              ? "the logit bias allows no token (expected: at least one without -Infinity)"
-              : "values that are not finite at position " + sequence.numKnown
-                  + " (expected: finite; the weights may be damaged, or the dtype too narrow)";
-      if (finite != StepOutput.NO_TOKEN_ALLOWED) {
-        tables.distrust(sequence);
-      }
-      finish(sequence, FinishReason.ERROR, detail, now);
-      return;
-    }
-    if (sequence.head.givesValues()) {
-      takeValues(sequence, output, row, now);
-      return;
-    }
-    int token = output.token(row, 0);
-    sequence.append(token);
-    if (sequence.pendingStep == plan.stepId) {
-      sequence.clearPending();
-    }
-    sequence.lastToken = now;
-    if (sequence.firstToken == SequenceTimes.NEVER) {
-      sequence.firstToken = now;
-    }
-    counters.newTokens.incrementAndGet();
-    boolean stopsHere = sequence.stopsAt(token);
-    boolean stopped;
-    try {
-      stopped = sequence.sink.token(token, stopsHere, output, row, 0);
-    } catch (Throwable e) {
-      // A defect in one sequence's text must not end the others.
-      finish(sequence, FinishReason.ERROR, "the text of token " + token + " failed: " + e, now);
-      return;
-    }
-    if (stopped || stopsHere) {
-      finish(sequence, FinishReason.STOP, "", now);
-    } else if (sequence.numOutputs() == sequence.maxNewTokens) {
-      finish(sequence, FinishReason.LENGTH, "", now);
-    }
-  }
-
-  private void takeValues(Sequence sequence, StepOutput output, int row, long now) {
-    sequence.lastToken = now;
-    sequence.firstToken = now;
-    try {
-      sequence.sink.values(output, row);
-    } catch (Throwable e) {
-      finish(sequence, FinishReason.ERROR, "the values could not be taken: " + e, now);
-      return;
-    }
-    finish(sequence, FinishReason.STOP, "", now);
   }
 
   private void publish() {

@@ -57,11 +57,16 @@ public final class Sequence {
   int firstTarget = NO_TARGETS;
 
   int[] nextTargets = {};
+  /** The first position whose targets were not told yet. */
+  int nextScored;
   /** Whose prompt's state it takes over, or null. */
   @Nullable Sequence leader;
 
   long queueDeadline = NO_DEADLINE;
   long firstTokenDeadline = NO_DEADLINE;
+
+  /** Why it cannot go on, until it is ended for that. */
+  @Nullable String defect;
 
   State state = State.WAITING;
   int seqSlot = -1;
@@ -207,8 +212,44 @@ public final class Sequence {
    * @param next tokens that might follow; not copied
    */
   public void score(int first, int[] next) {
+    if (first < 1 || first > promptLength || (first == promptLength && next.length == 0)) {
+      throw new IllegalArgumentException(
+          "first: " + first + " with " + next.length + " targets behind the prompt (expected: 1 to "
+              + promptLength + ", the prompt's length, and at least one target)");
+    }
     firstTarget = first;
     nextTargets = next;
+    nextScored = first - 1;
+  }
+
+  boolean isScored() {
+    return firstTarget != NO_TARGETS;
+  }
+
+  /** How many targets the row at a position has that were not told yet. */
+  int targetsAfter(int position) {
+    if (position < nextScored) {
+      return 0;
+    }
+    return position == promptLength - 1 ? nextTargets.length : 1;
+  }
+
+  /** Known tokens that go through the model: nobody may ask for what follows the last one. */
+  int numInputs() {
+    return isScored() && nextTargets.length == 0 ? promptLength - 1 : numKnown;
+  }
+
+  /** How many tokens' state may be found, because nothing is asked of those positions. */
+  int mostCached() {
+    return isScored() ? nextScored : numKnown - 1;
+  }
+
+  /** Notes when something was made of it. */
+  void heard(long now) {
+    lastToken = now;
+    if (firstToken == SequenceTimes.NEVER) {
+      firstToken = now;
+    }
   }
 
   /**
@@ -317,12 +358,12 @@ public final class Sequence {
 
   /** Positions that hold state when everything was generated: the last token is never an input. */
   int worstCasePositions() {
-    return promptLength + maxNewTokens - 1;
+    return isScored() ? promptLength : promptLength + maxNewTokens - 1;
   }
 
   /** Known tokens that no planned step computes yet; 0 or less once the next one is in flight. */
   int numUnplanned() {
-    return numKnown - numPlanned;
+    return numInputs() - numPlanned;
   }
 
   int token(int position) {

@@ -7,22 +7,32 @@ import java.util.Arrays;
  * after step.
  */
 public final class StepPlan {
-  final Sequence[] rows;
+  /** Stands for a row that chooses a token or gives values. */
+  static final int NO_TARGETS = -1;
+
+  Sequence[] rows;
+  /** Where the first target of each row stands among those of the step, or {@link #NO_TARGETS}. */
+  int[] rowTargets;
+
   int numRows;
   /** The sequences that have tokens in the step, and how many positions each has after it. */
   final Sequence[] sequences;
 
   final int[] ends;
   private final int[] incarnations;
-  private final int[] rowIncarnations;
+  private int[] rowIncarnations;
   int numSequences;
   int numTokens;
   int numPromptTokens;
   long stepId;
 
-  /** Creates an empty plan for at most {@code maxRows} sequences and output rows. */
+  /**
+   * Creates an empty plan for at most {@code maxRows} sequences, and so many output rows before it
+   * grows.
+   */
   public StepPlan(int maxRows) {
     rows = new Sequence[maxRows];
+    rowTargets = new int[maxRows];
     sequences = new Sequence[maxRows];
     ends = new int[maxRows];
     incarnations = new int[maxRows];
@@ -39,8 +49,14 @@ public final class StepPlan {
     return stepId;
   }
 
-  void addRow(Sequence sequence) {
+  void addRow(Sequence sequence, int firstTarget) {
+    if (numRows == rows.length) {
+      rows = Arrays.copyOf(rows, 2 * numRows + 1);
+      rowTargets = Arrays.copyOf(rowTargets, rows.length);
+      rowIncarnations = Arrays.copyOf(rowIncarnations, rows.length);
+    }
     rows[numRows] = sequence;
+    rowTargets[numRows] = firstTarget;
     rowIncarnations[numRows++] = sequence.incarnation;
   }
 

@@ -1,0 +1,147 @@
+package ai.sluice.core.scheduler;
+
+import ai.sluice.api.FinishReason;
+import ai.sluice.text.TokenConstraint;
+
+/**
+ * Takes the results of steps: tokens, values and scores go to their sequences, which may end by
+ * them. Not thread-safe; allocates nothing per token.
+ */
+final class StepApplier {
+  /** Ends a sequence wherever it stands. */
+  interface Ending {
+    void finish(Sequence sequence, FinishReason reason, String detail, long now);
+  }
+
+  private final SchedulerCounters counters;
+  private final BlockTables tables;
+  private final Ending ending;
+
+  StepApplier(SchedulerCounters counters, BlockTables tables, Ending ending) {
+    this.counters = counters;
+    this.tables = tables;
+    this.ending = ending;
+  }
+
+  /** Takes the results of a step, in the order of planning. */
+  void apply(StepPlan plan, StepOutput output, long now) {
+    counters.steps.incrementAndGet();
+    counters.stepMicros.addAndGet(output.deviceMicros());
+    counters.promptTokens.addAndGet(plan.numPromptTokens);
+    counters.expertCounts.add(output);
+    for (int i = 0; i < plan.numSequences; i++) {
+      if (plan.isCurrent(i)) {
+        tables.computed(plan.sequences[i], plan.ends[i]);
+      }
+    }
+    for (int row = 0; row < plan.numRows; row++) {
+      if (plan.isCurrentRow(row)) {
+        take(plan, output, row, now);
+      }
+    }
+  }
+
+  private void take(StepPlan plan, StepOutput output, int row, long now) {
+    Sequence sequence = plan.rows[row];
+    int finite = output.finite(row);
+    if (finite != StepOutput.USABLE) {
+      refuse(sequence, finite, now);
+    } else if (sequence.isScored()) {
+      takeScores(sequence, output, plan.rowTargets[row], now);
+    } else if (sequence.head.givesValues()) {
+      takeValues(sequence, output, row, now);
+    } else {
+      takeToken(sequence, plan, output, row, now);
+    }
+  }
+
+  private void refuse(Sequence sequence, int finite, long now) {
+    if (finite == StepOutput.NO_TOKEN_ALLOWED) {
+      String left =
+          sequence.constraint == null
+              ? "the logit bias allows no token"
+              : "its constraint and the logit bias allow no token in common";
+      fail(sequence, left + " (expected: at least one without -Infinity)", now);
+      return;
+    }
+    tables.distrust(sequence);
+    int position = sequence.isScored() ? sequence.nextScored + 1 : sequence.numKnown;
+    fail(
+        sequence,
+        "values that are not finite at position " + position
+            + " (expected: finite; the weights may be damaged, or the dtype too narrow)",
+        now);
+  }
+
+  private void fail(Sequence sequence, String detail, long now) {
+    ending.finish(sequence, FinishReason.ERROR, detail, now);
+  }
+
+  private void takeToken(
+      Sequence sequence, StepPlan plan, StepOutput output, int row, long now) {
+    int token = output.token(row, 0);
+    sequence.append(token);
+    if (sequence.pendingStep == plan.stepId) {
+      sequence.clearPending();
+    }
+    sequence.heard(now);
+    counters.newTokens.incrementAndGet();
+    boolean stopsHere = sequence.stopsAt(token);
+    boolean over = stopsHere;
+    // A defect in one sequence's constraint or text must not end the others.
+    try {
+      TokenConstraint constraint = sequence.constraint;
+      if (constraint != null) {
+        constraint.accept(token);
+        over |= constraint.isOver();
+      }
+    } catch (Throwable e) {
+      fail(sequence, "its constraint failed at token " + token + ": " + e, now);
+      return;
+    }
+    try {
+      over |= sequence.sink.token(token, stopsHere, output, row, 0);
+    } catch (Throwable e) {
+      fail(sequence, "the text of token " + token + " failed: " + e, now);
+      return;
+    }
+    if (over) {
+      ending.finish(sequence, FinishReason.STOP, "", now);
+    } else if (sequence.numOutputs() == sequence.maxNewTokens) {
+      ending.finish(sequence, FinishReason.LENGTH, "", now);
+    }
+  }
+
+  private void takeValues(Sequence sequence, StepOutput output, int row, long now) {
+    sequence.heard(now);
+    try {
+      sequence.sink.values(output, row);
+    } catch (Throwable e) {
+      fail(sequence, "the values could not be taken: " + e, now);
+      return;
+    }
+    ending.finish(sequence, FinishReason.STOP, "", now);
+  }
+
+  private void takeScores(Sequence sequence, StepOutput output, int first, long now) {
+    int position = sequence.nextScored;
+    boolean last = position == sequence.promptLength - 1;
+    sequence.heard(now);
+    try {
+      for (int i = 0; i < sequence.targetsAfter(position); i++) {
+        sequence.sink.scored(
+            position + 1,
+            last ? sequence.nextTargets[i] : sequence.token(position + 1),
+            output.targetLogprob(first + i),
+            output.targetRank(first + i));
+      }
+    } catch (Throwable e) {
+      fail(sequence, "the scores at position " + (position + 1) + " could not be taken: " + e, now);
+      return;
+    }
+    sequence.nextScored++;
+    if (sequence.nextScored == sequence.numInputs()) {
+      ending.finish(sequence, FinishReason.STOP, "", now);
+    }
+  }
+}
