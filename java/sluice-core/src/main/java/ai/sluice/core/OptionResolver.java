@@ -31,6 +31,12 @@ final class OptionResolver {
   /** Most biased logits of one step; sequences with a bias beyond it wait a step. */
   private static final int MAX_STEP_BIASES = 1 << 16;
 
+  /** Most targets of one step, and so of one position; sequences that are scored wait a step. */
+  private static final int MAX_STEP_TARGETS = 1 << 14;
+
+  /** Output rows of one step that sequences which are scored may have, though few generate. */
+  private static final int MAX_SCORED_ROWS = 256;
+
   private static final String BFLOAT16_FEATURE = "avx512_bf16";
 
   private final EngineOptions options;
@@ -215,14 +221,16 @@ final class OptionResolver {
         .setMaxSequences(maxSequences)
         .setMaxContextLen(context)
         .setMaxStepTokens(stepTokens)
-        .setMaxStepOutputs(maxSequences)
+        .setMaxStepOutputs(Math.max(maxSequences, Math.min(stepTokens, MAX_SCORED_ROWS)))
         .setStepSlots(options.overlap() ? 2 : 1)
         .setMaxTopN(options.maxLogprobs())
-        .setMaxStepTargets(0)
+        .setMaxStepTargets(MAX_STEP_TARGETS)
+        .setMaxStepMasks(maxSequences)
+        .setMaxDraftLen(options.maxDraftTokens())
         .setMaxStepLogitBiases(
             (int) Math.min(MAX_STEP_BIASES, (long) maxSequences * Sampling.MAX_LOGIT_BIASES))
         .setReportExpertCounts(options.reportExpertCounts())
-        // A reset, and the copy of a block in each group.
+        // Of each admission: a reset, and the copy of a block in each group.
         .setMaxStepStateOps(maxSequences * (1 + groups))
         .setMaxStepBlockUpdates((int) blockUpdates)
         .setMaxStepCountUpdates(stepTokens)
