@@ -23,6 +23,9 @@ final class Failures implements IParameterExceptionHandler, IExecutionExceptionH
   /** An argument is wrong, or a value cannot be served. */
   static final int WRONG_USAGE = 2;
 
+  /** The user ended the command before its work was done: 128 + SIGINT. */
+  static final int INTERRUPTED = 130;
+
   /** Standard output was closed by its reader: 128 + SIGPIPE, as other programs end then. */
   static final int OUTPUT_CLOSED = 141;
 

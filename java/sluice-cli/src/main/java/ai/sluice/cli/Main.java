@@ -32,6 +32,7 @@ public final class Main {
     COMMANDS.put("generate", GenerateCommand::new);
     COMMANDS.put("chat", ChatCommand::new);
     COMMANDS.put("classify", ClassifyCommand::new);
+    COMMANDS.put("batch", BatchCommand::new);
     COMMANDS.put("pull", PullCommand::new);
     COMMANDS.put("models", ModelsCommand::new);
     COMMANDS.put("inspect", InspectCommand::new);
@@ -91,7 +92,8 @@ public final class Main {
    * @param in what the command reads
    * @param out where answers go, in UTF-8
    * @param err where everything else goes, in UTF-8
-   * @return the exit code: 0 done, 1 failed, 2 wrong usage or value, 141 output closed
+   * @return the exit code: 0 done, 1 failed, 2 wrong usage or value, 130 interrupted, 141 output
+   *     closed
    */
   public static int run(String[] args, InputStream in, OutputStream out, OutputStream err) {
     return run(args, new Console(in, out, err, System.getenv(), false, false));

@@ -34,7 +34,8 @@ class MainTest {
   @ParameterizedTest
   @ValueSource(
       strings = {
-        "generate", "chat", "classify", "pull", "models", "inspect", "verify", "bench", "doctor"
+        "generate", "chat", "classify", "batch", "pull", "models", "inspect", "verify", "bench",
+        "doctor"
       })
   void everyCommandHasHelpAndIsListed(String command) {
     CliRun run = CliRun.of(home, command, "--help");

@@ -1,0 +1,168 @@
+package ai.sluice.openai;
+
+import ai.sluice.api.FinishReason;
+import ai.sluice.api.GenerationRequest;
+import ai.sluice.api.GenerationResult;
+import ai.sluice.api.Usage;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.ArrayList;
+import java.util.List;
+
+/** Makes response bodies of results. */
+public final class OpenAiResponse {
+  private OpenAiResponse() {}
+
+  /**
+   * The body that answers a request.
+   *
+   * @param results one for each of its requests, in their order, all of them answers
+   * @param model what answered
+   * @param id of the response, for example {@code chatcmpl-…}
+   * @param created in seconds of the epoch
+   * @throws OpenAiException if a result is no answer, or the request names another model
+   */
+  public static ObjectNode of(
+      OpenAiRequest request,
+      List<GenerationResult> results,
+      ServedModel model,
+      String id,
+      long created) {
+    if (results.size() != request.requests().size()) {
+      throw new IllegalArgumentException(
+          "results: " + results.size() + " (expected: " + request.requests().size() + ")");
+    }
+    boolean chat = request.endpoint() == Endpoint.CHAT_COMPLETIONS;
+    ObjectNode body = JsonNodeFactory.instance.objectNode();
+    body.put("id", id);
+    body.put("object", chat ? "chat.completion" : "text_completion");
+    body.put("created", created);
+    body.put("model", model.nameFor(request));
+    ArrayNode choices = body.putArray("choices");
+    for (int i = 0; i < results.size(); i++) {
+      for (GenerationResult result : alternatives(results.get(i))) {
+        OpenAiError.of(result)
+            .ifPresent(
+                error -> {
+                  throw new OpenAiException(error);
+                });
+        ObjectNode choice = choices.addObject().put("index", choices.size() - 1);
+        if (chat) {
+          chatChoice(choice, request, result);
+        } else {
+          textChoice(choice, request, request.requests().get(i), result, model);
+        }
+      }
+    }
+    usage(body, usage(results));
+    body.put("system_fingerprint", model.fingerprint());
+    return body;
+  }
+
+  /**
+   * The id of a response.
+   *
+   * @param unique what no other response has, where the sender has not named it
+   */
+  public static String idOf(OpenAiRequest request, String unique) {
+    String prefix = request.endpoint() == Endpoint.CHAT_COMPLETIONS ? "chatcmpl-" : "cmpl-";
+    return prefix + request.requestId().orElse(unique);
+  }
+
+  /** The tokens of all results: each prompt once, however many alternatives it has. */
+  public static Usage usage(List<GenerationResult> results) {
+    int prompt = 0;
+    int cached = 0;
+    int completion = 0;
+    for (GenerationResult first : results) {
+      prompt += first.usage().promptTokens();
+      cached += first.usage().cachedPromptTokens();
+      for (GenerationResult result : alternatives(first)) {
+        completion += result.usage().newTokens();
+      }
+    }
+    return new Usage(prompt, cached, completion);
+  }
+
+  /** All that was generated of one prompt. */
+  private static List<GenerationResult> alternatives(GenerationResult first) {
+    List<GenerationResult> all = new ArrayList<>();
+    all.add(first);
+    return all;
+  }
+
+  private static void chatChoice(
+      ObjectNode choice, OpenAiRequest request, GenerationResult result) {
+    ObjectNode message = choice.putObject("message");
+    message.put("role", "assistant");
+    message.put("content", result.text());
+    message.putNull("refusal");
+    if (request.logprobs()) {
+      LogprobsJson.chat(choice.putObject("logprobs"), result.logprobs());
+    } else {
+      choice.putNull("logprobs");
+    }
+    finish(choice, request, result);
+  }
+
+  private static void textChoice(
+      ObjectNode choice,
+      OpenAiRequest request,
+      GenerationRequest asked,
+      GenerationResult result,
+      ServedModel model) {
+    String prompt = request.echo() ? promptText(asked, model) : "";
+    choice.put("text", prompt + result.text());
+    if (request.logprobs()) {
+      LogprobsJson.completion(
+          choice.putObject("logprobs"), result.logprobs(), prompt.length());
+    } else {
+      choice.putNull("logprobs");
+    }
+    finish(choice, request, result);
+  }
+
+  private static void finish(ObjectNode choice, OpenAiRequest request, GenerationResult result) {
+    choice.put("finish_reason", finishReason(result.finishReason()));
+    if (request.tokenIds()) {
+      ArrayNode ids = choice.putArray("token_ids");
+      result.tokens().forEach(ids::add);
+    }
+  }
+
+  /** What OpenAI calls the end of an answer. */
+  static String finishReason(FinishReason reason) {
+    return switch (reason) {
+      case STOP -> "stop";
+      case TOOL_CALLS -> "tool_calls";
+      case LENGTH -> "length";
+      default -> "error";
+    };
+  }
+
+  private static String promptText(GenerationRequest asked, ServedModel model) {
+    if (asked.prompt().isPresent()) {
+      return asked.prompt().get();
+    }
+    return model
+        .tokenizer()
+        .orElseThrow(
+            () ->
+                new OpenAiException(
+                    OpenAiError.invalid(
+                        "echo",
+                        "unsupported_by_model",
+                        "echo: true (expected: false; the model has no tokenizer to make text of"
+                            + " the prompt)")))
+        .decode(asked.promptTokens().orElseThrow(), false);
+  }
+
+  private static void usage(ObjectNode body, Usage usage) {
+    ObjectNode json = body.putObject("usage");
+    json.put("prompt_tokens", usage.promptTokens());
+    json.put("completion_tokens", usage.newTokens());
+    json.put("total_tokens", usage.totalTokens());
+    json.putObject("prompt_tokens_details").put("cached_tokens", usage.cachedPromptTokens());
+  }
+}
