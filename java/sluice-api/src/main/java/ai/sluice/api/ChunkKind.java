@@ -6,6 +6,6 @@ public enum ChunkKind {
   ANSWER,
   /** Text that the model reasons with before its answer. */
   REASONING,
-  /** A piece of a tool call. */
+  /** A piece of a tool call, in {@link Chunk#toolCall}. */
   TOOL_CALL
 }

@@ -26,6 +26,7 @@ public final class EngineOptions {
   private final int maxLogprobs;
   private final int maxQueuedTokens;
   private final int maxDraftTokens;
+  private final int maxUnreadBytes;
   private final boolean overlap;
   private final boolean prefixCache;
   private final boolean reportExpertCounts;
@@ -57,6 +58,7 @@ public final class EngineOptions {
     maxLogprobs = builder.maxLogprobs;
     maxQueuedTokens = builder.maxQueuedTokens;
     maxDraftTokens = builder.maxDraftTokens;
+    maxUnreadBytes = builder.maxUnreadBytes;
     overlap = builder.overlap;
     prefixCache = builder.prefixCache;
     reportExpertCounts = builder.reportExpertCounts;
@@ -86,6 +88,7 @@ public final class EngineOptions {
     builder.maxLogprobs = maxLogprobs;
     builder.maxQueuedTokens = maxQueuedTokens;
     builder.maxDraftTokens = maxDraftTokens;
+    builder.maxUnreadBytes = maxUnreadBytes;
     builder.overlap = overlap;
     builder.prefixCache = prefixCache;
     builder.reportExpertCounts = reportExpertCounts;
@@ -168,6 +171,11 @@ public final class EngineOptions {
     return maxDraftTokens;
   }
 
+  /** Most bytes of output by which a reader of chunks may lag behind. Default 262,144. */
+  public int maxUnreadBytes() {
+    return maxUnreadBytes;
+  }
+
   /** Whether the next step is planned while one runs. Default true; off only to compare. */
   public boolean overlap() {
     return overlap;
@@ -219,6 +227,7 @@ public final class EngineOptions {
     private int maxLogprobs = 20;
     private int maxQueuedTokens = 1 << 20;
     private int maxDraftTokens;
+    private int maxUnreadBytes = 256 << 10;
     private boolean overlap = true;
     private boolean prefixCache = true;
     private boolean reportExpertCounts;
@@ -376,6 +385,18 @@ public final class EngineOptions {
      */
     public Builder maxDraftTokens(int value) {
       maxDraftTokens = Check.range("maxDraftTokens", value, 0, 16);
+      return this;
+    }
+
+    /**
+     * Sets by how much a reader of a generation's chunks may lag behind; one that lags more has its
+     * generation cancelled. A generation that nobody reads, but by its result, is not bound by it.
+     *
+     * @param value 1 to 2^30 bytes of UTF-8 text, or of tokens at 4 bytes each where that is more
+     * @throws InvalidRequestException if it is out of range
+     */
+    public Builder maxUnreadBytes(int value) {
+      maxUnreadBytes = Check.range("maxUnreadBytes", value, 1, 1 << 30);
       return this;
     }
 

@@ -35,6 +35,7 @@ class EngineOptionsTest {
             new IntOption("blockSize", EngineOptions.Builder::blockSize, 4, 256),
             new IntOption(
                 "maxQueuedRequests", EngineOptions.Builder::maxQueuedRequests, 1, 1_000_000),
+            new IntOption("maxUnreadBytes", EngineOptions.Builder::maxUnreadBytes, 1, 1 << 30),
             new IntOption("maxLogprobs", EngineOptions.Builder::maxLogprobs, 0, 1000))
         .map(
             option ->
@@ -117,6 +118,9 @@ class EngineOptionsTest {
             .blockSize(32)
             .maxQueuedRequests(7)
             .maxLogprobs(3)
+            .maxQueuedTokens(8)
+            .maxDraftTokens(9)
+            .maxUnreadBytes(10)
             .overlap(false)
             .prefixCache(false)
             .reportExpertCounts(true)

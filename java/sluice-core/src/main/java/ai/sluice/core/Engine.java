@@ -178,7 +178,11 @@ public final class Engine implements AutoCloseable {
     AtomicReference<Sequence> sequence = new AtomicReference<>();
     Generation generation =
         new Generation(
-            pumps, results, () -> loop.cancel(sequence.get(), "cancelled by the caller"));
+            pumps,
+            results,
+            1,
+            options.maxUnreadBytes(),
+            detail -> loop.cancel(sequence.get(), detail));
     try {
       sequence.set(
           planner.plan(
@@ -187,6 +191,7 @@ public final class Engine implements AutoCloseable {
               facts ->
                   new GenerationSink(
                       generation,
+                      0,
                       tokenizer,
                       request.stop(),
                       facts.topN(),
@@ -297,11 +302,11 @@ public final class Engine implements AutoCloseable {
 
   private Generation rejected(GenerationRequest request, int ahead) {
     counters.finished(FinishReason.REJECTED).incrementAndGet();
-    Generation generation = new Generation(pumps, results, () -> {});
+    Generation generation =
+        new Generation(pumps, results, 1, options.maxUnreadBytes(), detail -> {});
     generation.finish(
-        (text, tokens, logprobs) ->
-            Unstarted.generation(
-                FinishReason.REJECTED, queueIsFull(ahead), request.seed().orElse(0)));
+        Unstarted.generation(
+            FinishReason.REJECTED, queueIsFull(ahead), request.seed().orElse(0)));
     return generation;
   }
 

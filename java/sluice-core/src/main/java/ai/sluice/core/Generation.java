@@ -5,6 +5,8 @@ import ai.sluice.api.ChunkKind;
 import ai.sluice.api.GenerationResult;
 import ai.sluice.api.SluiceException;
 import ai.sluice.api.TokenLogprob;
+import ai.sluice.api.ToolCall;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
@@ -24,9 +26,10 @@ import org.slf4j.LoggerFactory;
  * A generation in progress: read it as an {@link Iterable} of chunks, or by {@link #onChunk}, or
  * wait for {@link #result}. Thread-safe; one reader.
  *
- * <p>A reader never holds up the engine: what it has not read yet grows into one longer chunk,
- * which is bounded because the generation's length is. A generation that nobody reads or closes
- * runs to its end and frees what it held.
+ * <p>A reader never holds up the engine: what it has not read yet grows into fewer, longer chunks.
+ * One that lags by more than the engine's {@code maxUnreadBytes} has its generation cancelled, with
+ * a detail that says so. A generation that nobody reads or closes runs to its end and frees what it
+ * held; what it said can be read then, or taken from its result.
  *
  * <p>{@code try (Generation g = engine.submit(request)) { for (Chunk c : g) { … } }} cancels the
  * rest when the loop is left early.
@@ -36,20 +39,20 @@ public final class Generation implements AutoCloseable, Iterable<Chunk> {
 
   private final Executor pumps;
   private final Executor results;
-  private final Runnable canceller;
+  private final Consumer<String> canceller;
+  private final int maxUnreadBytes;
   private final ResultFuture result = new ResultFuture();
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition changed = lock.newCondition();
 
   // Guarded by the lock.
-  private final StringBuilder text = new StringBuilder();
-  private final List<Integer> tokens = new ArrayList<>();
-  private final List<TokenLogprob> logprobs = new ArrayList<>();
-  private int publishedText;
-  private int publishedTokens;
-  private int readText;
-  private int readTokens;
+  private final List<AlternativeOutput> alternatives;
+  private final ArrayDeque<AlternativeOutput.Piece> unread = new ArrayDeque<>();
+  private int numOpen;
+  private long unreadBytes;
+  private long mostUnreadBytes = Long.MAX_VALUE;
   private boolean readerClaimed;
+  private boolean lagging;
   private boolean pumping;
   private boolean over;
   private @Nullable GenerationResult outcome;
@@ -60,12 +63,26 @@ public final class Generation implements AutoCloseable, Iterable<Chunk> {
    *
    * @param pumps runs consumers of chunks, each on a thread of its own
    * @param results completes results, and so runs what users hang on them
-   * @param canceller asks the engine to end it; may be called many times
+   * @param alternatives how many sequences write to it, at least 1; it is over when all are
+   * @param maxUnreadBytes by how much a reader may lag
+   * @param canceller asks the engine to end all of them, with a detail for the results; may be
+   *     called many times, on any thread, also within the calls that write
    */
-  Generation(Executor pumps, Executor results, Runnable canceller) {
+  Generation(
+      Executor pumps,
+      Executor results,
+      int alternatives,
+      int maxUnreadBytes,
+      Consumer<String> canceller) {
     this.pumps = pumps;
     this.results = results;
+    this.maxUnreadBytes = maxUnreadBytes;
     this.canceller = canceller;
+    this.alternatives = new ArrayList<>(alternatives);
+    for (int i = 0; i < alternatives; i++) {
+      this.alternatives.add(new AlternativeOutput(i));
+    }
+    numOpen = alternatives;
   }
 
   /**
@@ -146,7 +163,7 @@ public final class Generation implements AutoCloseable, Iterable<Chunk> {
    * is over.
    */
   public void cancel() {
-    canceller.run();
+    canceller.accept("cancelled by the caller");
   }
 
   /** Cancels the generation if it is not over. Does not wait. */
@@ -163,6 +180,8 @@ public final class Generation implements AutoCloseable, Iterable<Chunk> {
             "generation: read already (expected: one iterator or one onChunk)");
       }
       readerClaimed = true;
+      // What came while nobody was there to read is not held against the reader.
+      mostUnreadBytes = unreadBytes + maxUnreadBytes;
     } finally {
       lock.unlock();
     }
@@ -208,7 +227,8 @@ public final class Generation implements AutoCloseable, Iterable<Chunk> {
   private @Nullable Chunk take() {
     lock.lock();
     try {
-      while (readTokens == publishedTokens && readText == publishedText) {
+      AlternativeOutput.Piece piece;
+      while ((piece = unread.poll()) == null) {
         if (over) {
           if (failure != null) {
             throw failure;
@@ -223,67 +243,176 @@ public final class Generation implements AutoCloseable, Iterable<Chunk> {
           return null;
         }
       }
-      Chunk chunk =
-          new Chunk(
-              ChunkKind.ANSWER,
-              0,
-              text.substring(readText, publishedText),
-              tokens.subList(readTokens, publishedTokens),
-              logprobs.isEmpty() ? List.of() : logprobs.subList(readTokens, publishedTokens));
-      readText = publishedText;
-      readTokens = publishedTokens;
-      return chunk;
+      unreadBytes -= piece.owner.unreadBytes();
+      piece.owner.read(piece);
+      unreadBytes += piece.owner.unreadBytes();
+      return piece.chunk();
     } finally {
       lock.unlock();
     }
   }
 
   /** Adds a token whose text is not certain yet. */
-  void add(int token, @Nullable TokenLogprob logprob) {
+  void add(int index, int token, @Nullable TokenLogprob logprob) {
     lock.lock();
     try {
-      tokens.add(token);
+      if (over) {
+        return; // another alternative failed
+      }
+      AlternativeOutput alternative = alternatives.get(index);
+      alternative.tokens.add(token);
       if (logprob != null) {
-        logprobs.add(logprob);
+        alternative.logprobs.add(logprob);
       }
     } finally {
       lock.unlock();
     }
   }
 
-  /** Hands text out, together with all tokens added so far. */
-  void publish(String more) {
+  /**
+   * Hands text out, together with all tokens of the alternative added so far.
+   *
+   * @param kind ANSWER or REASONING
+   * @param more the text; empty to hand out tokens that have none
+   */
+  void publish(int index, ChunkKind kind, String more) {
+    boolean lags;
     lock.lock();
     try {
-      text.append(more);
-      publishedText = text.length();
-      publishedTokens = tokens.size();
-      changed.signalAll();
+      AlternativeOutput alternative = alternatives.get(index);
+      if (over || more.isEmpty() && !alternative.hasTokensToPublish()) {
+        return;
+      }
+      long before = alternative.unreadBytes();
+      lags = published(alternative, before, alternative.publish(kind, more));
+    } finally {
+      lock.unlock();
+    }
+    cancelIf(lags);
+  }
+
+  /** Begins a call of a tool. */
+  void beginCall(int index, int call, String id, String name) {
+    boolean lags;
+    lock.lock();
+    try {
+      if (over) {
+        return;
+      }
+      AlternativeOutput alternative = alternatives.get(index);
+      long before = alternative.unreadBytes();
+      lags = published(alternative, before, alternative.beginCall(call, id, name));
+    } finally {
+      lock.unlock();
+    }
+    cancelIf(lags);
+  }
+
+  /** Hands more of the arguments of the call begun last out, as text. */
+  void continueCall(int index, int call, String more) {
+    boolean lags;
+    lock.lock();
+    try {
+      if (over) {
+        return;
+      }
+      AlternativeOutput alternative = alternatives.get(index);
+      long before = alternative.unreadBytes();
+      lags = published(alternative, before, alternative.continueCall(call, more));
+    } finally {
+      lock.unlock();
+    }
+    cancelIf(lags);
+  }
+
+  /** Takes a call that turned out whole. */
+  void completeCall(int index, ToolCall call) {
+    lock.lock();
+    try {
+      alternatives.get(index).toolCalls.add(call);
     } finally {
       lock.unlock();
     }
   }
 
-  /** Ends it; {@code outcome} is made of the text, the tokens and the log-probabilities. */
-  void finish(ResultOf outcomeOf) {
+  /** Whether the reader has just begun to lag too much. */
+  private boolean published(
+      AlternativeOutput alternative, long before, AlternativeOutput.@Nullable Piece begun) {
+    if (begun != null) {
+      unread.add(begun);
+    }
+    unreadBytes += alternative.unreadBytes() - before;
+    changed.signalAll();
+    boolean lags = unreadBytes > mostUnreadBytes && !lagging;
+    lagging |= lags;
+    return lags;
+  }
+
+  private void cancelIf(boolean lags) {
+    if (lags) {
+      canceller.accept(
+          "reader: more than " + maxUnreadBytes + " bytes unread (expected: at most the engine's"
+              + " maxUnreadBytes; read faster, raise it, or wait for the result alone)");
+    }
+  }
+
+  /**
+   * Ends one alternative; the generation is over with the last.
+   *
+   * @param outcomeOf makes its result of what it said
+   */
+  void finish(int index, ResultOf outcomeOf) {
+    boolean ended = false;
     lock.lock();
     try {
-      outcome = outcomeOf.make(text.toString(), tokens, logprobs);
+      AlternativeOutput alternative = alternatives.get(index);
+      if (over || alternative.outcome != null) {
+        return;
+      }
+      alternative.outcome = outcomeOf.make(alternative);
+      if (--numOpen == 0) {
+        List<GenerationResult> all = new ArrayList<>(alternatives.size());
+        alternatives.forEach(each -> all.add(Objects.requireNonNull(each.outcome)));
+        outcome =
+            all.size() == 1 ? all.get(0) : all.get(0).withAlternatives(all.subList(1, all.size()));
+        ended = true;
+      }
+    } finally {
+      lock.unlock();
+    }
+    if (ended) {
+      end();
+    }
+  }
+
+  /** Ends it before anything was submitted. */
+  void finish(GenerationResult whole) {
+    lock.lock();
+    try {
+      outcome = whole;
     } finally {
       lock.unlock();
     }
     end();
   }
 
-  /** Ends it because the engine failed. */
+  /** Ends it, with all its alternatives, because one failed. */
   void fail(SluiceException cause) {
+    boolean othersOpen;
     lock.lock();
     try {
+      if (over) {
+        return;
+      }
       failure = cause;
+      othersOpen = numOpen > 1;
     } finally {
       lock.unlock();
     }
     end();
+    if (othersOpen) {
+      canceller.accept("another alternative of the request failed");
+    }
   }
 
   private void end() {
@@ -336,9 +465,9 @@ public final class Generation implements AutoCloseable, Iterable<Chunk> {
     }
   }
 
-  /** Makes a result of what was generated. */
+  /** Makes the result of an alternative. */
   interface ResultOf {
-    GenerationResult make(String text, List<Integer> tokens, List<TokenLogprob> logprobs);
+    GenerationResult make(AlternativeOutput said);
   }
 
   /** Cancelling a CompletableFuture stops nothing by itself in the JDK. */

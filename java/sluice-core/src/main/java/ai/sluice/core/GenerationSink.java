@@ -1,5 +1,6 @@
 package ai.sluice.core;
 
+import ai.sluice.api.ChunkKind;
 import ai.sluice.api.FinishReason;
 import ai.sluice.api.GenerationResult;
 import ai.sluice.api.SluiceException;
@@ -23,6 +24,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class GenerationSink implements TokenSink {
   private final Generation generation;
+  private final int alternative;
   private final @Nullable Tokenizer tokenizer;
   private final @Nullable StreamingDecoder decoder;
   private final StopMatcher stops;
@@ -36,6 +38,7 @@ final class GenerationSink implements TokenSink {
    * Creates a sink.
    *
    * @param generation receives the output
+   * @param alternative which of the generation's alternatives it is, from 0
    * @param tokenizer makes text, or null where there is none
    * @param stopStrings texts that end the generation
    * @param topN likeliest tokens to report, below 0 for no log-probabilities
@@ -45,6 +48,7 @@ final class GenerationSink implements TokenSink {
    */
   GenerationSink(
       Generation generation,
+      int alternative,
       @Nullable Tokenizer tokenizer,
       List<String> stopStrings,
       int topN,
@@ -52,6 +56,7 @@ final class GenerationSink implements TokenSink {
       long seed,
       QueuePlace place) {
     this.generation = generation;
+    this.alternative = alternative;
     this.tokenizer = tokenizer;
     this.decoder = tokenizer == null ? null : tokenizer.continuingDecoder(true);
     this.stops = new StopMatcher(stopStrings);
@@ -69,13 +74,13 @@ final class GenerationSink implements TokenSink {
 
   @Override
   public boolean token(int token, boolean stopsHere, StepOutput output, int row, int index) {
-    generation.add(token, topN < 0 ? null : logprob(token, output, row, index));
+    generation.add(alternative, token, topN < 0 ? null : logprob(token, output, row, index));
     if (decoder == null) {
-      generation.publish("");
+      generation.publish(alternative, ChunkKind.ANSWER, "");
     } else if (!stopsHere) {
       String text = stops.accept(decoder.accept(token));
       if (!text.isEmpty()) {
-        generation.publish(text);
+        generation.publish(alternative, ChunkKind.ANSWER, text);
       }
     }
     return stops.matched();
@@ -103,18 +108,22 @@ final class GenerationSink implements TokenSink {
   public void finished(FinishReason reason, String detail, SequenceTimes times) {
     place.leave();
     String rest = decoder == null ? "" : stops.accept(decoder.finish()) + stops.finish();
-    generation.publish(rest);
+    generation.publish(alternative, ChunkKind.ANSWER, rest);
     generation.finish(
-        (text, tokens, logprobs) ->
+        alternative,
+        said ->
             new GenerationResult(
-                text,
-                tokens,
-                logprobs,
+                said.answer.toString(),
+                said.reasoning.toString(),
+                said.toolCalls,
+                said.tokens,
+                said.logprobs,
                 reason,
                 detail,
                 seed,
-                new Usage(promptTokens, cachedTokens, tokens.size()),
-                timings(times)));
+                new Usage(promptTokens, cachedTokens, said.tokens.size()),
+                timings(times),
+                List.of()));
   }
 
   @Override

@@ -7,14 +7,19 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ai.sluice.api.Chunk;
+import ai.sluice.api.ChunkKind;
 import ai.sluice.api.EngineFailedException;
 import ai.sluice.api.FinishReason;
 import ai.sluice.api.GenerationResult;
 import ai.sluice.api.Timings;
+import ai.sluice.api.ToolCall;
+import ai.sluice.api.ToolCallDelta;
 import ai.sluice.api.Usage;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.CountDownLatch;
@@ -30,15 +35,22 @@ import org.junit.jupiter.api.Timeout;
 class GenerationTest {
   private final ExecutorService callbacks = Executors.newCachedThreadPool();
   private final AtomicInteger cancels = new AtomicInteger();
-  private final Generation generation =
-      new Generation(
-          callbacks,
-          callbacks,
-          () -> {
-            if (cancels.incrementAndGet() == 1) {
-              end(FinishReason.CANCELLED);
-            }
-          });
+  private final List<String> details = new ArrayList<>();
+  private final Generation generation = generation(1);
+
+  private Generation generation(int alternatives) {
+    return new Generation(
+        callbacks,
+        callbacks,
+        alternatives,
+        100,
+        detail -> {
+          details.add(detail);
+          if (cancels.incrementAndGet() == 1) {
+            end(FinishReason.CANCELLED);
+          }
+        });
+  }
 
   @AfterEach
   void shutDown() {
@@ -46,18 +58,30 @@ class GenerationTest {
   }
 
   private void say(int token, String text) {
-    generation.add(token, null);
+    say(generation, 0, token, ChunkKind.ANSWER, text);
+  }
+
+  private static void say(
+      Generation generation, int index, int token, ChunkKind kind, String text) {
+    generation.add(index, token, null);
     if (!text.isEmpty()) {
-      generation.publish(text);
+      generation.publish(index, kind, text);
     }
   }
 
   private void end(FinishReason reason) {
-    generation.publish("");
+    end(generation, 0, reason);
+  }
+
+  private static void end(Generation generation, int index, FinishReason reason) {
+    generation.publish(index, ChunkKind.ANSWER, "");
     generation.finish(
-        (text, tokens, logprobs) ->
-            new GenerationResult(text, tokens, logprobs, reason, "", 1,
-                new Usage(1, 0, tokens.size()), new Timings(0, 0, 0, 0)));
+        index,
+        said ->
+            new GenerationResult(
+                said.answer.toString(), said.reasoning.toString(), said.toolCalls, said.tokens,
+                said.logprobs, reason, "", index, new Usage(1, 0, said.tokens.size()),
+                new Timings(0, 0, 0, 0), List.of()));
   }
 
   @Test
@@ -224,7 +248,9 @@ class GenerationTest {
             task -> {
               throw new OutOfMemoryError("unable to create native thread");
             },
-            () -> {});
+            1,
+            100,
+            detail -> {});
     other.fail(new EngineFailedException("fault"));
     CompletionException e =
         assertThrows(CompletionException.class, () -> other.result().join());
@@ -240,7 +266,9 @@ class GenerationTest {
               throw new OutOfMemoryError("unable to create native thread");
             },
             callbacks,
-            cancelled::incrementAndGet);
+            1,
+            100,
+            detail -> cancelled.incrementAndGet());
     assertThrows(OutOfMemoryError.class, () -> other.onChunk(chunk -> {}));
     assertEquals(1, cancelled.get());
     other.fail(new EngineFailedException("fault"));
@@ -252,5 +280,144 @@ class GenerationTest {
     callbacks.shutdown();
     end(FinishReason.CANCELLED);
     assertEquals(FinishReason.CANCELLED, generation.result().join().finishReason());
+  }
+
+  @Test
+  void theResultOfSeveralComesWithTheLastAndHasTheOthersInside() {
+    Generation several = generation(3);
+    say(several, 1, 11, ChunkKind.ANSWER, "b");
+    say(several, 0, 10, ChunkKind.ANSWER, "a");
+    say(several, 1, 12, ChunkKind.ANSWER, "B");
+    end(several, 1, FinishReason.LENGTH);
+    end(several, 0, FinishReason.STOP);
+    assertFalse(several.result().isDone());
+    say(several, 2, 13, ChunkKind.ANSWER, "c");
+    end(several, 2, FinishReason.STOP);
+    GenerationResult result = several.result().join();
+    assertEquals("a", result.text());
+    assertEquals(List.of("bB", "c"), texts(result.alternatives()));
+    assertEquals(List.of("a", "bB", "c"), texts(result.all()));
+    assertEquals(List.of(11, 12), result.alternatives().get(0).tokens());
+    assertEquals(2, result.alternatives().get(0).usage().newTokens());
+    assertTrue(result.alternatives().get(0).alternatives().isEmpty());
+    // Pieces of one alternative are in order, and grow while nobody reads them.
+    List<String> read = new ArrayList<>();
+    several.forEach(chunk -> read.add(chunk.index() + chunk.text() + chunk.tokens()));
+    assertEquals(List.of("1bB[11, 12]", "0a[10]", "2c[13]"), read);
+  }
+
+  private static List<String> texts(List<GenerationResult> results) {
+    return results.stream().map(GenerationResult::text).toList();
+  }
+
+  @Test
+  void aFailureOfOneEndsAllAndCancelsTheOthers() {
+    Generation several = generation(2);
+    say(several, 0, 1, ChunkKind.ANSWER, "a");
+    several.fail(new EngineFailedException("fault"));
+    assertEquals(1, cancels.get());
+    say(several, 1, 2, ChunkKind.ANSWER, "late");
+    end(several, 1, FinishReason.CANCELLED);
+    CompletionException e =
+        assertThrows(CompletionException.class, () -> several.result().join());
+    assertEquals("fault", e.getCause().getMessage());
+    Iterator<Chunk> reader = several.iterator();
+    assertEquals("a", reader.next().text());
+    assertThrows(EngineFailedException.class, reader::hasNext);
+  }
+
+  @Test
+  void kindsAreReadInOrderAndJoinToTheResult() {
+    say(generation, 0, 1, ChunkKind.REASONING, "hm");
+    generation.add(0, 2, null);
+    generation.publish(0, ChunkKind.REASONING, "m");
+    generation.publish(0, ChunkKind.ANSWER, "so ");
+    generation.add(0, 3, null);
+    generation.beginCall(0, 0, "id", "f");
+    generation.continueCall(0, 0, "{\"a\":");
+    Iterator<Chunk> reader = generation.iterator();
+    Chunk first = reader.next();
+    assertEquals(ChunkKind.REASONING, first.kind());
+    assertEquals("hmm", first.text());
+    assertEquals(List.of(1, 2), first.tokens());
+    Chunk second = reader.next();
+    assertEquals(new Chunk(ChunkKind.ANSWER, 0, "so ", List.of(), List.of()), second);
+    Chunk third = reader.next();
+    assertEquals(
+        new ToolCallDelta(0, Optional.of("id"), Optional.of("f"), "{\"a\":"),
+        third.toolCall().orElseThrow());
+    assertEquals(List.of(3), third.tokens());
+    say(generation, 0, 4, ChunkKind.ANSWER, "");
+    generation.continueCall(0, 0, "1}");
+    generation.completeCall(0, ToolCall.of("id", "f", Map.of("a", 1)));
+    generation.beginCall(0, 1, "id2", "g");
+    Chunk fourth = reader.next();
+    assertEquals(
+        new ToolCallDelta(0, Optional.empty(), Optional.empty(), "1}"),
+        fourth.toolCall().orElseThrow());
+    assertEquals(List.of(4), fourth.tokens());
+    assertEquals(Optional.of("g"), reader.next().toolCall().orElseThrow().name());
+    end(FinishReason.STOP);
+    assertFalse(reader.hasNext());
+    GenerationResult result = generation.result().join();
+    assertEquals("so ", result.text());
+    assertEquals("hmm", result.reasoning());
+    assertEquals(1, result.toolCalls().size());
+  }
+
+  @Test
+  void aReaderThatLagsTooMuchHasItsGenerationCancelled() {
+    Iterator<Chunk> reader = generation.iterator();
+    say(1, "x".repeat(60));
+    assertEquals(60, reader.next().text().length());
+    say(2, "\u4e16".repeat(33)); // three bytes each
+    assertEquals(0, cancels.get());
+    say(3, "yy");
+    assertEquals(1, cancels.get());
+    assertTrue(details.get(0).contains("maxUnreadBytes"), details.get(0));
+    assertEquals(35, reader.next().text().length());
+    assertFalse(reader.hasNext());
+    assertEquals(FinishReason.CANCELLED, generation.result().join().finishReason());
+  }
+
+  @Test
+  void tokensWithoutTextCountToo() {
+    generation.onChunk(chunk -> await(never));
+    for (int i = 0; i < 27 && cancels.get() == 0; i++) {
+      generation.add(0, i, null);
+      generation.publish(0, ChunkKind.ANSWER, "");
+    }
+    assertEquals(1, cancels.get());
+    never.countDown();
+    assertTrue(generation.result().join().tokens().size() > 25);
+  }
+
+  private final CountDownLatch never = new CountDownLatch(1);
+
+  private static void await(CountDownLatch latch) {
+    try {
+      latch.await();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  @Test
+  void whatCameBeforeTheReaderIsNotHeldAgainstIt() {
+    say(1, "x".repeat(1000));
+    Iterator<Chunk> reader = generation.iterator();
+    say(2, "y".repeat(100));
+    assertEquals(0, cancels.get());
+    say(3, "y");
+    assertEquals(1, cancels.get());
+    assertEquals(1101, reader.next().text().length());
+  }
+
+  @Test
+  void aConsumerMayCloseItsGeneration() {
+    generation.onChunk(chunk -> generation.close());
+    say(1, "a");
+    assertEquals(FinishReason.CANCELLED, generation.result().join().finishReason());
+    assertEquals(List.of("cancelled by the caller"), details);
   }
 }

@@ -28,7 +28,9 @@ class RequestBatchTest {
         new Generation(
             Runnable::run,
             Runnable::run,
-            () -> {
+            1,
+            1 << 20,
+            detail -> {
               cancels++;
               end(self[0], FinishReason.CANCELLED);
             });
@@ -39,10 +41,9 @@ class RequestBatchTest {
   private static void end(Generation generation, FinishReason reason) {
     if (generation.outcomeNow() == null) {
       generation.finish(
-          (text, tokens, logprobs) ->
-              new GenerationResult(
-                  text, tokens, logprobs, reason, "", 1, new Usage(1, 0, 0),
-                  new Timings(0, 0, 0, 0)));
+          new GenerationResult(
+              "", List.of(), List.of(), reason, "", 1, new Usage(1, 0, 0),
+              new Timings(0, 0, 0, 0)));
     }
   }
 
@@ -71,7 +72,7 @@ class RequestBatchTest {
 
   @Test
   void anInterruptEndsTheWaitForAFullQueue() {
-    Generation full = new Generation(Runnable::run, Runnable::run, () -> {});
+    Generation full = new Generation(Runnable::run, Runnable::run, 1, 1 << 20, detail -> {});
     end(full, FinishReason.REJECTED);
     Thread.currentThread().interrupt();
     List<GenerationOutcome> outcomes = RequestBatch.run(requests(3), request -> full, 2);
