@@ -130,7 +130,7 @@ final class FakeEngine implements StepRunner {
   }
 
   StepMessage message(int slot) {
-    return new StepMessage(inputs[slot], layout, 1, groups, ropes);
+    return new StepMessage(inputs[slot], layout, 1, groups, ropes, VOCAB);
   }
 
   StepOutput outputOf(int slot) {

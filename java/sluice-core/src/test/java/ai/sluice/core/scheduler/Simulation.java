@@ -154,6 +154,7 @@ final class Simulation {
     check(open.isEmpty(), "a sequence was lost");
     for (int g = 0; g < limits.numBlocks().length; g++) {
       check(scheduler.pool(g).used() == 0 && scheduler.pool(g).promised() == 0, "a block leaked");
+      tally.evictions += scheduler.pool(g).evictions();
     }
     tally.add(engine);
   }

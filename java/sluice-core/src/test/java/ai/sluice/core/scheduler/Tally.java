@@ -51,7 +51,6 @@ final class Tally {
   void add(SchedulerCounters counters) {
     preemptions += counters.preemptions.get();
     hits += counters.prefixHits.get();
-    evictions += counters.prefixEvictions.get();
     steps += counters.steps.get();
   }
 
