@@ -36,6 +36,11 @@ final class EngineArguments {
     return builder.model(model == null ? store.defaultModel() : store.resolve(model));
   }
 
+  /** Whether the user chose the numerics. */
+  boolean hasNumerics() {
+    return runArguments.numerics != null;
+  }
+
   /** {@link #options}, for one conversation at a time, with the load shown when it takes long. */
   EngineOptions.Builder singleUser(Console console, LoadLine line) {
     // One sequence needs no more workspace than this; the engine then opens faster.

@@ -52,6 +52,11 @@ public final class NativeEngine implements AutoCloseable {
     leakReport = LeakReport.watch(this, NAME);
   }
 
+  /** Engines of this process whose native side was created and not freed yet. */
+  public static int numOpen() {
+    return NativeHandle.numOpen();
+  }
+
   /**
    * Creates an engine: all device memory that it will ever use is allocated here, the weights are
    * filled in afterwards.

@@ -15,6 +15,8 @@ final class NativeHandle implements AutoCloseable {
   /** The bit that says closed; the bits below count calls. */
   private static final int CLOSED = 1 << 30;
 
+  private static final AtomicInteger OPEN = new AtomicInteger();
+
   private final String name;
   private final Runnable abort;
   private final Runnable destroy;
@@ -33,6 +35,12 @@ final class NativeHandle implements AutoCloseable {
     this.name = name;
     this.abort = abort;
     this.destroy = destroy;
+    OPEN.incrementAndGet();
+  }
+
+  /** Handles of this process that were created and not freed yet. */
+  static int numOpen() {
+    return OPEN.get();
   }
 
   /**
@@ -84,6 +92,7 @@ final class NativeHandle implements AutoCloseable {
         awaitUninterruptibly(idle);
       }
       destroy.run();
+      OPEN.decrementAndGet();
     } finally {
       destroyed.countDown();
     }

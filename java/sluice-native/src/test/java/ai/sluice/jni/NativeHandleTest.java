@@ -28,6 +28,7 @@ class NativeHandleTest {
 
   @Test
   void closesOnce() {
+    int open = NativeHandle.numOpen();
     handle.enter();
     handle.exit();
     assertFalse(handle.isClosed());
@@ -41,6 +42,7 @@ class NativeHandleTest {
         "thing: closed (expected: open; remedy: make the call before close())", e.getMessage());
     handle.close();
     assertEquals(1, destroys.get());
+    assertEquals(open - 1, NativeHandle.numOpen());
   }
 
   @Test

@@ -1,0 +1,3 @@
+/** A load of every kind on one engine, and what it must leave behind: nothing. */
+@org.jspecify.annotations.NullMarked
+package ai.sluice.cli.soak;
