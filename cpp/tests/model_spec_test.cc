@@ -189,9 +189,9 @@ TEST_F(ModelSpecTest, Options) {
     options->has_step_slots = 1;
     options->step_slots = 0;
   });
-  expect_option_refused("max_draft_len: not built", kUnsupported, [](auto* options) {
+  expect_option_refused("max_draft_len: 64 (expected: 0 to 63)", kInvalid, [](auto* options) {
     options->has_max_draft_len = 1;
-    options->max_draft_len = 4;
+    options->max_draft_len = 64;
   });
   expect_option_refused("tensor_parallel_size: 1025 (expected: 1 to 1024)", kInvalid,
                         [](auto* options) { options->tensor_parallel_size = 1025; });

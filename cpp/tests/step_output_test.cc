@@ -262,5 +262,56 @@ TEST_F(StepOutputTest, CountsOfMoreTokensThanPositions) {
   EXPECT_EQ(stats()[SLUICE_STAT_STEPS], 5);
 }
 
+// Drafts reserve places in the counts while their step runs; the rejected ones give them back,
+// unless the slot was reset meanwhile.
+TEST_F(StepOutputTest, RejectedDraftsAreNotCounted) {
+  OptionValues values;
+  values.max_context_len = 16;
+  values.max_draft_len = 5;
+  open(values);
+  Sequence sequence;
+  const auto write = [&](int slot, std::vector<int32_t> ids, int32_t drafts) {
+    driver_->begin(slot);
+    driver_->set_next_block(0);
+    const int32_t at = driver_->feed(&sequence, ids);
+    // The token that drafts name is never chosen.
+    driver_->logit_bias = {{5, -std::numeric_limits<float>::infinity()}};
+    sluice_output_row& row =
+        driver_->add_row(SLUICE_OUTPUT_SAMPLE, at + static_cast<int32_t>(ids.size()) - 1 - drafts);
+    row.flags = SLUICE_OUTPUT_FLAG_COUNT;
+    row.logit_bias_count = 1;
+    row.draft_len = drafts;
+    sequence.context_len -= drafts;
+    sequence.blocks.resize(static_cast<size_t>(sequence.context_len + 7) / 8);
+    driver_->write();
+  };
+  write(0, {1}, 0);
+  ASSERT_EQ(driver_->submit().status, SLUICE_STATUS_OK);
+  ASSERT_EQ(driver_->wait(0).status, SLUICE_STATUS_OK);
+  for (int i = 0; i < 8; ++i) {
+    write(0, {SLUICE_TOKEN_LAST, 5, 5, 5, 5, 5}, 5);
+    const Outcome submitted = driver_->submit();
+    ASSERT_EQ(submitted.status, SLUICE_STATUS_OK) << submitted.text;
+    ASSERT_EQ(driver_->wait(0).status, SLUICE_STATUS_OK);
+    EXPECT_EQ(driver_->output<int32_t>(0, SLUICE_SECTION_ACCEPTED_COUNT)[0], 1);
+  }
+  // A draft step in flight while the next one resets the slot, which then has 17 places.
+  write(0, {SLUICE_TOKEN_LAST, 5, 5, 5, 5, 5}, 5);
+  ASSERT_EQ(driver_->submit().status, SLUICE_STATUS_OK);
+  sequence = {};
+  write(1, {1}, 0);
+  ASSERT_EQ(driver_->submit().status, SLUICE_STATUS_OK);
+  ASSERT_EQ(driver_->wait(0).status, SLUICE_STATUS_OK);
+  ASSERT_EQ(driver_->wait(1).status, SLUICE_STATUS_OK);
+  const auto update = [&](int count) {
+    driver_->begin();
+    for (int i = 0; i < count; ++i) driver_->count_update.push_back({0, 10 + i, 1, 0});
+    return driver_->run().status;
+  };
+  EXPECT_EQ(update(17), SLUICE_STATUS_INVALID_ARGUMENT);
+  EXPECT_EQ(update(16), SLUICE_STATUS_OK);
+  EXPECT_EQ(update(1), SLUICE_STATUS_INVALID_ARGUMENT);
+}
+
 }  // namespace
 }  // namespace sluice::test

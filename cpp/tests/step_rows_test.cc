@@ -44,7 +44,24 @@ TEST_F(StepRowsTest, Rows) {
   }
   refused("OUTPUT_ROW[0].presence_penalty: nan", [&] { row(0).presence_penalty = kNan; });
   refused("OUTPUT_ROW[0].frequency_penalty: inf", [&] { row(0).frequency_penalty = kInfinity; });
-  refused("OUTPUT_ROW[0].draft_len: 1", [&] { row(0).draft_len = 1; });
+  refused("OUTPUT_ROW[0].draft_len: 5 (expected: 0 to 4)", [&] { row(0).draft_len = 5; });
+  refused("OUTPUT_ROW[0].draft_len: -1", [&] { row(0).draft_len = -1; });
+  refused("OUTPUT_ROW[0].draft_len: 2147483647",
+          [&] { row(0).draft_len = std::numeric_limits<int>::max(); });
+  refused("OUTPUT_ROW[1].draft_len: 1 (expected: 0", [&] { row(1).draft_len = 1; });
+  refused("OUTPUT_ROW[0].token_index: 4 (expected: 3", [&] {
+    row(0).draft_len = 1;
+    row(0).mask_index = -1;
+  });
+  refused("OUTPUT_ROW[0].token_index: 2 (expected: 1", [&] {
+    row(0).draft_len = 3;
+    row(0).token_index = 2;
+    row(0).mask_index = -1;
+  });
+  refused("OUTPUT_ROW[0].mask_index: 0 (expected: -1 to -1, masks for the row and its 1", [&] {
+    row(0).draft_len = 1;
+    row(0).token_index = 3;
+  });
   refused("OUTPUT_ROW[0].logit_bias_begin: 1", [&] { row(0).logit_bias_begin = 1; });
   refused("OUTPUT_ROW[0].logit_bias_count: -1", [&] { row(0).logit_bias_count = -1; });
   refused("OUTPUT_ROW[0].logit_bias_count",
@@ -84,16 +101,17 @@ TEST_F(StepRowsTest, RowsThatChooseNothing) {
   auto* fields = const_cast<int32_t*>(driver_->output<int32_t>(0, SLUICE_SECTION_TOKENS));
   auto* logprobs = const_cast<float*>(driver_->output<float>(0, SLUICE_SECTION_LOGPROB));
   auto* ranks = const_cast<int32_t*>(driver_->output<int32_t>(0, SLUICE_SECTION_RANK));
-  std::fill_n(fields, 3, 77);
-  std::fill_n(logprobs, 3, 77.0f);
-  std::fill_n(ranks, 3, 77);
+  constexpr int kTokens = 5;  // that a row can accept
+  std::fill_n(fields, 3 * kTokens, 77);
+  std::fill_n(logprobs, 3 * kTokens, 77.0f);
+  std::fill_n(ranks, 3 * kTokens, 77);
   const Outcome submitted = driver_->submit();
   ASSERT_EQ(submitted.status, SLUICE_STATUS_OK) << submitted.text;
   ASSERT_EQ(driver_->wait(0).status, SLUICE_STATUS_OK);
-  for (int r : {1, 2}) {
-    EXPECT_EQ(fields[r], 0);
-    EXPECT_EQ(logprobs[r], 0);
-    EXPECT_EQ(ranks[r], 0);
+  for (int i = kTokens; i < 3 * kTokens; ++i) {
+    EXPECT_EQ(fields[i], 0);
+    EXPECT_EQ(logprobs[i], 0);
+    EXPECT_EQ(ranks[i], 0);
   }
 }
 

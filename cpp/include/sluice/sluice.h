@@ -329,8 +329,8 @@ typedef enum sluice_section {
   SLUICE_SECTION_INPUT_COUNT = 18,
 
   // Output sections. D = max_draft_len, N = max_top_n.
-  /// i32[R]. Tokens accepted: 1 + accepted drafts for SAMPLE rows, 0 for other kinds and for rows
-  /// whose FINITE is not 1.
+  /// i32[R]. Tokens accepted: 1 + accepted drafts for SAMPLE rows (but see FINITE), 0 for other kinds
+  /// and for rows whose FINITE is not 1.
   SLUICE_SECTION_ACCEPTED_COUNT = 32,
   /// i32[R * (1 + D)].
   SLUICE_SECTION_TOKENS = 33,
@@ -352,7 +352,8 @@ typedef enum sluice_section {
   SLUICE_SECTION_HIDDEN = 41,
   /// i32[R]. 1: usable. 0: a raw logit of the row (or of its drafts) is not finite. 2: mask and bias
   /// allow no token. For 0 and 2 nothing is accepted or counted, the sequence's last token becomes 0,
-  /// and the step and the engine go on.
+  /// and the step and the engine go on. Where mask and bias allow no token behind an accepted draft,
+  /// that draft is the row's last token and the row is usable: the next step's row says 2.
   SLUICE_SECTION_FINITE = 42,
   /// i32[layers * num_experts], all layers of the model, the largest num_experts of them. Tokens per
   /// expert, accepted by capacity; 0 for layers without experts.
@@ -422,8 +423,9 @@ typedef struct sluice_block_update {
 /// Adds to the resident penalty counts of a sequence. The engine itself adds each accepted token
 /// of a row that has SLUICE_OUTPUT_FLAG_COUNT; everything else (prompt, prefix, recomputed output
 /// after preemption) comes through here. From one reset of a sequence to the next at most
-/// max_context_len + 1 updates with a positive delta and rows with that flag are taken; any number
-/// where vocab_size is not more than that.
+/// max_context_len + 1 updates with a positive delta and accepted tokens of rows with that flag are
+/// taken, of which a row of a step in flight has 1 + draft_len; any number where vocab_size is not
+/// more than that.
 typedef struct sluice_count_update {
   int32_t seq_slot;
   int32_t token;
@@ -463,7 +465,8 @@ typedef enum sluice_output_flag {
 /// Drafts: position i of a drafted row is chosen exactly as an undrafted row would be, at
 /// draw_position + i, its penalties seeing the tokens accepted before it, with its own mask. Draft i
 /// is accepted if it equals that token; the first unequal token is the last accepted one. So the
-/// output is the same, to the bit, with and without drafts.
+/// output is the same, to the bit, with and without drafts. A row's targets are of its own token.
+/// What rejected drafts left behind is written again: the next step's context_len goes back.
 typedef struct sluice_output_row {
   int32_t token_index;     ///< token of this step whose output is meant (with drafts: the token before the first draft)
   int32_t kind;            ///< sluice_output_kind

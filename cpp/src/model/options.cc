@@ -57,6 +57,8 @@ void decode_sizes(const Sluice__Proto__EngineOptions& message, const FieldReader
       size("max_step_outputs", message.has_max_step_outputs, message.max_step_outputs, 1);
   options->step_slots =
       static_cast<int32_t>(fields.integer("step_slots", message.step_slots, 1, 64));
+  options->max_draft_len =
+      static_cast<int32_t>(fields.integer("max_draft_len", message.max_draft_len, 0, kMaxDraftLen));
   options->max_top_n = optional_size("max_top_n", message.max_top_n, 0);
   options->max_step_targets = optional_size("max_step_targets", message.max_step_targets, 0);
   options->max_step_logit_biases =
@@ -100,7 +102,6 @@ EngineOptions decode_engine_options(std::span<const uint8_t> bytes, const ModelS
                "options_version: ", message->options_version, " (expected: 1)");
   fields.require("backend", message->has_backend);
   fields.unsupported_if(message->backend != SLUICE__PROTO__BACKEND__CPU, "backend", "CPU");
-  fields.unsupported_if(message->max_draft_len != 0, "max_draft_len", "0, no speculation");
   fields.unsupported_if(message->max_step_embeddings != 0, "max_step_embeddings", "0");
   fields.unsupported_if(message->max_adapters != 0, "max_adapters", "0");
   fields.unsupported_if(message->max_adapter_rank != 0, "max_adapter_rank", "0");

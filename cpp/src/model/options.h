@@ -21,6 +21,9 @@ struct FaultRequest {
   int32_t status = 0;
 };
 
+/// Most of EngineOptions.max_draft_len: a row and its drafts go through the head together.
+inline constexpr int32_t kMaxDraftLen = 63;
+
 struct EngineOptions {
   Format compute_format = Format::kF32;
   Format kv_format = Format::kF32;
@@ -34,6 +37,7 @@ struct EngineOptions {
   int32_t max_step_tokens = 0;
   int32_t max_step_outputs = 0;
   int32_t step_slots = 2;
+  int32_t max_draft_len = 0;
   int32_t max_top_n = 20;
   int32_t max_step_targets = 4096;
   int32_t max_step_logit_biases = 4096;

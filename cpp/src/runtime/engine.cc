@@ -312,11 +312,13 @@ void Engine::run_step(StepSlot* slot) {
                              std::chrono::steady_clock::now() - start_time)
                              .count();
   output.result->device_micros = static_cast<uint64_t>(micros);
-  if (!slot->error) record(step, report, micros);
+  if (!slot->error) record(step, output, report, micros);
 }
 
-void Engine::record(const StepInput& step, const StepReport& report, int64_t micros) {
+void Engine::record(const StepInput& step, const StepOutput& output, const StepReport& report,
+                    int64_t micros) {
   const std::lock_guard lock(mutex_);
+  checker_->settle(step, output);
   stats_[SLUICE_STAT_STEPS] += 1;
   stats_[SLUICE_STAT_TOKENS] += step.num_tokens();
   stats_[SLUICE_STAT_OUTPUTS] += step.num_rows();

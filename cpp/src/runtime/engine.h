@@ -108,7 +108,8 @@ class Engine {
   void start(int32_t slot, const RankObservers* observers);
   void work();
   void run_step(StepSlot* slot);
-  void record(const StepInput& step, const StepReport& report, int64_t micros);
+  void record(const StepInput& step, const StepOutput& output, const StepReport& report,
+              int64_t micros);
 
   EnginePlan plan_;
   std::vector<uint8_t> info_;

@@ -53,6 +53,7 @@ StepRules make_rules(const ModelSpec& spec, const EngineOptions& options) {
   limits.max_context_len = options.max_context_len;
   limits.max_step_tokens = options.max_step_tokens;
   limits.max_step_outputs = options.max_step_outputs;
+  limits.max_draft_len = options.max_draft_len;
   limits.max_top_n = options.max_top_n;
   limits.max_step_targets = options.max_step_targets;
   limits.max_step_logit_biases = options.max_step_logit_biases;

@@ -45,6 +45,7 @@ StepChecker::StepChecker(StepRules rules, const sluice_step_layout& layout)
               static_cast<int>(rules_.limits.max_blocks_per_sequence)),
       has_last_(rules_.limits.max_sequences),
       additions_(rules_.limits.max_sequences),
+      reset_(rules_.limits.max_sequences),
       saved_tables_(tables_),
       saved_has_last_(rules_.limits.max_sequences),
       saved_additions_(rules_.limits.max_sequences),
@@ -57,8 +58,8 @@ StepChecker::StepChecker(StepRules rules, const sluice_step_layout& layout)
       sampled_(layout.capacity[SLUICE_SECTION_SEQ_SLOT]),
       rope_written_(total_variants(rules_)),
       token_sequence_(rules_.limits.max_step_tokens) {
-  // Which token a row will choose is not known yet, so additions are bounded, not distinct tokens. A
-  // table for the whole vocabulary takes any number of them.
+  // Which token a row will choose is not known yet, so additions are bounded, not distinct tokens.
+  // A table for the whole vocabulary takes any number of them.
   const StepLimits& limits = rules_.limits;
   max_additions_ = TokenCounts::max_tokens(limits.vocab_size, limits.max_context_len);
   if (max_additions_ == limits.vocab_size) {
@@ -84,7 +85,7 @@ int64_t StepChecker::bytes(const StepRules& rules) {
   for (int64_t blocks : rules.num_blocks) {
     total = checked_add(total, checked_mul(blocks, (2 + rules.limits.block_size) * 4));
   }
-  return checked_add(total, checked_mul(rules.limits.max_sequences, 48));
+  return checked_add(total, checked_mul(rules.limits.max_sequences, 56));
 }
 
 void StepChecker::check_header(const sluice_step_header& header) const {
@@ -238,7 +239,7 @@ void StepChecker::check_additions(const StepInput& step) {
   for (size_t i = 0; i < step.count_update.size(); ++i) {
     const sluice_count_update& update = step.count_update[i];
     if (update.prompt_delta <= 0 && update.output_delta <= 0) continue;
-    if (!add_token(update.seq_slot)) {
+    if (!add_tokens(update.seq_slot, 1)) {
       refuse(SLUICE_SECTION_COUNT_UPDATE, i, ".token", update.token,
              concat("at most ", max_additions_, " additions to the counts of slot ",
                     update.seq_slot, " since its last reset, max_context_len + 1"));
@@ -246,10 +247,11 @@ void StepChecker::check_additions(const StepInput& step) {
   }
 }
 
-// False when the sequence's counts would not be sure to have a place for one more token.
-bool StepChecker::add_token(int32_t sequence) {
+// False when the sequence's counts would not be sure to have places for so many more tokens.
+bool StepChecker::add_tokens(int32_t sequence, int32_t count) {
   save(sequence);
-  return ++additions_[sequence] <= max_additions_;
+  additions_[sequence] += count;
+  return additions_[sequence] <= max_additions_;
 }
 
 void StepChecker::check_rope_updates(const StepInput& step) {
@@ -328,9 +330,27 @@ void StepChecker::note_rows(const StepInput& step) {
     last_row_sampled_.push_back(samples);
     if (samples) has_last_[step.seq_slot[token_sequence_[row.token_index]]] = 1;
   }
+  for (const sluice_state_op& op : step.state_op) {
+    const bool of_sequence =
+        op.kind == SLUICE_STATE_OP_RESET_SEQ || op.kind == SLUICE_STATE_OP_COPY_SEQ;
+    if (of_sequence) reset_[op.target] = step.header->step_id;
+  }
   for (const sluice_rope_update& update : step.rope_update) {
     const int32_t dynamic = update.variant - rules_.rope_variants[update.rope];
     rope_written_[rope_index_[update.rope] + dynamic] = 1;
+  }
+}
+
+void StepChecker::settle(const StepInput& step, const StepOutput& output) {
+  for (int64_t r = 0; r < step.num_rows(); ++r) {
+    const sluice_output_row& row = step.output_row[r];
+    if (row.draft_len == 0 || (row.flags & SLUICE_OUTPUT_FLAG_COUNT) == 0) continue;
+    const auto after =
+        std::upper_bound(step.query_start.begin(), step.query_start.end(), row.token_index);
+    const int32_t slot = step.seq_slot[after - step.query_start.begin() - 1];
+    // Steps submitted since may have reset the slot, and with it what the row had reserved.
+    if (reset_[slot] > step.header->step_id) continue;
+    additions_[slot] -= 1 + row.draft_len - output.accepted_count[r];
   }
 }
 

@@ -58,6 +58,10 @@ class StepChecker {
   /// @throws Error as check_header; nothing is noted then
   void accept(const StepInput& step);
 
+  /// Takes back what rows of an accepted step that now has run reserved in penalty counts and did
+  /// not use: drafts that were rejected.
+  void settle(const StepInput& step, const StepOutput& output);
+
   /// Bytes that a checker with these rules keeps. @throws Error INVALID_ARGUMENT on overflow
   static int64_t bytes(const StepRules& rules);
 
@@ -82,7 +86,7 @@ class StepChecker {
   void apply(const StepInput& step);
   void save(int32_t sequence);
   void restore();
-  bool add_token(int32_t sequence);
+  bool add_tokens(int32_t sequence, int32_t count);
   void note_rows(const StepInput& step);
 
   StepRules rules_;
@@ -91,6 +95,7 @@ class StepChecker {
   BlockTables tables_;              // after every accepted step
   std::vector<uint8_t> has_last_;   // [max_sequences] a token was chosen since the last reset
   std::vector<int64_t> additions_;  // [max_sequences] to penalty counts since the last reset
+  std::vector<uint64_t> reset_;     // [max_sequences] step of the last reset or copy into the slot
   int64_t max_additions_ = 0;       // as many always fit the table of counts
   BlockTables saved_tables_;        // all as they were before the step being checked
   std::vector<uint8_t> saved_has_last_;

@@ -52,7 +52,11 @@ void StepChecker::check_row(const StepInput& step, int64_t r) const {
     refuse(kRow, r, ".flags", row.flags, "a sum of the flags 1 and 2");
   }
   if (row.kind == SLUICE_OUTPUT_SAMPLE) check_sampling(row, r);
-  if (row.draft_len != 0) refuse(kRow, r, ".draft_len", row.draft_len, "0, max_draft_len");
+  if (row.kind == SLUICE_OUTPUT_SAMPLE) {
+    check_between(r, ".draft_len", row.draft_len, 0, rules_.limits.max_draft_len);
+  } else if (row.draft_len != 0) {
+    refuse(kRow, r, ".draft_len", row.draft_len, "0, only rows of kind SAMPLE have drafts");
+  }
   check_part(r, ".logit_bias_begin", row.logit_bias_begin, ".logit_bias_count",
              row.logit_bias_count, step.logit_bias.size());
   check_part(r, ".target_begin", row.target_begin, ".target_count", row.target_count,
@@ -65,6 +69,11 @@ void StepChecker::check_row(const StepInput& step, int64_t r) const {
   }
   const int64_t masks = static_cast<int64_t>(step.mask.size()) / rules_.limits.mask_words();
   check_between(r, ".mask_index", row.mask_index, -1, masks - 1);
+  if (row.mask_index >= 0 && row.mask_index + int64_t{row.draft_len} >= masks) {
+    refuse(kRow, r, ".mask_index", row.mask_index,
+           concat("-1 to ", masks - 1 - row.draft_len, ", masks for the row and its ",
+                  row.draft_len, " drafts"));
+  }
   for (int32_t value : row.reserved) {
     if (value != 0) refuse(kRow, r, ".reserved", value, "0");
   }
@@ -129,16 +138,17 @@ void StepChecker::check_rows(const StepInput& step) {
     const int32_t sequence = token_sequence_[row.token_index];
     if (row.kind == SLUICE_OUTPUT_SAMPLE) {
       const int64_t last = int64_t{step.query_start[sequence + 1]} - 1;
-      if (row.token_index != last) {
+      if (row.token_index + int64_t{row.draft_len} != last) {
         refuse(kRow, r, ".token_index", row.token_index,
-               concat(last, ": a SAMPLE row is on its sequence's last token"));
+               concat(last - row.draft_len,
+                      ": a SAMPLE row with its drafts ends at its sequence's last token"));
       }
       if (!sampled_.mark(sequence, serial_)) {
         refuse(kRow, r, ".token_index", row.token_index,
                "at most one SAMPLE row for each sequence");
       }
       const int32_t slot = step.seq_slot[sequence];
-      if ((row.flags & SLUICE_OUTPUT_FLAG_COUNT) != 0 && !add_token(slot)) {
+      if ((row.flags & SLUICE_OUTPUT_FLAG_COUNT) != 0 && !add_tokens(slot, 1 + row.draft_len)) {
         refuse(kRow, r, ".flags", row.flags,
                concat("without COUNT: the counts of slot ", slot, " took ", max_additions_,
                       " additions since its last reset, max_context_len + 1"));

@@ -43,11 +43,12 @@ bool all_finite(const float* values, int64_t count) {
 }
 
 // What a row that chooses no token leaves in the sections of those that do.
-void no_choice(const StepOutput& output, int64_t row, bool finite) {
+void no_choice(const StepLimits& limits, const StepOutput& output, int64_t row, bool finite) {
+  const int64_t tokens = limits.row_tokens();
   output.accepted_count[row] = 0;
-  output.tokens[row] = 0;
-  output.logprob[row] = 0;
-  output.rank[row] = 0;
+  std::fill_n(output.tokens + row * tokens, tokens, 0);
+  std::fill_n(output.logprob + row * tokens, tokens, 0.0f);
+  std::fill_n(output.rank + row * tokens, tokens, 0);
   output.finite[row] = finite ? 1 : 0;
 }
 
@@ -137,7 +138,7 @@ StepReport StepRunner::run(const StepInput& step, const StepOutput& output,
     decoder_.forward(context_, batch, ids, kv_.layers(), residual, experts, observer);
     observer.before_outputs();
     if (observer.tracing()) show_outputs(step.num_tokens(), residual, observer);
-    run_outputs(step, output, residual);
+    run_outputs(step, output, ids, residual);
   }
   note_outputs(step, output, &report);
   return report;
@@ -192,7 +193,7 @@ void StepRunner::show_outputs(int64_t num_tokens, const float* residual, StepObs
   }
 }
 
-void StepRunner::run_outputs(const StepInput& step, const StepOutput& output,
+void StepRunner::run_outputs(const StepInput& step, const StepOutput& output, const int32_t* ids,
                              const float* residual) {
   int64_t hidden_rows = 0;
   for (int64_t r = 0; r < step.num_rows(); ++r) {
@@ -207,36 +208,56 @@ void StepRunner::run_outputs(const StepInput& step, const StepOutput& output,
         head_rows_.push_back(static_cast<int32_t>(r));
       }
     }
-    const auto rows = static_cast<int64_t>(head_rows_.size());
-    for (int64_t first = 0; first < rows; first += kMaxHeadRows) {
-      run_head(step, output, residual, head, first, std::min(kMaxHeadRows, rows - first));
+    const auto num_rows = static_cast<int64_t>(head_rows_.size());
+    for (int64_t first = 0; first < num_rows;) {
+      HeadRows rows = next_rows(step, head, first);
+      rows.ids = ids;
+      run_head(step, output, residual, rows);
+      first += rows.count;
     }
   }
 }
 
-void StepRunner::run_head(const StepInput& step, const StepOutput& output, const float* residual,
-                          int head, int64_t first, int64_t count) {
-  const ArenaScope scope(context_.workspace);
-  Arena& workspace = context_.workspace;
+// As many rows from `first` on as go through the head together. A row stays with its drafts.
+StepRunner::HeadRows StepRunner::next_rows(const StepInput& step, int head, int64_t first) const {
   HeadRows rows;
   rows.head = head;
-  rows.count = count;
   rows.row_index = head_rows_.data() + first;
-  rows.rows = workspace.allocate_array<const sluice_output_row*>(count);
-  rows.seq_slots = workspace.allocate_array<int32_t>(count);
-  auto* tokens = workspace.allocate_array<int32_t>(count);
-  for (int64_t i = 0; i < count; ++i) {
-    rows.rows[i] = &step.output_row[rows.row_index[i]];
-    tokens[i] = rows.rows[i]->token_index;
-    rows.seq_slots[i] = token_sequence_[tokens[i]];
+  const auto rest = static_cast<int64_t>(head_rows_.size()) - first;
+  while (rows.count < rest) {
+    const int64_t tokens = 1 + int64_t{step.output_row[rows.row_index[rows.count]].draft_len};
+    if (rows.num_tokens + tokens > kMaxHeadRows) break;
+    rows.num_tokens += tokens;
+    ++rows.count;
   }
-  auto* hidden = workspace.allocate_array<float>(count * limits_.hidden_size);
-  gather(context_, residual, step.num_tokens(), tokens, count, limits_.hidden_size, hidden);
-  void* x = workspace.allocate(count * limits_.hidden_size * context_.element_bytes());
-  decoder_.head_input(context_, count, hidden, x);
-  const OutputHead& run = decoder_.head(head);
-  rows.values = workspace.allocate_array<float>(count * run.num_values());
-  run.run(context_, count, x, rows.values);
+  return rows;
+}
+
+void StepRunner::run_head(const StepInput& step, const StepOutput& output, const float* residual,
+                          HeadRows rows) {
+  const ArenaScope scope(context_.workspace);
+  Arena& workspace = context_.workspace;
+  rows.rows = workspace.allocate_array<const sluice_output_row*>(rows.count);
+  rows.seq_slots = workspace.allocate_array<int32_t>(rows.count);
+  rows.first_value = workspace.allocate_array<int32_t>(rows.count);
+  auto* tokens = workspace.allocate_array<int32_t>(rows.num_tokens);
+  int32_t value = 0;
+  for (int64_t i = 0; i < rows.count; ++i) {
+    rows.rows[i] = &step.output_row[rows.row_index[i]];
+    rows.seq_slots[i] = token_sequence_[rows.rows[i]->token_index];
+    rows.first_value[i] = value;
+    for (int32_t draft = 0; draft <= rows.rows[i]->draft_len; ++draft) {
+      tokens[value++] = rows.rows[i]->token_index + draft;
+    }
+  }
+  const int64_t cols = limits_.hidden_size;
+  auto* hidden = workspace.allocate_array<float>(rows.num_tokens * cols);
+  gather(context_, residual, step.num_tokens(), tokens, rows.num_tokens, cols, hidden);
+  void* x = workspace.allocate(rows.num_tokens * cols * context_.element_bytes());
+  decoder_.head_input(context_, rows.num_tokens, hidden, x);
+  const OutputHead& run = decoder_.head(rows.head);
+  rows.values = workspace.allocate_array<float>(rows.num_tokens * run.num_values());
+  run.run(context_, rows.num_tokens, x, rows.values);
   if (run.kind() == HeadKind::kGeneration || run.kind() == HeadKind::kReasoning) {
     choose(step, output, rows);
   } else {
@@ -250,7 +271,7 @@ void StepRunner::write_values(const StepOutput& output, const HeadRows& rows) {
     const int64_t r = rows.row_index[i];
     const float* values = rows.values + i * num_values;
     std::copy_n(values, num_values, output.head_value + r * limits_.head_values);
-    no_choice(output, r, all_finite(values, num_values));
+    no_choice(limits_, output, r, all_finite(values, num_values));
   }
 }
 
@@ -267,6 +288,9 @@ void StepRunner::choose(const StepInput& step, const StepOutput& output, const H
   params.targets = step.target.data();
   params.masks = step.mask.data();
   params.row_index = rows.row_index;
+  params.first_logits = rows.first_value;
+  params.token_ids = rows.ids;
+  params.max_draft_len = static_cast<int32_t>(limits_.max_draft_len);
   params.max_top_n = static_cast<int32_t>(limits_.max_top_n);
   params.accepted_count = output.accepted_count;
   params.tokens = output.tokens;
@@ -289,7 +313,7 @@ void StepRunner::run_hidden_row(const StepInput& step, const StepOutput& output,
                       residual + step.output_row[row].token_index * limits_.hidden_size, x);
   float* result = output.hidden + hidden_row * limits_.hidden_size;
   to_float32(context_.compute_format, x, limits_.hidden_size, result);
-  no_choice(output, row, all_finite(result, limits_.hidden_size));
+  no_choice(limits_, output, row, all_finite(result, limits_.hidden_size));
 }
 
 void StepRunner::note_outputs(const StepInput& step, const StepOutput& output, StepReport* report) {
@@ -298,7 +322,8 @@ void StepRunner::note_outputs(const StepInput& step, const StepOutput& output, S
     report->non_finite_rows += output.finite[r] == 0;
     if (row.kind != SLUICE_OUTPUT_SAMPLE) continue;
     // A sequence whose row chose nothing goes on with token 0 until the caller ends it.
-    const int32_t token = output.accepted_count[r] > 0 ? output.tokens[r] : 0;
+    const int32_t accepted = output.accepted_count[r];
+    const int32_t token = accepted > 0 ? output.tokens[r * limits_.row_tokens() + accepted - 1] : 0;
     previous_tokens_[r] = token;
     sequences_.set_last_token(token_sequence_[row.token_index], token);
   }

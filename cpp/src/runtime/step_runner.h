@@ -16,8 +16,9 @@
 
 namespace sluice {
 
-/// Output rows that go through the head together: bounds the logits in memory.
-inline constexpr int64_t kMaxHeadRows = 128;
+/// Rows of logits, each a token of an output row or of its drafts, that go through the head
+/// together: bounds the logits in memory.
+inline constexpr int64_t kMaxHeadRows = 64;
 
 /// What a step did, for the statistics.
 struct StepReport {
@@ -34,8 +35,7 @@ class StepRunner {
 
   /// Arena bytes that run() takes at most.
   static int64_t workspace_bytes(const StepLimits& limits, const Decoder& decoder,
-                                 const LayerContext& context,
-                                 const std::vector<RopeSpec>& ropes);
+                                 const LayerContext& context, const std::vector<RopeSpec>& ropes);
 
   /// Runs a checked step. @throws Error what an op or the observer throws; the engine's state is
   /// undefined then
@@ -44,7 +44,8 @@ class StepRunner {
  private:
   void resolve_tokens(const StepInput& step, int32_t* ids);
   void show_outputs(int64_t num_tokens, const float* residual, StepObserver& observer);
-  void run_outputs(const StepInput& step, const StepOutput& output, const float* residual);
+  void run_outputs(const StepInput& step, const StepOutput& output, const int32_t* ids,
+                   const float* residual);
   void run_hidden_row(const StepInput& step, const StepOutput& output, const float* residual,
                       int64_t row, int64_t hidden_row);
 
@@ -52,13 +53,17 @@ class StepRunner {
   struct HeadRows {
     int head = 0;
     int64_t count = 0;
+    int64_t num_tokens = 0;                    // of the rows and their drafts
     const int32_t* row_index = nullptr;        // [count] among the step's rows
+    const int32_t* ids = nullptr;              // of the step's tokens
     const sluice_output_row** rows = nullptr;  // [count]
     int32_t* seq_slots = nullptr;              // [count]
-    float* values = nullptr;                   // [count, num_values of the head]
+    int32_t* first_value = nullptr;            // [count] row of `values` of the row's own token
+    float* values = nullptr;                   // [num_tokens, num_values of the head]
   };
-  void run_head(const StepInput& step, const StepOutput& output, const float* residual, int head,
-                int64_t first, int64_t count);
+  HeadRows next_rows(const StepInput& step, int head, int64_t first) const;
+  void run_head(const StepInput& step, const StepOutput& output, const float* residual,
+                HeadRows rows);
   void choose(const StepInput& step, const StepOutput& output, const HeadRows& rows);
   void write_values(const StepOutput& output, const HeadRows& rows);
   void note_outputs(const StepInput& step, const StepOutput& output, StepReport* report);

@@ -122,13 +122,13 @@ sluice_step_layout make_step_layout(const StepLimits& limits) {
   capacity[SLUICE_SECTION_ROPE_INV_FREQ] = limits.num_rope_frequencies;
 
   capacity[SLUICE_SECTION_ACCEPTED_COUNT] = rows;
-  capacity[SLUICE_SECTION_TOKENS] = rows;
-  capacity[SLUICE_SECTION_LOGPROB] = rows;
-  capacity[SLUICE_SECTION_RANK] = rows;
+  capacity[SLUICE_SECTION_TOKENS] = rows * limits.row_tokens();
+  capacity[SLUICE_SECTION_LOGPROB] = rows * limits.row_tokens();
+  capacity[SLUICE_SECTION_RANK] = rows * limits.row_tokens();
   capacity[SLUICE_SECTION_TARGET_LOGPROB] = limits.max_step_targets;
   capacity[SLUICE_SECTION_TARGET_RANK] = limits.max_step_targets;
-  capacity[SLUICE_SECTION_TOP_TOKEN] = rows * limits.max_top_n;
-  capacity[SLUICE_SECTION_TOP_LOGPROB] = rows * limits.max_top_n;
+  capacity[SLUICE_SECTION_TOP_TOKEN] = rows * limits.row_tokens() * limits.max_top_n;
+  capacity[SLUICE_SECTION_TOP_LOGPROB] = rows * limits.row_tokens() * limits.max_top_n;
   capacity[SLUICE_SECTION_HEAD_VALUE] = rows * limits.head_values;
   capacity[SLUICE_SECTION_HIDDEN] = limits.max_step_hidden_rows * limits.hidden_size;
   capacity[SLUICE_SECTION_FINITE] = rows;
@@ -146,7 +146,7 @@ sluice_step_layout make_step_layout(const StepLimits& limits) {
       SLUICE_FAIL(SLUICE_STATUS_INVALID_ARGUMENT,
                   "step message: " + std::to_string(bytes) + " bytes (expected: at most " +
                       std::to_string(kMaxAreaBytes) +
-                      "); lower max_step_tokens, max_step_outputs, max_top_n, "
+                      "); lower max_step_tokens, max_step_outputs, max_draft_len, max_top_n, "
                       "max_step_masks, max_step_hidden_rows or the limits on updates");
     }
   }

@@ -26,6 +26,7 @@ struct StepLimits {
   int64_t max_context_len = 0;
   int64_t max_step_tokens = 0;
   int64_t max_step_outputs = 0;
+  int64_t max_draft_len = 0;
   int64_t max_top_n = 0;
   int64_t max_step_targets = 0;
   int64_t max_step_logit_biases = 0;
@@ -39,6 +40,8 @@ struct StepLimits {
   int64_t num_layers = 0;           ///< of EXPERT_COUNT
   int64_t expert_count_stride = 0;  ///< of EXPERT_COUNT, experts of a layer; 0: not reported
 
+  /// Tokens that a row can accept.
+  int64_t row_tokens() const { return 1 + max_draft_len; }
   /// u32 words of one token mask.
   int64_t mask_words() const { return (vocab_size + 31) / 32; }
 };
@@ -83,13 +86,13 @@ struct StepInput {
 struct StepOutput {
   sluice_step_result* result = nullptr;
   int32_t* accepted_count = nullptr;  // [R]
-  int32_t* tokens = nullptr;          // [R]
-  float* logprob = nullptr;           // [R]
-  int32_t* rank = nullptr;            // [R]
+  int32_t* tokens = nullptr;          // [R, 1 + max_draft_len]
+  float* logprob = nullptr;           // [R, 1 + max_draft_len]
+  int32_t* rank = nullptr;            // [R, 1 + max_draft_len]
   float* target_logprob = nullptr;    // [targets]
   int32_t* target_rank = nullptr;     // [targets]
-  int32_t* top_token = nullptr;       // [R, max_top_n]
-  float* top_logprob = nullptr;       // [R, max_top_n]
+  int32_t* top_token = nullptr;       // [R, 1 + max_draft_len, max_top_n]
+  float* top_logprob = nullptr;       // [R, 1 + max_draft_len, max_top_n]
   float* head_value = nullptr;        // [R, head_values]
   float* hidden = nullptr;            // [hidden rows, hidden_size]
   int32_t* finite = nullptr;          // [R]

@@ -164,7 +164,9 @@ Sluice__Proto__EngineOptions* Fixture::options(const OptionValues& values) {
   options->max_step_tokens = values.max_step_tokens;
   options->max_step_outputs = values.max_step_outputs;
   options->has_max_step_masks = options->has_max_step_hidden_rows = 1;
-  options->max_step_masks = 2;
+  options->max_step_masks = values.max_step_masks;
+  options->has_max_draft_len = 1;
+  options->max_draft_len = values.max_draft_len;
   options->max_step_hidden_rows = 4;
   options->onednn_path = arena_.text(SLUICE_TEST_ONEDNN_PATH);
   if (!values.isa.empty()) options->isa = arena_.text(values.isa);

@@ -26,6 +26,8 @@ struct OptionValues {
   uint32_t max_context_len = 128;
   uint32_t max_step_tokens = 128;
   uint32_t max_step_outputs = 128;
+  uint32_t max_draft_len = 0;
+  uint32_t max_step_masks = 2;
   std::string isa;
   std::string fault_name;
   uint64_t fault_count = 1;

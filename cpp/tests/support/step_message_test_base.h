@@ -26,6 +26,7 @@ class StepMessageTest : public ::testing::Test {
     fixture_->spec()->ropes[0]->has_num_dynamic_variants = 1;
     fixture_->spec()->ropes[0]->num_dynamic_variants = 1;
     OptionValues values;
+    values.max_draft_len = 4;
     const Outcome created = engine_.create(*fixture_->spec(), *fixture_->options(values));
     ASSERT_EQ(created.status, SLUICE_STATUS_OK) << created.text;
     ASSERT_EQ(engine_.load(*fixture_->transfers()).status, SLUICE_STATUS_OK);

@@ -28,20 +28,25 @@ PhiloxBlock philox4x32_10(uint64_t key, uint64_t counter_low, uint64_t counter_h
 double philox_uniform(uint64_t seed, int64_t draw_position, uint64_t draw);
 
 struct SamplingParams {
-  int32_t num_rows = 0;       ///< rows of kind SAMPLE or LOGPROB
+  int32_t num_rows = 0;  ///< rows of kind SAMPLE or LOGPROB
   int32_t vocab_size = 0;
-  float* logits = nullptr;    ///< [num_rows, vocab_size]; overwritten by penalties, bias and mask
+  float* logits = nullptr;    ///< [tokens of the rows, vocab_size], a row's drafts behind it;
+                              ///< overwritten by penalties, bias and mask
   int64_t logits_stride = 0;  ///< elements
   const sluice_output_row* const* rows = nullptr;  ///< [num_rows]
+  const int32_t* first_logits = nullptr;  ///< [num_rows] row of `logits` of each; null: r
+  const int32_t* token_ids = nullptr;  ///< [tokens of the step] draft i of a row is
+                                       ///< token_ids[token_index + i]; null: no row has drafts
   const int32_t* seq_slots = nullptr;  ///< [num_rows] key into counts; null when counts is null
-  TokenCounts* counts = nullptr;       ///< null: penalties must be off in every row. Accepted tokens of rows with SLUICE_OUTPUT_FLAG_COUNT are added
+  TokenCounts* counts = nullptr;  ///< null: penalties must be off in every row. Accepted tokens of
+                                  ///< rows with SLUICE_OUTPUT_FLAG_COUNT are added
   const sluice_logit_bias* logit_bias = nullptr;  ///< section LOGIT_BIAS; rows tell their range
-  const int32_t* targets = nullptr;    ///< section TARGET
-  const uint32_t* masks = nullptr;     ///< section MASK, ceil(vocab_size / 32) words each
+  const int32_t* targets = nullptr;               ///< section TARGET
+  const uint32_t* masks = nullptr;  ///< section MASK, ceil(vocab_size / 32) words each
 
   // Output sections of the step; row r of this struct writes output row row_index[r].
   const int32_t* row_index = nullptr;  ///< [num_rows]; null: r
-  int32_t max_draft_len = 0;           ///< D; > 0 in a row: UNSUPPORTED
+  int32_t max_draft_len = 0;           ///< D
   int32_t max_top_n = 0;               ///< N
   int32_t* accepted_count = nullptr;   ///< [R]
   int32_t* tokens = nullptr;           ///< [R, 1 + D]
@@ -59,9 +64,10 @@ int64_t sampling_workspace_bytes(const Exec& exec, int32_t vocab_size);
 
 /// A row with a logit that is NaN or infinite gets finite = 0, accepted_count 0, token 0,
 /// log-probabilities NaN and ranks 0; other rows are unharmed. When bias and mask forbid every
-/// token, finite is 2, accepted_count 0 and the token 0.
-/// Throws INVALID_ARGUMENT for values outside the ranges of sluice_output_row, UNSUPPORTED for
-/// draft_len > 0 (verification of drafts is not built yet).
+/// token, finite is 2, accepted_count 0 and the token 0. With drafts, logits of all of them must be
+/// finite; where no token is allowed behind an accepted draft, the row ends with that draft.
+/// At most one SAMPLE row for each seq_slot. Throws INVALID_ARGUMENT for values outside the ranges
+/// of sluice_output_row.
 void sampling(const Exec& exec, const SamplingParams& params, void* workspace,
               int64_t workspace_bytes);
 

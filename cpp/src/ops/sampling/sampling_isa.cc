@@ -67,4 +67,18 @@ int64_t count_above(const float* x, int64_t n, float value) {
   return count;
 }
 
+void forbid(float* x, int64_t n, const uint32_t* allowed) {
+  const Vec never = splat(-__builtin_inff());
+  int64_t i = 0;
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+    const uint32_t bits = allowed[i / 32];
+    if (bits == 0xffffffffu) continue;
+    store(x + i, blend(mask_of(bits & 0xffffu), never, load(x + i)));
+    store(x + i + kLanes, blend(mask_of(bits >> 16), never, load(x + i + kLanes)));
+  }
+  for (; i < n; ++i) {
+    if (((allowed[i / 32] >> (i % 32)) & 1u) == 0) x[i] = -__builtin_inff();
+  }
+}
+
 }  // namespace sluice::SLUICE_ISA_NAMESPACE

@@ -13,30 +13,10 @@
 #include <vector>
 
 #include "base/error.h"
-#include "device/buffer.h"
-#include "ops/testing/op_test.h"
+#include "ops/sampling/sampling_fixture.h"
 
 namespace sluice {
 namespace {
-
-constexpr float kInf = std::numeric_limits<float>::infinity();
-
-sluice_output_row greedy_row() {
-  sluice_output_row row{};
-  row.temperature = 0.0f;
-  row.top_p = 1.0f;
-  row.repetition_penalty = 1.0f;
-  row.mask_index = -1;
-  return row;
-}
-
-std::vector<float> random_logits(int n, uint32_t seed, float spread = 3.0f) {
-  std::mt19937 rng(seed);
-  std::normal_distribution<float> normal(0.0f, spread);
-  std::vector<float> x(n);
-  for (float& v : x) v = normal(rng);
-  return x;
-}
 
 /// The rules of sluice_output_row in double, by sorting everything.
 int32_t reference(std::vector<double> x, const sluice_output_row& row) {
@@ -74,61 +54,6 @@ int32_t reference(std::vector<double> x, const sluice_output_row& row) {
   }
   return order.back();
 }
-
-/// One call over some rows with its output sections.
-struct Batch {
-  Batch(int vocab_size, std::vector<float> row_logits, std::vector<sluice_output_row> output_rows)
-      : vocab(vocab_size), logits(std::move(row_logits)), rows(std::move(output_rows)) {}
-
-  int vocab;
-  std::vector<float> logits;
-  std::vector<sluice_output_row> rows;
-  std::vector<sluice_logit_bias> bias;
-  std::vector<int32_t> targets;
-  std::vector<uint32_t> masks;
-  std::vector<int32_t> seq_slots;
-  TokenCounts* counts = nullptr;
-  int top_n = 4;
-
-  std::vector<int32_t> accepted, tokens, rank, target_rank, top_token, finite;
-  std::vector<float> logprob, target_logprob, top_logprob;
-
-  void operator()(Isa isa = detect_isa(), int threads = 2) {
-    const int n = static_cast<int>(rows.size());
-    for (auto* v : {&accepted, &tokens, &rank, &finite}) v->assign(n, -7);
-    logprob.assign(n, -7.0f);
-    target_rank.assign(targets.size(), -7);
-    target_logprob.assign(targets.size(), -7.0f);
-    top_token.assign(n * top_n, -7);
-    top_logprob.assign(n * top_n, -7.0f);
-    std::vector<const sluice_output_row*> pointers;
-    for (const auto& row : rows) pointers.push_back(&row);
-    SamplingParams p;
-    p.num_rows = n;
-    p.vocab_size = vocab;
-    p.logits = logits.data();
-    p.logits_stride = vocab;
-    p.rows = pointers.data();
-    p.seq_slots = seq_slots.empty() ? nullptr : seq_slots.data();
-    p.counts = counts;
-    p.logit_bias = bias.data();
-    p.targets = targets.data();
-    p.masks = masks.data();
-    p.max_top_n = top_n;
-    p.accepted_count = accepted.data();
-    p.tokens = tokens.data();
-    p.logprob = logprob.data();
-    p.rank = rank.data();
-    p.target_logprob = target_logprob.data();
-    p.target_rank = target_rank.data();
-    p.top_token = top_token.data();
-    p.top_logprob = top_logprob.data();
-    p.finite = finite.data();
-    const Exec exec = sluice::testing::exec_of(isa, threads);
-    Buffer workspace(sampling_workspace_bytes(exec, vocab), "test");
-    sampling(exec, p, workspace.data(), workspace.size());
-  }
-};
 
 std::vector<Isa> isas() {
   std::vector<Isa> all;
@@ -375,7 +300,17 @@ TEST(Sampling, BadValuesAreNamed) {
   refuses("min_p", [](Batch& r) { r.rows[0].min_p = 1; });
   refuses("top_k", [](Batch& r) { r.rows[0].top_k = -1; });
   refuses("top_n", [](Batch& r) { r.rows[0].top_n = 5; });
-  refuses("draft_len", [](Batch& r) { r.rows[0].draft_len = 1; });
+  refuses("draft_len: 1 (expected: 0 to 0)", [](Batch& r) { r.rows[0].draft_len = 1; });
+  refuses("draft_len: -1", [](Batch& r) { r.rows[0].draft_len = -1; });
+  refuses("draft_len: 1 without the ids", [](Batch& r) {
+    r.max_drafts = 1;
+    r.rows[0].draft_len = 1;
+  });
+  refuses("draft_len: 1 (expected: 0 to 0)", [](Batch& r) {
+    r.max_drafts = 1;
+    r.rows[0].draft_len = 1;
+    r.rows[0].kind = SLUICE_OUTPUT_LOGPROB;
+  });
   refuses("repetition_penalty", [](Batch& r) { r.rows[0].repetition_penalty = 0; });
   refuses("counts", [](Batch& r) { r.rows[0].frequency_penalty = 1; });
   refuses("target", [](Batch& r) {
