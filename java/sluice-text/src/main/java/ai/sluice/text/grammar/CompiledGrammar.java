@@ -3,13 +3,29 @@ package ai.sluice.text.grammar;
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.api.ResponseFormat;
 import ai.sluice.text.TokenConstraint;
+import java.util.Arrays;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A response format compiled for one vocabulary. Made once and shared by any number of generations
  * and threads: what one of them computes, all of them use. Thread-safe; owns no native memory.
  */
 public final class CompiledGrammar {
-  private CompiledGrammar() {}
+  /** Places whose tokens are found while compiling; about a millisecond each. */
+  private static final int PREPARED_PLACES = 16;
+
+  private final TokenTable tokens;
+  private final Automaton automaton;
+  private final Pushdown pushdown;
+  private final TokenMasks masks;
+
+  private CompiledGrammar(Automaton automaton, TokenTable tokens, GrammarLimits limits) {
+    this.tokens = tokens;
+    this.automaton = automaton;
+    pushdown = new Pushdown(automaton, limits.maxCacheBytes() / 2);
+    masks = new TokenMasks(pushdown, tokens, limits.maxCacheBytes() / 2);
+  }
 
   /**
    * Compiles a response format. Takes up to {@link GrammarLimits#maxCompileTime}, so not for a
@@ -25,9 +41,33 @@ public final class CompiledGrammar {
    */
   public static CompiledGrammar compile(
       ResponseFormat format, TokenTable tokens, GrammarLimits limits) {
-    throw new InvalidRequestException(
-        "responseFormat: " + format.getClass().getSimpleName()
-            + " (expected: Text, as grammars are not built)");
+    CompileBudget budget = new CompileBudget(limits);
+    Rules rules = new Rules();
+    if (format instanceof ResponseFormat.JsonSchema json) {
+      // Checked again: the record can be made without its factory.
+      Map<String, @Nullable Object> schema = checked(json).schema();
+      new SchemaReader(rules, schema, limits).read("responseFormat.schema");
+    } else if (format instanceof ResponseFormat.JsonObject) {
+      new SchemaReader(rules, Map.of(), limits).readAnyObject("responseFormat");
+    } else if (format instanceof ResponseFormat.Regex regex) {
+      String where = "responseFormat.regex";
+      ResponseFormat.regex(regex.pattern());
+      rules.add(where, RegexParser.whole(where, regex.pattern()));
+    } else {
+      throw new InvalidRequestException(
+          "responseFormat: text (expected: jsonObject, jsonSchema or regex; any text needs no"
+              + " grammar)");
+    }
+    Automaton automaton = Automaton.of(rules, tokens, budget);
+    CompiledGrammar grammar = new CompiledGrammar(automaton, tokens, limits);
+    if (budget.isAmple()) {
+      grammar.masks.prepare(PREPARED_PLACES);
+    }
+    return grammar;
+  }
+
+  private static ResponseFormat.JsonSchema checked(ResponseFormat.JsonSchema format) {
+    return (ResponseFormat.JsonSchema) ResponseFormat.jsonSchema(format.schema());
   }
 
   /** Compiles a response format within {@link GrammarLimits#DEFAULT}. */
@@ -41,14 +81,40 @@ public final class CompiledGrammar {
    * @param stopTokens tokens that end it; allowed exactly where the text is complete. May be empty:
    *     then {@link TokenConstraint#isOver} tells the end where nothing can follow
    * @throws InvalidRequestException if one is no token of the vocabulary, or is the only spelling
-   *     of a byte that the grammar needs
+   *     of a byte that the grammar may need
    */
   public TokenConstraint start(int... stopTokens) {
-    throw new IllegalStateException("grammar: not compiled");
+    int[] stops = Arrays.stream(stopTokens).sorted().distinct().toArray();
+    for (int token : stops) {
+      if (token < 0 || token >= tokens.vocabSize()) {
+        throw new InvalidRequestException(
+            "stopTokens: "
+                + token
+                + " (expected: 0 to "
+                + (tokens.vocabSize() - 1)
+                + ", the model's vocabulary)");
+      }
+      if (tokens.length(token) == 1 && isOnlySpelling(tokens.byteAt(token, 0), stops)) {
+        throw new InvalidRequestException(
+            String.format(
+                "stopTokens: %d is the only token for byte 0x%02X, which the response format uses"
+                    + " (expected: stop tokens without text, such as the end of a turn)",
+                token, tokens.byteAt(token, 0)));
+      }
+    }
+    return new GrammarConstraint(pushdown, masks, tokens, stops);
   }
 
-  /** At most how many bytes of heap this grammar holds, also after use. */
+  private boolean isOnlySpelling(int value, int[] stops) {
+    return automaton.usesByte(value) && !tokens.isSpellableWithout(value, stops);
+  }
+
+  Pushdown pushdown() {
+    return pushdown;
+  }
+
+  /** At most how many bytes of heap this grammar holds, also after use; a guess at the high side. */
   public long maxBytes() {
-    return 0;
+    return automaton.bytes() + pushdown.maxBytes() + masks.maxBytes();
   }
 }

@@ -143,6 +143,20 @@ public final class TokenTable {
     return spellable[value];
   }
 
+  /** Whether a token that is not among {@code others} (sorted) is this one byte. */
+  boolean isSpellableWithout(int value, int[] others) {
+    for (int node = 0; node < nodeByte.length; node = nodeEnd[node]) {
+      if ((nodeByte[node] & 0xFF) == value) {
+        for (int i = nodeTokenOffset[node]; i < nodeTokenOffset[node + 1]; i++) {
+          if (Arrays.binarySearch(others, nodeTokens[i]) < 0) {
+            return true;
+          }
+        }
+      }
+    }
+    return false;
+  }
+
   int length(int token) {
     return byteOffsets[token + 1] - byteOffsets[token];
   }

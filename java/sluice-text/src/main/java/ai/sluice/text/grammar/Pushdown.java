@@ -1,0 +1,368 @@
+package ai.sluice.text.grammar;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Runs an {@link Automaton} whose rules call each other, byte by byte. A state holds every way in
+ * which the text so far can be read: places in rules, each with a {@link Frame} that says where
+ * reading goes on after that rule. States and frames are made when first reached, kept once each,
+ * and dropped all together when there are too many.
+ *
+ * <p>Thread-safe: what is known is read without a lock, what is not is computed under one.
+ */
+final class Pushdown {
+  /** Where reading goes on after a rule: one place for each caller. */
+  static final class Frame {
+    final int[] returns;
+    final @Nullable Frame[] parents;
+    final int id;
+    @Nullable State popped;
+
+    Frame(int[] returns, @Nullable Frame[] parents, int id) {
+      this.returns = returns;
+      this.parents = parents;
+      this.id = id;
+    }
+  }
+
+  /** All ways to read a text. The first {@code own} places follow from the others' ends alone. */
+  static final class State {
+    final int[] places;
+    final @Nullable Frame[] frames;
+    final int own;
+
+    /** Whether the text may end here. */
+    final boolean complete;
+
+    /** By class of byte; unknown where null. */
+    State @Nullable [] next;
+
+    /** Tokens that may follow, kept by {@link TokenMasks}. */
+    volatile byte @Nullable [] mask;
+
+    boolean maskUsed;
+
+    State(int[] places, @Nullable Frame[] frames, int own, boolean complete) {
+      this.places = places;
+      this.frames = frames;
+      this.own = own;
+      this.complete = complete;
+    }
+
+    /** Whether nothing may follow. */
+    boolean isEnd() {
+      return own == 0;
+    }
+  }
+
+  /** Stands for no state in the tables. */
+  private static final State DEAD = new State(new int[0], new Frame[0], 0, false);
+
+  private final Automaton automaton;
+  private final int classes;
+  private final int maxStates;
+  private final Map<Key, State> states = new HashMap<>();
+  private final Map<Key, Frame> frames = new HashMap<>();
+  private int nextFrameId = 1;
+  private final State start;
+
+  // The state being built.
+  private int[] places = new int[8];
+  private @Nullable Frame[] in = new Frame[8];
+  private int size;
+
+  Pushdown(Automaton automaton, long maxBytes) {
+    this.automaton = automaton;
+    this.classes = automaton.classes.count();
+    maxStates = (int) Math.min(1 << 20, Math.max(256, maxBytes / bytesOfState()));
+    synchronized (this) {
+      begin();
+      add(automaton.start(0), null);
+      start = finish();
+    }
+  }
+
+  /** A guess at the high side for one state, its frame and their keys. */
+  private int bytesOfState() {
+    return 400 + 4 * classes;
+  }
+
+  long maxBytes() {
+    return (long) maxStates * bytesOfState();
+  }
+
+  /** Before the first byte. */
+  State start() {
+    return start;
+  }
+
+  Automaton automaton() {
+    return automaton;
+  }
+
+  /** The state after a byte 0 to 255, or null if it does not fit. */
+  @Nullable State step(State state, int value) {
+    int c = automaton.classes.of[value];
+    State[] known = state.next;
+    State next = known == null ? null : known[c];
+    if (next == null) {
+      next = compute(state, c);
+    }
+    return next == DEAD ? null : next;
+  }
+
+  private synchronized State compute(State state, int c) {
+    begin();
+    for (int i = 0; i < state.places.length; i++) {
+      int to = automaton.next(state.places[i], c);
+      if (to >= 0) {
+        add(to, state.frames[i]);
+      }
+    }
+    State next = size == 0 ? DEAD : finish();
+    State[] known = state.next;
+    if (known == null) {
+      known = new State[classes];
+      state.next = known;
+    }
+    known[c] = next;
+    return next;
+  }
+
+  /** The state that reads on after the rule of this frame. */
+  synchronized State after(Frame frame) {
+    State popped = frame.popped;
+    if (popped == null) {
+      begin();
+      for (int i = 0; i < frame.returns.length; i++) {
+        add(frame.returns[i], frame.parents[i]);
+      }
+      popped = finish();
+      frame.popped = popped;
+    }
+    return popped;
+  }
+
+  /** The state at one place of a rule that nothing called; the end of that rule is its end. */
+  synchronized State alone(int place) {
+    begin();
+    add(place, null);
+    return intern(false);
+  }
+
+  private void begin() {
+    size = 0;
+  }
+
+  private void add(int place, @Nullable Frame frame) {
+    for (int i = 0; i < size; i++) {
+      if (places[i] == place && in[i] == frame) {
+        return;
+      }
+    }
+    append(place, frame);
+  }
+
+  private void append(int place, @Nullable Frame frame) {
+    if (size == places.length) {
+      places = Arrays.copyOf(places, size * 2);
+      in = Arrays.copyOf(in, size * 2);
+    }
+    places[size] = place;
+    in[size++] = frame;
+  }
+
+  /** Follows the ends of rules. */
+  private State finish() {
+    boolean complete = false;
+    for (int i = 0; i < size; i++) {
+      if (automaton.isAccepting(places[i])) {
+        Frame frame = in[i];
+        if (frame == null) {
+          complete = true;
+        } else {
+          for (int k = 0; k < frame.returns.length; k++) {
+            add(frame.returns[k], frame.parents[k]);
+          }
+        }
+      }
+    }
+    int kept = 0;
+    for (int i = 0; i < size; i++) {
+      if (automaton.goesOn(places[i])) {
+        places[kept] = places[i];
+        in[kept++] = in[i];
+      }
+    }
+    size = kept;
+    return intern(complete);
+  }
+
+  /** Follows calls, after those places that the text alone decides; they are the key. */
+  private State intern(boolean complete) {
+    sort();
+    Key key = new Key(places, in, size, complete);
+    State known = states.get(key);
+    if (known != null) {
+      return known;
+    }
+    int own = size;
+    TreeMap<Integer, Callers> byRank = new TreeMap<>();
+    for (int i = 0; i < own; i++) {
+      addCalls(places[i], in[i], byRank);
+    }
+    while (!byRank.isEmpty()) {
+      Callers callers = byRank.pollFirstEntry().getValue();
+      Frame frame = frame(callers);
+      int place = automaton.start(callers.rule);
+      append(place, frame);
+      addCalls(place, frame, byRank);
+    }
+    State state =
+        new State(Arrays.copyOf(places, size), Arrays.copyOf(in, size), own, complete);
+    if (states.size() >= maxStates || frames.size() >= maxStates) {
+      forget();
+    }
+    states.put(key, state);
+    return state;
+  }
+
+  private void addCalls(int place, @Nullable Frame frame, TreeMap<Integer, Callers> byRank) {
+    int[] pairs = automaton.calls(place);
+    for (int i = 0; i < pairs.length; i += 2) {
+      int rule = pairs[i];
+      Callers callers =
+          byRank.computeIfAbsent(automaton.rank(rule), rank -> new Callers(rule));
+      int after = pairs[i + 1];
+      if (frame != null && !automaton.goesOn(after)) {
+        // The call is the rule's last part: what is called returns to the callers at once.
+        for (int k = 0; k < frame.returns.length; k++) {
+          callers.add(frame.returns[k], frame.parents[k]);
+        }
+      } else {
+        callers.add(after, frame);
+      }
+    }
+  }
+
+  private Frame frame(Callers callers) {
+    // The places of the state are in use; those of the key are not.
+    Key key = callers.key();
+    Frame frame = frames.get(key);
+    if (frame == null) {
+      frame = new Frame(key.places, key.frames, nextFrameId++);
+      frames.put(key, frame);
+    }
+    return frame;
+  }
+
+  /** Lets go of everything; generations in progress make anew what they need. */
+  private void forget() {
+    for (State state : states.values()) {
+      state.next = null;
+      state.mask = null;
+    }
+    for (Frame frame : frames.values()) {
+      frame.popped = null;
+    }
+    states.clear();
+    frames.clear();
+  }
+
+  private void sort() {
+    for (int i = 1; i < size; i++) {
+      int place = places[i];
+      Frame frame = in[i];
+      int k = i;
+      while (k > 0 && isAfter(places[k - 1], in[k - 1], place, frame)) {
+        places[k] = places[k - 1];
+        in[k] = in[k - 1];
+        k--;
+      }
+      places[k] = place;
+      in[k] = frame;
+    }
+  }
+
+  private static boolean isAfter(int a, @Nullable Frame inA, int b, @Nullable Frame inB) {
+    return a != b ? a > b : idOf(inA) > idOf(inB);
+  }
+
+  private static int idOf(@Nullable Frame frame) {
+    return frame == null ? 0 : frame.id;
+  }
+
+  /** Who calls one rule at one byte. */
+  private static final class Callers {
+    final int rule;
+    private final List<Integer> returns = new ArrayList<>(2);
+    private final List<@Nullable Frame> parents = new ArrayList<>(2);
+
+    Callers(int rule) {
+      this.rule = rule;
+    }
+
+    void add(int place, @Nullable Frame parent) {
+      int at = 0;
+      while (at < returns.size() && isAfter(place, parent, returns.get(at), parents.get(at))) {
+        at++;
+      }
+      if (at < returns.size() && returns.get(at) == place && parents.get(at) == parent) {
+        return;
+      }
+      returns.add(at, place);
+      parents.add(at, parent);
+    }
+
+    Key key() {
+      int[] places = returns.stream().mapToInt(place -> place).toArray();
+      return new Key(places, parents.toArray(new Frame[0]), places.length, false);
+    }
+  }
+
+  /** Places with frames as a key of a map. */
+  private static final class Key {
+    final int[] places;
+    final @Nullable Frame[] frames;
+    private final boolean complete;
+    private final int hash;
+
+    Key(int[] places, @Nullable Frame[] frames, int size, boolean complete) {
+      this.places = Arrays.copyOf(places, size);
+      this.frames = Arrays.copyOf(frames, size);
+      this.complete = complete;
+      int sum = complete ? 1 : 0;
+      for (int i = 0; i < size; i++) {
+        sum = (sum * 31 + this.places[i]) * 0x9E3779B1 + idOf(this.frames[i]);
+      }
+      hash = sum ^ sum >>> 15;
+    }
+
+    @Override
+    public boolean equals(Object other) {
+      if (!(other instanceof Key key)
+          || key.complete != complete
+          || key.places.length != places.length
+          || !Arrays.equals(places, key.places)) {
+        return false;
+      }
+      for (int i = 0; i < frames.length; i++) {
+        if (frames[i] != key.frames[i]) {
+          return false;
+        }
+      }
+      return true;
+    }
+
+    @Override
+    public int hashCode() {
+      return hash;
+    }
+  }
+}
