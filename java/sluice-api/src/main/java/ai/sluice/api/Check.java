@@ -53,6 +53,17 @@ final class Check {
     return value;
   }
 
+  static void cacheSalt(String value) {
+    int length = given("cacheSalt", value).length();
+    if (length > GenerationRequest.MAX_CACHE_SALT_LENGTH) {
+      throw fail(
+          "cacheSalt",
+          length + " characters",
+          "at most " + GenerationRequest.MAX_CACHE_SALT_LENGTH);
+    }
+  }
+
+  /** A lone surrogate has no UTF-8 form; a tokenizer would silently see "?" in its place. */
   static void wholeCharacters(String name, String text) {
     for (int i = 0; i < text.length(); i++) {
       char c = text.charAt(i);

@@ -88,6 +88,12 @@ public final class ClassificationRequest {
       return this;
     }
 
+    /** Sets the longest wait, as {@link GenerationRequest.Builder#queueTimeout}. */
+    public Builder queueTimeout(Duration value) {
+      input.queueTimeout(value);
+      return this;
+    }
+
     /**
      * Names the head, where a model has several.
      *

@@ -422,11 +422,7 @@ public final class GenerationRequest {
      * @throws InvalidRequestException if it is longer
      */
     public Builder cacheSalt(String value) {
-      int length = Check.given("cacheSalt", value).length();
-      if (length > MAX_CACHE_SALT_LENGTH) {
-        throw Check.fail(
-            "cacheSalt", length + " characters", "at most " + MAX_CACHE_SALT_LENGTH);
-      }
+      Check.cacheSalt(value);
       cacheSalt = value;
       return this;
     }
@@ -545,7 +541,5 @@ public final class GenerationRequest {
     public GenerationRequest build() {
       return new GenerationRequest(this);
     }
-
-    /** A lone surrogate has no UTF-8 form; a tokenizer would silently see "?" in its place. */
   }
 }

@@ -9,13 +9,10 @@ import ai.sluice.core.scheduler.StepOutput;
 import ai.sluice.core.scheduler.TokenSink;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.Executor;
 
 /** Turns the values of a sequence's last position into a result. Lives on the scheduler's thread. */
 final class ClassificationSink implements TokenSink {
-  private final CompletableFuture<ClassificationResult> future;
-  private final Executor results;
+  private final WorkFuture<ClassificationResult> future;
   private final int promptTokens;
   private final int numValues;
   private final QueuePlace place;
@@ -23,13 +20,8 @@ final class ClassificationSink implements TokenSink {
   private List<Float> scores = List.of();
 
   ClassificationSink(
-      CompletableFuture<ClassificationResult> future,
-      Executor results,
-      int promptTokens,
-      int numValues,
-      QueuePlace place) {
+      WorkFuture<ClassificationResult> future, int promptTokens, int numValues, QueuePlace place) {
     this.future = future;
-    this.results = results;
     this.promptTokens = promptTokens;
     this.numValues = numValues;
     this.place = place;
@@ -65,8 +57,7 @@ final class ClassificationSink implements TokenSink {
             detail,
             new Usage(promptTokens, cachedTokens, 0),
             GenerationSink.timings(times));
-    // What users hang on the result must not run on the scheduler's thread.
-    results.execute(() -> future.complete(result));
+    future.deliver(() -> result);
   }
 
   @Override
@@ -74,7 +65,7 @@ final class ClassificationSink implements TokenSink {
     try {
       place.leave();
     } finally {
-      results.execute(() -> future.completeExceptionally(cause));
+      future.fail(cause);
     }
   }
 }

@@ -13,13 +13,14 @@ import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.GenerationResult;
 import ai.sluice.api.MemoryPlan;
 import ai.sluice.api.ModelInfo;
+import ai.sluice.api.ScoreOutcome;
+import ai.sluice.api.ScoreRequest;
+import ai.sluice.api.ScoreResult;
 import ai.sluice.api.SluiceException;
 import ai.sluice.checkpoint.Checkpoint;
 import ai.sluice.core.scheduler.EngineLoop;
-import ai.sluice.core.scheduler.HeadChoice;
 import ai.sluice.core.scheduler.Scheduler;
 import ai.sluice.core.scheduler.SchedulerCounters;
-import ai.sluice.core.scheduler.Sequence;
 import ai.sluice.core.scheduler.StepMessage;
 import ai.sluice.core.scheduler.StepOutput;
 import ai.sluice.jni.LeakReport;
@@ -36,7 +37,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
-import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -61,14 +62,12 @@ public final class Engine implements AutoCloseable {
   private final EngineOptions options;
   private final @Nullable Tokenizer tokenizer;
   private final PromptEncoder encoder;
-  private final RequestPlanner planner;
+  private final Submissions submissions;
   private final ModelInfo modelInfo;
   private final SchedulerCounters counters;
   private final EngineLoop loop;
   private final ExecutorService pumps;
   private final ExecutorService results;
-  private final AtomicInteger waiting = new AtomicInteger();
-  private final AtomicInteger open = new AtomicInteger();
   private final AtomicBoolean closing = new AtomicBoolean();
   private final CountDownLatch closed = new CountDownLatch(1);
   private final @Nullable LeakReport leakReport = LeakReport.watch(this, "engine");
@@ -94,7 +93,7 @@ public final class Engine implements AutoCloseable {
             checkpoint.eosTokenIds(),
             tokenizer == null ? SpecialTokens.NONE : tokenizer.specialTokens(),
             vocabSize);
-    planner =
+    RequestPlanner planner =
         new RequestPlanner(
             model, encoder, sampling, eosTokens.ids(), tokenizer, options.prefixCache());
     modelInfo = ModelInfos.of(model, sampling.defaults(), eosTokens, tokenizer != null);
@@ -117,6 +116,19 @@ public final class Engine implements AutoCloseable {
             messages,
             outputs,
             model.options().maxSequences(),
+            Engine::now);
+    submissions =
+        new Submissions(
+            loop,
+            planner,
+            new ScoreEncoder(encoder),
+            new ScorePlanner(model, planner.heads(), options.prefixCache()),
+            tokenizer,
+            new AdmissionQueue(options),
+            counters,
+            pumps,
+            results,
+            options.maxUnreadBytes(),
             Engine::now);
     try {
       loop.start();
@@ -169,61 +181,11 @@ public final class Engine implements AutoCloseable {
    */
   public Generation submit(GenerationRequest request) {
     requireOpen();
-    long submitted = now();
-    int ahead = waiting.get();
-    QueuePlace place = takePlace();
-    if (place == null) {
-      return rejected(request, ahead);
-    }
-    AtomicReference<Sequence> sequence = new AtomicReference<>();
-    Generation generation =
-        new Generation(
-            pumps,
-            results,
-            1,
-            options.maxUnreadBytes(),
-            detail -> loop.cancel(sequence.get(), detail));
     try {
-      sequence.set(
-          planner.plan(
-              request,
-              submitted,
-              facts ->
-                  new GenerationSink(
-                      generation,
-                      0,
-                      tokenizer,
-                      request.stop(),
-                      facts.topN(),
-                      facts.promptTokens(),
-                      facts.seed(),
-                      place)));
-    } catch (Throwable e) {
-      place.leave();
-      throw e;
+      return submissions.generate(request);
+    } catch (QueueFullException e) {
+      return submissions.rejected(request, e);
     }
-    loop.add(sequence.get());
-    return generation;
-  }
-
-  /**
-   * A place among the waiting, or null when the queue is full. It is taken before the prompt is
-   * tokenized, so that a burst costs nothing.
-   */
-  private @Nullable QueuePlace takePlace() {
-    int ahead = waiting.getAndIncrement();
-    int opened = open.getAndIncrement();
-    QueuePlace place = new QueuePlace(waiting::decrementAndGet, open::decrementAndGet);
-    if (ahead >= options.maxQueuedRequests() && opened >= options.maxSequences()) {
-      place.leave();
-      return null;
-    }
-    return place;
-  }
-
-  private String queueIsFull(int ahead) {
-    return "queue: " + ahead + " requests wait (expected: fewer than maxQueuedRequests = "
-        + options.maxQueuedRequests() + "; try again later)";
   }
 
   /**
@@ -231,7 +193,7 @@ public final class Engine implements AutoCloseable {
    * Returns at once; a full queue gives a result that says {@link FinishReason#REJECTED}.
    *
    * @return completes with the result, or exceptionally with {@link EngineFailedException};
-   *     cancelling it cancels the work
+   *     cancelling it, or completing it in any other way, ends the work
    * @throws ai.sluice.api.InvalidRequestException if the request does not fit the model
    * @throws ai.sluice.api.UnsupportedModelException if the model has no head that gives scores
    * @throws EngineFailedException if the engine has failed
@@ -239,37 +201,13 @@ public final class Engine implements AutoCloseable {
    */
   public CompletableFuture<ClassificationResult> submit(ClassificationRequest request) {
     requireOpen();
-    long submitted = now();
-    QueuePlace place = takePlace();
-    if (place == null) {
-      counters.finished(FinishReason.REJECTED).incrementAndGet();
-      return CompletableFuture.completedFuture(
-          Unstarted.classification(FinishReason.REJECTED, queueIsFull(waiting.get())));
-    }
-    CompletableFuture<ClassificationResult> future = new CompletableFuture<>();
-    Sequence sequence;
     try {
-      HeadChoice head = planner.heads().forValues(request.head());
-      sequence =
-          planner.plan(
-              request.input(),
-              head,
-              submitted,
-              facts ->
-                  new ClassificationSink(
-                      future, results, facts.promptTokens(), head.numValues(), place));
-    } catch (Throwable e) {
-      place.leave();
-      throw e;
+      return submissions.classify(request);
+    } catch (QueueFullException e) {
+      submissions.countRejected();
+      return CompletableFuture.completedFuture(
+          Unstarted.classification(FinishReason.REJECTED, e.why()));
     }
-    future.whenComplete(
-        (result, failure) -> {
-          if (future.isCancelled()) {
-            loop.cancel(sequence, "cancelled by the caller");
-          }
-        });
-    loop.add(sequence);
-    return future;
   }
 
   /**
@@ -280,19 +218,9 @@ public final class Engine implements AutoCloseable {
    *     EngineFailedException} if the engine fails meanwhile
    */
   public ClassificationResult classify(ClassificationRequest request) {
-    CompletableFuture<ClassificationResult> future = submit(request);
-    try {
-      return future.get();
-    } catch (InterruptedException e) {
-      future.cancel(true);
-      Thread.currentThread().interrupt();
-      return Unstarted.classification(FinishReason.CANCELLED, "interrupted");
-    } catch (ExecutionException e) {
-      if (e.getCause() instanceof SluiceException cause) {
-        throw cause;
-      }
-      throw new IllegalStateException("classification: failed (a defect of Sluice)", e);
-    }
+    return await(
+        submit(request),
+        () -> Unstarted.classification(FinishReason.CANCELLED, "interrupted"));
   }
 
   /** Classifies a plain prompt by the model's first head that gives scores. */
@@ -300,14 +228,75 @@ public final class Engine implements AutoCloseable {
     return classify(ClassificationRequest.of(prompt));
   }
 
-  private Generation rejected(GenerationRequest request, int ahead) {
-    counters.finished(FinishReason.REJECTED).incrementAndGet();
-    Generation generation =
-        new Generation(pumps, results, 1, options.maxUnreadBytes(), detail -> {});
-    generation.finish(
-        Unstarted.generation(
-            FinishReason.REJECTED, queueIsFull(ahead), request.seed().orElse(0)));
-    return generation;
+  /**
+   * Starts to score: how likely continuations of a prompt are, or a text by itself. What the
+   * continuations share is computed once. Returns at once; a full queue gives a result that says
+   * {@link FinishReason#REJECTED}.
+   *
+   * @return completes with the result, or exceptionally with {@link EngineFailedException};
+   *     cancelling it, or completing it in any other way, ends the work
+   * @throws ai.sluice.api.InvalidRequestException if the request does not fit the model, for
+   *     example a continuation that ends beyond the context
+   * @throws ai.sluice.api.CheckpointFormatException if an input is text and the checkpoint has no
+   *     tokenizer, or chat messages and it has no chat template
+   * @throws EngineFailedException if the engine has failed
+   * @throws EngineClosedException if the engine is closed
+   */
+  public CompletableFuture<ScoreResult> submit(ScoreRequest request) {
+    requireOpen();
+    try {
+      return submissions.score(request);
+    } catch (QueueFullException e) {
+      submissions.countRejected();
+      return CompletableFuture.completedFuture(
+          Unstarted.score(FinishReason.REJECTED, e.why()));
+    }
+  }
+
+  /**
+   * Scores and waits. An interrupt cancels: the result then says {@link FinishReason#CANCELLED},
+   * and the thread stays interrupted.
+   *
+   * @throws SluiceException as {@link #submit(ScoreRequest)}, and {@link EngineFailedException} if
+   *     the engine fails meanwhile
+   */
+  public ScoreResult score(ScoreRequest request) {
+    return await(
+        submit(request), () -> Unstarted.score(FinishReason.CANCELLED, "interrupted"));
+  }
+
+  /**
+   * Scores many requests, however many the queue takes, and waits for all. An interrupt cancels
+   * what is not over; the thread stays interrupted.
+   *
+   * @return an outcome for each request, in their order: one that is refused does not end the
+   *     others
+   * @throws EngineClosedException if the engine is closed already
+   */
+  public List<ScoreOutcome> scoreAll(List<ScoreRequest> requests) {
+    requireOpen();
+    return RequestBatch.scores(
+        requests,
+        request -> {
+          requireOpen();
+          return submissions.score(request);
+        },
+        window());
+  }
+
+  private static <T> T await(CompletableFuture<T> future, Supplier<T> interrupted) {
+    try {
+      return future.get();
+    } catch (InterruptedException e) {
+      future.cancel(true);
+      Thread.currentThread().interrupt();
+      return interrupted.get();
+    } catch (ExecutionException e) {
+      if (e.getCause() instanceof SluiceException cause) {
+        throw cause;
+      }
+      throw new IllegalStateException("result: none (a defect of Sluice)", e);
+    }
   }
 
   /**
@@ -350,8 +339,18 @@ public final class Engine implements AutoCloseable {
    */
   public List<GenerationOutcome> generateAll(List<GenerationRequest> requests) {
     requireOpen();
-    return RequestBatch.run(
-        requests, this::submit, options.maxSequences() + (options.maxQueuedRequests() + 1) / 2);
+    return RequestBatch.generations(
+        requests,
+        request -> {
+          requireOpen();
+          return submissions.generate(request);
+        },
+        window());
+  }
+
+  /** Requests of a batch that are open at once: half of the queue is left to others. */
+  private int window() {
+    return options.maxSequences() + (options.maxQueuedRequests() + 1) / 2;
   }
 
   /**
@@ -384,7 +383,7 @@ public final class Engine implements AutoCloseable {
       finished.put(reason, counters.finished(reason).get());
     }
     return new EngineMetrics(
-        waiting.get(),
+        submissions.queue().waiting(),
         (int) counters.running.get(),
         modelInfo.kvBlocks(),
         counters.usedBlocks.get(),

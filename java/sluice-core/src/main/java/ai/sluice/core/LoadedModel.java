@@ -139,6 +139,11 @@ final class LoadedModel implements AutoCloseable {
         retention);
   }
 
+  /** Tokens that one sequence can ever hold the state of: the context, if the KV blocks suffice. */
+  int mostTokens() {
+    return Math.min(options.maxContextLength(), limits().maxPositions());
+  }
+
   /** A writer for a slot's input area. */
   StepMessage message(int slot) {
     ModelSpec spec = options.spec();

@@ -1,11 +1,13 @@
 package ai.sluice.core;
 
+import ai.sluice.api.ChatMessage;
 import ai.sluice.api.CheckpointFormatException;
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.checkpoint.Checkpoint;
 import ai.sluice.text.ChatTemplate;
 import ai.sluice.text.Tokenizer;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -48,14 +50,29 @@ final class PromptEncoder {
       throw new InvalidRequestException(
           "prompt: no tokens (expected: at least one; the text holds nothing the tokenizer keeps)");
     }
+    requireInVocabulary("promptTokens", tokens);
+    return tokens;
+  }
+
+  /**
+   * Checks token ids.
+   *
+   * @param name of the list that they are from
+   * @throws InvalidRequestException if one is not in the vocabulary
+   */
+  void requireInVocabulary(String name, int[] tokens) {
     for (int i = 0; i < tokens.length; i++) {
       if (tokens[i] >= vocabSize) {
         throw new InvalidRequestException(
-            "promptTokens[" + i + "]: " + tokens[i] + " (expected: 0 to " + (vocabSize - 1)
+            name + "[" + i + "]: " + tokens[i] + " (expected: 0 to " + (vocabSize - 1)
                 + ", the model's vocabulary)");
       }
     }
-    return tokens;
+  }
+
+  /** A conversation as text, ready for the assistant's answer. */
+  String render(List<ChatMessage> messages) {
+    return render(GenerationRequest.builder().messages(messages).build());
   }
 
   private String render(GenerationRequest request) {

@@ -5,27 +5,46 @@ package ai.sluice.core;
  * one thread at a time.
  */
 final class QueuePlace {
-  private final Runnable leftQueue;
-  private final Runnable ended;
-  private boolean queued = true;
+  private final AdmissionQueue queue;
+  private int sequences;
+  private long promptTokens;
+  private boolean queued;
   private boolean open = true;
 
+  QueuePlace(AdmissionQueue queue, int sequences) {
+    this(queue, sequences, true);
+  }
+
+  private QueuePlace(AdmissionQueue queue, int sequences, boolean queued) {
+    this.queue = queue;
+    this.sequences = sequences;
+    this.queued = queued;
+  }
+
   /**
-   * Takes over a place.
+   * Counts the tokens of the request's prompt, once, before anything else.
    *
-   * @param leftQueue called once, when the request no longer waits
-   * @param ended called once, when it is over
+   * @throws QueueFullException if the queue has no room for them; the place must then be given back
    */
-  QueuePlace(Runnable leftQueue, Runnable ended) {
-    this.leftQueue = leftQueue;
-    this.ended = ended;
+  void count(long tokens) {
+    queue.countTokens(tokens);
+    promptTokens = tokens;
+  }
+
+  /** A place of its own for one of the sequences, which does not count as a request that waits. */
+  QueuePlace split() {
+    if (sequences < 2) {
+      throw new IllegalStateException("place: of one sequence (a defect of Sluice)");
+    }
+    sequences--;
+    return new QueuePlace(queue, 1, false);
   }
 
   /** The request no longer waits. */
   void leaveQueue() {
     if (queued) {
       queued = false;
-      leftQueue.run();
+      queue.leaveQueue(promptTokens);
     }
   }
 
@@ -34,7 +53,7 @@ final class QueuePlace {
     leaveQueue();
     if (open) {
       open = false;
-      ended.run();
+      queue.leave(sequences);
     }
   }
 }

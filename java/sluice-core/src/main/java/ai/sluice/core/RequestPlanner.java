@@ -8,9 +8,8 @@ import ai.sluice.core.scheduler.SamplingParams;
 import ai.sluice.core.scheduler.Sequence;
 import ai.sluice.core.scheduler.TokenSink;
 import ai.sluice.text.Tokenizer;
-import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.function.Function;
@@ -49,27 +48,35 @@ final class RequestPlanner {
     return heads;
   }
 
-  /** What a sink needs to know of its sequence. */
-  record Facts(int promptTokens, int topN, long seed) {}
+  /**
+   * What a sink needs to know of its sequence.
+   *
+   * @param index which of the request's alternatives it is, from 0
+   */
+  record Facts(int index, int promptTokens, int topN, long seed) {}
 
   /**
-   * Plans a request.
+   * The prompt's token ids.
    *
-   * @param submitted now, in nanoseconds of the engine's clock
-   * @param sink makes the sequence's sink
-   * @throws InvalidRequestException if the request does not fit the model or the engine
+   * @throws InvalidRequestException if it has none, or one is not in the vocabulary
+   * @throws ai.sluice.api.CheckpointFormatException if the checkpoint lacks what makes tokens of it
    */
-  Sequence plan(GenerationRequest request, long submitted, Function<Facts, TokenSink> sink) {
-    return plan(request, heads.forTokens(request.head()), submitted, sink);
+  int[] encode(GenerationRequest request) {
+    return encoder.encode(request);
   }
 
   /**
    * Plans a request for what a certain head gives.
    *
+   * @param prompt what {@link #encode} made of it; not copied
+   * @param submitted now, in nanoseconds of the engine's clock
+   * @param sink makes a sequence's sink
+   * @return a sequence for each alternative, all of which take over the first one's prompt
    * @throws InvalidRequestException if the request does not fit the model or the engine
    */
-  Sequence plan(
+  List<Sequence> plan(
       GenerationRequest request,
+      int[] prompt,
       HeadChoice head,
       long submitted,
       Function<Facts, TokenSink> sink) {
@@ -85,8 +92,7 @@ final class RequestPlanner {
     }
     SamplingParams params = sampling.resolve(request.sampling());
     int[] stopTokens = stopTokens(request);
-    int[] prompt = encoder.encode(request);
-    int context = model.options().maxContextLength();
+    int context = model.mostTokens();
     // Values are taken at the last position of the prompt; nothing is put behind it.
     boolean givesTokens = head.numValues() == 0;
     int longest = givesTokens ? context - 1 : context;
@@ -100,35 +106,41 @@ final class RequestPlanner {
     int room = givesTokens ? context - prompt.length : 1;
     int maxNew = Math.min(request.maxNewTokens().orElse(room), room);
     long seed = request.seed().orElseGet(() -> ThreadLocalRandom.current().nextLong());
-    Sequence sequence =
-        new Sequence(
-            prompt,
-            maxNew,
-            head,
-            params,
-            seed,
-            topN,
-            stopTokens,
-            model.ropes(prompt.length),
-            submitted,
-            deadline(submitted, request.timeout()),
-            sink.apply(new Facts(prompt.length, topN, seed)));
-    sequence.prioritize(request.priority());
-    if (prefixCache) {
-      sequence.cachePrefix(request.cacheSalt(), model.options().blockSize());
+    List<Sequence> sequences = new ArrayList<>(request.n());
+    for (int i = 0; i < request.n(); i++) {
+      Sequence sequence =
+          new Sequence(
+              prompt,
+              maxNew,
+              head,
+              params,
+              seed + i,
+              topN,
+              stopTokens,
+              model.ropes(prompt.length),
+              submitted,
+              Deadlines.of(submitted, request.timeout()),
+              sink.apply(new Facts(i, prompt.length, topN, seed + i)));
+      sequence.prioritize(request.priority());
+      sequence.expire(
+          Deadlines.of(submitted, request.queueTimeout()),
+          Deadlines.of(submitted, request.firstTokenTimeout()));
+      if (prefixCache) {
+        sequence.cachePrefix(request.cacheSalt(), model.options().blockSize());
+      }
+      if (i > 0) {
+        sequence.forkOf(sequences.get(0));
+      }
+      sequences.add(sequence);
     }
-    return sequence;
+    return sequences;
   }
 
   private static void refuseUnbuilt(GenerationRequest request) {
-    if (request.n() > 1
-        || request.maxReasoningTokens().isPresent()
-        || !(request.responseFormat() instanceof ResponseFormat.Text)
-        || request.queueTimeout().isPresent()
-        || request.firstTokenTimeout().isPresent()) {
+    if (request.maxReasoningTokens().isPresent()
+        || !(request.responseFormat() instanceof ResponseFormat.Text)) {
       throw new InvalidRequestException(
-          "n, maxReasoningTokens, responseFormat, queueTimeout, firstTokenTimeout: set (expected:"
-              + " none of them; not built yet)");
+          "maxReasoningTokens, responseFormat: set (expected: neither; not built yet)");
     }
   }
 
@@ -164,12 +176,5 @@ final class RequestPlanner {
         .map(known::tokenToId)
         .flatMapToInt(OptionalInt::stream)
         .filter(id -> id < vocabSize && known.isSpecial(id));
-  }
-
-  private static long deadline(long submitted, Optional<Duration> timeout) {
-    if (timeout.isEmpty() || timeout.get().toDays() > 36_500) {
-      return Sequence.NO_DEADLINE;
-    }
-    return submitted + timeout.get().toNanos();
   }
 }

@@ -3,6 +3,7 @@ package ai.sluice.core;
 import ai.sluice.api.ClassificationResult;
 import ai.sluice.api.FinishReason;
 import ai.sluice.api.GenerationResult;
+import ai.sluice.api.ScoreResult;
 import ai.sluice.api.Timings;
 import ai.sluice.api.Usage;
 import java.util.List;
@@ -16,6 +17,10 @@ final class Unstarted {
 
   static ClassificationResult classification(FinishReason reason, String detail) {
     return new ClassificationResult(List.of(), reason, detail, NO_USAGE, NO_TIME);
+  }
+
+  static ScoreResult score(FinishReason reason, String detail) {
+    return new ScoreResult(List.of(), reason, detail, NO_USAGE, NO_TIME);
   }
 
   static GenerationResult generation(FinishReason reason, String detail, long seed) {

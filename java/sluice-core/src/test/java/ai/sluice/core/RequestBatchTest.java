@@ -59,7 +59,7 @@ class RequestBatchTest {
   void anInterruptCancelsWhatIsOpenAndSubmitsNothingMore() {
     Thread.currentThread().interrupt();
     List<GenerationOutcome> outcomes =
-        RequestBatch.run(requests(5), request -> endless(), 2);
+        RequestBatch.generations(requests(5), request -> endless(), 2);
     assertTrue(Thread.interrupted(), "the thread stays interrupted");
     assertEquals(2, submitted.size());
     assertEquals(5, outcomes.size());
@@ -72,10 +72,14 @@ class RequestBatchTest {
 
   @Test
   void anInterruptEndsTheWaitForAFullQueue() {
-    Generation full = new Generation(Runnable::run, Runnable::run, 1, 1 << 20, detail -> {});
-    end(full, FinishReason.REJECTED);
     Thread.currentThread().interrupt();
-    List<GenerationOutcome> outcomes = RequestBatch.run(requests(3), request -> full, 2);
+    List<GenerationOutcome> outcomes =
+        RequestBatch.generations(
+            requests(3),
+            request -> {
+              throw new QueueFullException("full");
+            },
+            2);
     assertTrue(Thread.interrupted());
     outcomes.forEach(
         o -> assertEquals(FinishReason.CANCELLED, o.result().orElseThrow().finishReason()));
@@ -86,7 +90,7 @@ class RequestBatchTest {
     assertThrows(
         IllegalStateException.class,
         () ->
-            RequestBatch.run(
+            RequestBatch.generations(
                 requests(4),
                 request -> {
                   if (submitted.size() == 2) {

@@ -3,6 +3,7 @@ package ai.sluice.core.scheduler;
 import ai.sluice.api.EngineFailedException;
 import ai.sluice.api.FinishReason;
 import ai.sluice.api.SluiceException;
+import java.util.List;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.LongSupplier;
@@ -82,21 +83,39 @@ public final class EngineLoop implements Runnable {
 
   /** Queues a sequence. After {@link #stop} it ends as cancelled. */
   public void add(Sequence sequence) {
-    execute(
-        () -> {
-          try {
-            scheduler.add(sequence);
-          } catch (Throwable e) {
-            // Nobody else knows of it yet, so nobody else would end it.
-            sequence.tellFailed(failed(e));
-          }
-        });
+    addAll(List.of(sequence));
+  }
+
+  /**
+   * Queues sequences that belong together, all at once: none of them has ended before the scheduler
+   * knows the last. After {@link #stop} they end as cancelled.
+   */
+  public void addAll(List<Sequence> sequences) {
+    execute(() -> sequences.forEach(this::addNow));
+  }
+
+  private void addNow(Sequence sequence) {
+    try {
+      scheduler.add(sequence);
+    } catch (Throwable e) {
+      // Nobody else knows of it yet, so nobody else would end it.
+      sequence.tellFailed(failed(e));
+    }
   }
 
   /** Ends a sequence before its time; harmless when it is over. */
   public void cancel(Sequence sequence, String detail) {
+    cancelAll(List.of(sequence), detail);
+  }
+
+  /** Ends sequences before their time; harmless for those that are over. */
+  public void cancelAll(List<Sequence> sequences, String detail) {
     execute(
-        () -> scheduler.finish(sequence, FinishReason.CANCELLED, detail, clock.getAsLong()));
+        () -> {
+          for (Sequence sequence : sequences) {
+            scheduler.finish(sequence, FinishReason.CANCELLED, detail, clock.getAsLong());
+          }
+        });
   }
 
   private void execute(Runnable command) {
