@@ -1,5 +1,6 @@
 package ai.sluice.core.scheduler;
 
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import org.jspecify.annotations.Nullable;
@@ -9,79 +10,131 @@ final class Arrivals {
   private static final HeadChoice TOKENS = HeadChoice.tokens(0);
   private static final HeadChoice VALUES =
       new HeadChoice(FakeModel.VALUES_HEAD, FakeModel.HEAD_VALUES);
+  private static final int RECENT = 8;
 
-  private Arrivals() {}
+  private final Simulation simulation;
+  private final Random random;
+  private final FakeSizes sizes;
+  private final int blockSize;
+  private final boolean priorities;
+  private final SimulatedCase[] recent = new SimulatedCase[RECENT];
+  private int numDrawn;
 
-  /** Draws one sequence; a fork if {@code recent} has one to fork. */
-  static SimulatedCase next(
-      Random random, @Nullable SimulatedCase[] recent, FakeSizes sizes, SchedulerLimits limits,
-      Simulation simulation, boolean priorities) {
-    int[] prompt = prompt(random, recent, sizes.maxContext());
-    SimulatedCase.Kind kind = SimulatedCase.Kind.TOKENS;
-    if (random.nextInt(16) == 0) {
-      kind = SimulatedCase.Kind.VALUES;
-    }
-    int maxNew =
-        kind == SimulatedCase.Kind.TOKENS
-            ? 1 + random.nextInt(sizes.maxContext() - prompt.length)
-            : 1;
-    boolean biased = random.nextInt(4) == 0;
+  Arrivals(
+      Simulation simulation, Random random, FakeSizes sizes, int blockSize, boolean priorities) {
+    this.simulation = simulation;
+    this.random = random;
+    this.sizes = sizes;
+    this.blockSize = blockSize;
+    this.priorities = priorities;
+  }
+
+  /** One of those drawn last, which may be over; null at the beginning. */
+  @Nullable SimulatedCase recent() {
+    return recent[random.nextInt(RECENT)];
+  }
+
+  private boolean oneIn(int chances) {
+    return random.nextInt(chances) == 0;
+  }
+
+  /** Draws one that shares nothing but tokens with others. */
+  SimulatedCase next() {
+    int draw = random.nextInt(32);
+    SimulatedCase.Kind kind =
+        draw < 2
+            ? SimulatedCase.Kind.VALUES
+            : draw < 5 ? SimulatedCase.Kind.SCORES : SimulatedCase.Kind.TOKENS;
+    boolean biased = oneIn(4);
     SamplingParams sampling = new SamplingParams(
-        random.nextInt(2), 0, 1, 0, random.nextInt(3) == 0 ? 1.5f : 1,
-        random.nextInt(3) == 0 ? 0.5f : 0, 0, biased ? new int[] {3, 5} : new int[0],
-        biased ? new float[] {2, -1} : new float[0]);
-    long seed = random.nextLong();
-    double frequency =
-        sizes.ropes() > 0 && random.nextInt(2) == 0 ? 0.5 + random.nextInt(2) : 0;
-    List<RopeFrequencies> ropes = frequency == 0
-        ? List.of()
-        : List.of(new RopeFrequencies(0, 1, new double[] {frequency}, 1));
+        random.nextInt(2), 0, 1, 0, oneIn(3) ? 1.5f : 1, oneIn(3) ? 0.5f : 0, 0,
+        biased ? new int[] {3, 5} : new int[0], biased ? new float[] {2, -1} : new float[0]);
+    SimulatedCase c = new SimulatedCase(simulation, kind, prompt(), sampling, random.nextLong());
+    c.frequency = sizes.ropes() > 0 && oneIn(2) ? 0.5 + random.nextInt(2) : 0;
+    c.salt = oneIn(8) ? null : oneIn(6) ? "other" : "";
+    c.priority = priorities ? random.nextInt(3) - 1 : 0;
+    return complete(c);
+  }
+
+  /** Draws another continuation of a sequence's prompt. */
+  SimulatedCase fork(SimulatedCase leader) {
+    int[] prompt = Arrays.copyOf(leader.tokens(), leader.promptLength);
     SimulatedCase c =
-        new SimulatedCase(simulation, kind, prompt, maxNew, sampling, seed, frequency);
+        new SimulatedCase(
+            simulation, SimulatedCase.Kind.TOKENS, prompt, leader.sampling, random.nextLong());
+    c.frequency = leader.frequency;
+    c.salt = leader.salt;
+    c.priority = leader.priority;
+    complete(c);
+    c.sequence.forkOf(leader.sequence);
+    return c;
+  }
+
+  private SimulatedCase complete(SimulatedCase c) {
     long now = simulation.now();
-    if (random.nextInt(5) == 0) {
-      c.stopAfter = 1 + random.nextInt(10);
-    }
-    if (random.nextInt(12) == 0) {
-      c.deadline = now + random.nextInt(60);
-    }
+    c.stopAfter = oneIn(5) ? 1 + random.nextInt(10) : Integer.MAX_VALUE;
+    c.deadline = oneIn(12) ? now + random.nextInt(60) : Sequence.NO_DEADLINE;
+    c.queueDeadline = oneIn(12) ? now + random.nextInt(40) : Sequence.NO_DEADLINE;
+    c.firstTokenDeadline = oneIn(12) ? now + random.nextInt(40) : Sequence.NO_DEADLINE;
+    boolean ofTokens = c.kind == SimulatedCase.Kind.TOKENS;
+    c.maxNew = ofTokens ? 1 + random.nextInt(sizes.maxContext() - c.promptLength) : 1;
+    List<RopeFrequencies> ropes =
+        c.frequency == 0
+            ? List.of()
+            : List.of(new RopeFrequencies(0, 1, new double[] {c.frequency}, 1));
     Sequence sequence = new Sequence(
-        prompt.clone(), maxNew, kind == SimulatedCase.Kind.VALUES ? VALUES : TOKENS, sampling,
-        seed, random.nextInt(sizes.maxTopN() + 2) - 1, new int[] {FakeModel.EOS}, ropes, now,
+        Arrays.copyOf(c.tokens(), c.promptLength), c.maxNew,
+        c.kind == SimulatedCase.Kind.VALUES ? VALUES : TOKENS, c.sampling, c.seed,
+        random.nextInt(sizes.maxTopN() + 2) - 1, new int[] {FakeModel.EOS}, ropes, now,
         c.deadline, c);
-    c.sequence = sequence;
-    if (random.nextInt(6) == 0) {
+    sequence.expire(c.queueDeadline, c.firstTokenDeadline);
+    if (c.kind == SimulatedCase.Kind.SCORES) {
+      int[] next = random.ints(random.nextInt(5), 0, FakeModel.VOCAB).toArray();
+      int first = 1 + random.nextInt(c.promptLength);
+      if (first == c.promptLength && next.length == 0) {
+        next = new int[] {7};
+      }
+      c.score(first, next);
+      sequence.score(first, next.clone());
+    }
+    if (ofTokens && oneIn(4)) {
+      long drawn = random.nextLong();
+      c.constraint = new FakeConstraint(drawn);
+      sequence.constrain(new FakeConstraint(drawn));
+    }
+    if (ofTokens && oneIn(2)) {
+      c.maxDraftLen = random.nextInt(sizes.maxDraftLen() + 1);
+      sequence.speculate(c.maxDraftLen);
+    }
+    if (oneIn(6)) {
       // Three preemptions of one sequence are rare; this one had some before.
       sequence.numPreemptions = 1 + random.nextInt(3);
     }
-    if (priorities) {
-      sequence.prioritize(random.nextInt(3) - 1);
+    sequence.prioritize(c.priority);
+    if (c.salt != null) {
+      sequence.cachePrefix(c.salt, blockSize);
     }
-    if (random.nextInt(8) > 0) {
-      sequence.cachePrefix(random.nextInt(6) == 0 ? "other" : "", limits.blockSize());
-    }
+    c.begin(sequence);
+    recent[numDrawn++ % RECENT] = c;
     return c;
   }
 
   /** A new prompt, or one that goes on from any point of an earlier sequence. */
-  private static int[] prompt(
-      Random random, @Nullable SimulatedCase[] recent, int maxContext) {
-    int length = 1 + random.nextInt(maxContext * 2 / 3);
+  private int[] prompt() {
+    int length = 1 + random.nextInt(sizes.maxContext() * 2 / 3);
     int[] prompt = new int[length];
     // Some repeat themselves, and what they repeat may go on in their output.
-    int period = random.nextInt(2) == 0 ? 1 + random.nextInt(6) : length;
+    int period = oneIn(2) ? 1 + random.nextInt(6) : length;
     for (int i = 0; i < length; i++) {
       prompt[i] =
-          i < period || random.nextInt(12) == 0
+          i < period || oneIn(12)
               ? 1 + random.nextInt(FakeModel.VOCAB - 1)
               : prompt[i - period];
     }
-    SimulatedCase earlier = recent[random.nextInt(recent.length)];
+    SimulatedCase earlier = recent();
     if (earlier != null && random.nextInt(4) > 0) {
       int shared = Math.min(random.nextInt(earlier.numTokens + 1), length);
-      for (int i = 0; i < shared; i++) {
-        prompt[i] = earlier.token(i);
-      }
+      System.arraycopy(earlier.tokens(), 0, prompt, 0, shared);
     }
     return prompt;
   }

@@ -42,6 +42,8 @@ class SchedulerSimulationTest {
     assertTrue(met.copies > thousands * 5, "copies: " + met.copies);
     assertTrue(met.preemptions > thousands * 5, "preemptions: " + met.preemptions);
     assertTrue(met.pinned > thousands, "preempted three times: " + met.pinned);
+    assertTrue(met.maskedRows > thousands * 40, "masked rows: " + met.maskedRows);
+    assertTrue(met.scores > thousands * 50, "scores: " + met.scores);
   }
 
   private static Tally run(long seed) {

@@ -24,7 +24,13 @@ final class SimulatedCase implements TokenSink {
   final int promptLength;
   final SamplingParams sampling;
   final long seed;
-  final int maxNew;
+  int maxNew;
+  /** Of its RoPE; 0: that of the model. */
+  double frequency;
+  /** Of those it shares blocks with; null: it shares none. */
+  @Nullable String salt;
+
+  int priority;
   /** Ends the sequence as a stop string would, after so many tokens. */
   int stopAfter = Integer.MAX_VALUE;
 
@@ -53,17 +59,14 @@ final class SimulatedCase implements TokenSink {
   private boolean gaveValues;
 
   SimulatedCase(
-      Simulation simulation, Kind kind, int[] prompt, int maxNew, SamplingParams sampling,
-      long seed, double frequency) {
+      Simulation simulation, Kind kind, int[] prompt, SamplingParams sampling, long seed) {
     this.simulation = simulation;
     this.kind = kind;
     this.promptLength = prompt.length;
-    this.maxNew = maxNew;
     this.sampling = sampling;
     this.seed = seed;
     tokens = Arrays.copyOf(prompt, prompt.length + 8);
     numTokens = prompt.length;
-    chain = FakeModel.start(frequency);
     long counts = 0;
     for (int token : prompt) {
       counts += FakeModel.counted(token);
@@ -74,24 +77,24 @@ final class SimulatedCase implements TokenSink {
       sum += sampling.biasTokens()[i] * 31 + (int) sampling.biases()[i];
     }
     bias = sum;
-    if (kind != Kind.SCORES) {
-      for (int token : prompt) {
-        chain = FakeModel.chain(chain, token);
-      }
-    }
   }
 
-  /** For a sequence of scores: goes to the first target. */
+  /** Asks for scores from a position on, and of tokens that might follow the prompt. */
   void score(int first, int[] next) {
     firstTarget = first;
     nextTargets = next;
-    for (int i = 0; i < first; i++) {
-      chain = FakeModel.chain(chain, tokens[i]);
-    }
   }
 
-  int token(int position) {
-    return tokens[position];
+  /** Takes what the scheduler is given; nothing may be set after this. */
+  void begin(Sequence value) {
+    sequence = value;
+    chain =
+        FakeModel.chain(tokens, kind == Kind.SCORES ? firstTarget : promptLength, frequency);
+  }
+
+  /** Prompt and output so far, {@code numTokens} of them. */
+  int[] tokens() {
+    return tokens;
   }
 
   boolean isOver() {

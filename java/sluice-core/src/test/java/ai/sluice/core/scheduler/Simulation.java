@@ -19,7 +19,6 @@ final class Simulation {
   /** Turns in which who goes first must end. */
   private static final int LONGEST_LEAD = 1500;
 
-  private static final int RECENT = 8;
   private static final int MAX_CONTEXT = 60;
 
   final SchedulerCounters counters = new SchedulerCounters();
@@ -27,7 +26,6 @@ final class Simulation {
   private final Random random;
   private final FakeSizes sizes;
   private final SchedulerLimits limits;
-  private final boolean priorities;
   private final int longestQueue;
   private final boolean repetitive;
   private final int notFiniteOneIn;
@@ -36,7 +34,7 @@ final class Simulation {
   private final StepOutput[] outputs;
   private final StepPlan[] plans;
   private final List<SimulatedCase> open = new ArrayList<>();
-  private final SimulatedCase[] recent = new SimulatedCase[RECENT];
+  private final Arrivals arrivals;
   /** Told of everything that happened. */
   final Tally tally = new Tally();
 
@@ -57,7 +55,7 @@ final class Simulation {
     depth = 1 + (int) Math.floorMod(seed, 3L);
     int groups = 1 + random.nextInt(2);
     int ropes = random.nextInt(2);
-    priorities = random.nextInt(3) == 0;
+    boolean priorities = random.nextInt(3) == 0;
     longestQueue = 1 + random.nextInt(24);
     repetitive = random.nextInt(3) > 0;
     notFiniteOneIn = random.nextInt(3) == 0 ? 0 : 200 + random.nextInt(2000);
@@ -76,6 +74,7 @@ final class Simulation {
         maxSequences + random.nextInt(20), groups + random.nextInt(10), 1 + random.nextInt(20),
         4 + random.nextInt(4), 5 + random.nextInt(20), 1 + random.nextInt(2 * maxSequences));
     books = new BookCheck(limits);
+    arrivals = new Arrivals(this, random, sizes, blockSize, priorities);
     messages = new StepMessage[depth];
     outputs = new StepOutput[depth];
     plans = new StepPlan[depth];
@@ -160,11 +159,11 @@ final class Simulation {
   }
 
   private void cancel() {
-    SimulatedCase victim = recent[random.nextInt(RECENT)];
+    SimulatedCase victim = arrivals.recent();
     if (!open.isEmpty() && random.nextInt(3) > 0) {
       victim = open.get(random.nextInt(open.size()));
     }
-    if (victim != null && victim.sequence.arrival >= 0) {
+    if (victim != null) {
       victim.cancelAsked = true;
       scheduler.finish(victim.sequence, FinishReason.CANCELLED, "asked", now);
       endTurn();
@@ -172,14 +171,19 @@ final class Simulation {
   }
 
   private void arrive() {
-    SimulatedCase added = Arrivals.next(random, recent, sizes, limits, this, priorities);
-    remember(added);
-    scheduler.add(added.sequence);
+    SimulatedCase first = arrivals.next();
+    add(first);
+    if (first.kind == SimulatedCase.Kind.TOKENS && random.nextInt(8) == 0) {
+      for (int forks = 1 + random.nextInt(3); forks > 0; forks--) {
+        add(arrivals.fork(first));
+      }
+    }
   }
 
-  private void remember(SimulatedCase added) {
+  private void add(SimulatedCase added) {
+    tally.arrivals++;
     open.add(added);
-    recent[tally.arrivals++ % RECENT] = added;
+    scheduler.add(added.sequence);
   }
 
   private void turn() {
