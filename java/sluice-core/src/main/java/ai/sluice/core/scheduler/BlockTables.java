@@ -34,6 +34,12 @@ final class BlockTables {
   private final int[] pinned;
   private int numPinned;
 
+  // What the sequence being admitted begins with: whole blocks, and part of one to be copied.
+  private int matchedBlocks;
+  private int partialTokens;
+  /** Whose blocks these are; null: the prefix cache's. */
+  private @Nullable Sequence donor;
+
   BlockTables(SchedulerLimits limits) {
     this.limits = limits;
     groups = limits.numBlocks().length;
@@ -59,8 +65,25 @@ final class BlockTables {
   }
 
   /**
-   * Gives a waiting sequence what is found of its tokens, and promises what it needs for the rest
-   * of those known and the next one; or its worst case, if it was preempted too often.
+   * Whether a running sequence can give a waiting one, whose prompt is the same, the state of all of
+   * it but the last token.
+   */
+  boolean canGive(Sequence donor, Sequence sequence) {
+    if (!donor.sharesWith(sequence)) {
+      return false;
+    }
+    for (int g = 0; g < groups; g++) {
+      if (donor.firstBlock[g] > cache.firstNeeded(g, sequence.mostCached())) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /**
+   * Gives a waiting sequence what is found of its tokens, or what its leader has, and promises what
+   * it needs for the rest of those known and the next one; or its worst case, if it was preempted
+   * too often.
    *
    * @param watermark blocks of each group to leave for running sequences to grow
    */
@@ -70,23 +93,15 @@ final class BlockTables {
         sequence.isPinned()
             ? worstCase
             : Math.min(worstCase, blocksFor(sequence.numKnown + 1));
-    boolean copies = false;
-    int matchedBlocks = 0;
-    if (sequence.isCached()) {
-      cache.match(sequence);
-      if (cache.awaited != null) {
-        sequence.awaited = cache.awaited;
-        return Admission.AWAITS_PREFIX;
-      }
-      matchedBlocks = cache.matchedBlocks;
-      copies = canCopy(needed, watermark, message);
-    } else {
-      cache.forget();
+    if (!find(sequence)) {
+      sequence.awaited = cache.awaited;
+      return Admission.AWAITS_PREFIX;
     }
-    if (!copies && !fits(needed, watermark, null)) {
+    boolean copies = partialTokens > 0 && canCopy(needed, watermark, message);
+    if (!copies && (donor != null && partialTokens > 0 || !fits(needed, watermark, false))) {
       return Admission.NO_ROOM;
     }
-    int matched = matchedBlocks * blockSize + (copies ? cache.partialTokens : 0);
+    int matched = matchedBlocks * blockSize + (copies ? partialTokens : 0);
     sequence.blocks = new int[groups][worstCase];
     sequence.firstBlock = new int[groups];
     sequence.nodes = new PrefixNode[sequence.isCached() ? worstCase : 0];
@@ -96,9 +111,9 @@ final class BlockTables {
     sequence.numComputed = matched;
     sequence.numPublished = matchedBlocks;
     sequence.numSent = matchedBlocks;
+    // Held before anything is allocated, so that nothing of it is evicted.
+    retain(sequence, matched, copies);
     if (sequence.isCached()) {
-      // Held before anything is allocated, so that nothing of it is evicted.
-      retain(sequence, matched, copies);
       cache.join(sequence);
     }
     sequence.numPromised = needed;
@@ -109,25 +124,54 @@ final class BlockTables {
       copy(sequence, message);
       sequence.numBlocks++;
     }
+    sequence.leaveLeader();
+    donor = null;
     return Admission.ADMITTED;
   }
 
+  /** Finds blocks for a sequence to begin with; false if it awaits one. */
+  private boolean find(Sequence sequence) {
+    cache.forget();
+    donor = sequence.leader;
+    if (donor != null) {
+      matchedBlocks = sequence.mostCached() / blockSize;
+      partialTokens = sequence.mostCached() % blockSize;
+      if (sequence.isCached()) {
+        cache.follow(donor, matchedBlocks);
+      }
+      return true;
+    }
+    if (sequence.isCached()) {
+      cache.match(sequence);
+    }
+    matchedBlocks = cache.matchedBlocks;
+    partialTokens = cache.partialTokens;
+    return cache.awaited == null;
+  }
+
+  private int foundBlock(int group, int index) {
+    return donor == null ? cache.found(index).blocks[group] : donor.blocks[group][index];
+  }
+
+  /** The block that begins with the tokens after the blocks found. */
+  private int partialBlock(int group) {
+    return donor == null ? cache.partial.blocks[group] : donor.blocks[group][matchedBlocks];
+  }
+
   private boolean canCopy(int needed, int watermark, StepMessage message) {
-    return cache.partial != null
-        && message.remaining(SLUICE_SECTION_STATE_OP) >= 1 + groups
-        && fits(needed, watermark, cache.partial);
+    return message.remaining(SLUICE_SECTION_STATE_OP) >= 1 + groups
+        && fits(needed, watermark, true);
   }
 
   /** Whether there is room for what was not found, and what was found can be taken into use. */
-  private boolean fits(int needed, int watermark, @Nullable PrefixNode source) {
-    int matched = cache.matchedBlocks;
-    int position = matched * blockSize + (source == null ? 0 : cache.partialTokens);
+  private boolean fits(int needed, int watermark, boolean copies) {
+    int position = matchedBlocks * blockSize + (copies ? partialTokens : 0);
     for (int g = 0; g < groups; g++) {
-      int taken = needed - matched + watermark;
-      for (int i = cache.firstNeeded(g, position); i < matched; i++) {
-        taken += pools[g].references(cache.found(i).blocks[g]) == 0 ? 1 : 0;
+      int taken = needed - matchedBlocks + watermark;
+      for (int i = cache.firstNeeded(g, position); i < matchedBlocks; i++) {
+        taken += pools[g].references(foundBlock(g, i)) == 0 ? 1 : 0;
       }
-      if (source != null && pools[g].references(source.blocks[g]) == 0) {
+      if (copies && pools[g].references(partialBlock(g)) == 0) {
         taken++;
       }
       if (taken > pools[g].available()) {
@@ -139,12 +183,22 @@ final class BlockTables {
 
   /** Promises a running sequence so many blocks in all; false if there is no room. */
   boolean promise(Sequence sequence, int blocks) {
+    return promise(sequence, blocks, 0);
+  }
+
+  /**
+   * Promises a running sequence so many blocks in all.
+   *
+   * @param watermark blocks of each group to leave
+   * @return false if there is no room
+   */
+  boolean promise(Sequence sequence, int blocks, int watermark) {
     int more = blocks - sequence.numPromised;
     if (more <= 0) {
       return true;
     }
     for (BlockPool pool : pools) {
-      if (more > pool.available()) {
+      if (more + watermark > pool.available()) {
         return false;
       }
     }
@@ -160,15 +214,15 @@ final class BlockTables {
       int first = cache.firstNeeded(g, matched);
       sequence.firstBlock[g] = first;
       sequence.numSent = Math.min(sequence.numSent, first);
-      for (int i = 0; i < cache.matchedBlocks; i++) {
-        int block = i < first ? NOT_HELD : cache.found(i).blocks[g];
+      for (int i = 0; i < matchedBlocks; i++) {
+        int block = i < first ? NOT_HELD : foundBlock(g, i);
         sequence.blocks[g][i] = block;
         if (block != NOT_HELD) {
           pools[g].retain(block);
         }
       }
       if (copies) {
-        int source = cache.partial.blocks[g];
+        int source = partialBlock(g);
         pools[g].retain(source);
         pinned[numPinned++] = source;
       }
@@ -178,8 +232,8 @@ final class BlockTables {
   private void copy(Sequence sequence, StepMessage message) {
     for (int g = 0; g < groups; g++) {
       int target = pools[g].allocate();
-      sequence.blocks[g][cache.matchedBlocks] = target;
-      message.addStateOp(SLUICE_STATE_OP_COPY_BLOCK, g, cache.partial.blocks[g], target);
+      sequence.blocks[g][matchedBlocks] = target;
+      message.addStateOp(SLUICE_STATE_OP_COPY_BLOCK, g, partialBlock(g), target);
     }
   }
 
@@ -208,13 +262,16 @@ final class BlockTables {
   }
 
   /**
-   * Frees blocks that no later token reads, as far as the message takes it. Blocks whose step was
-   * not applied yet stay, so that they can be published first.
+   * Frees blocks that no later token reads, its own or a fork's, as far as the message takes it.
+   * Blocks whose step was not applied yet stay, so that they can be published first.
    */
   void freePassed(Sequence sequence, StepMessage message) {
+    int from =
+        sequence.numForks == 0
+            ? sequence.numPlanned
+            : Math.min(sequence.numPlanned, sequence.promptLength - 1);
     for (int g = 0; g < groups; g++) {
-      int needed =
-          Math.min(cache.firstNeeded(g, sequence.numPlanned), sequence.numComputed / blockSize);
+      int needed = Math.min(cache.firstNeeded(g, from), sequence.numComputed / blockSize);
       while (sequence.firstBlock[g] < needed
           && message.remaining(SLUICE_SECTION_BLOCK_UPDATE) > groups) {
         int index = sequence.firstBlock[g]++;
@@ -223,6 +280,11 @@ final class BlockTables {
         sequence.blocks[g][index] = NOT_HELD;
       }
     }
+  }
+
+  /** Positions that a running sequence has blocks or promises for. */
+  int positionsPromised(Sequence sequence) {
+    return sequence.numPromised * blockSize;
   }
 
   /** Positions a sequence can grow by with the block updates that a message still takes. */

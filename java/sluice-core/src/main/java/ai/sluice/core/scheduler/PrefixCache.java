@@ -143,6 +143,14 @@ final class PrefixCache {
     awaited = null;
   }
 
+  /** Takes the first blocks of a running sequence as what was found. */
+  void follow(Sequence donor, int blocks) {
+    for (int i = 0; i < blocks; i++) {
+      found.add(donor.nodes[i]);
+    }
+    matchedBlocks = blocks;
+  }
+
   /** Gives a sequence the keys of all its full blocks, for when it loses its nodes. */
   void extendKeys(Sequence sequence) {
     int known = sequence.keys.length;

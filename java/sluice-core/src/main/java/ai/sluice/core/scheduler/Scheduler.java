@@ -46,6 +46,8 @@ public final class Scheduler {
   private long nearestDeadline = Sequence.NO_DEADLINE;
   private long lastStepId;
   private long lastApplied;
+  /** Whether the last admission failed for want of blocks. */
+  private boolean blocked;
 
   /**
    * Creates a scheduler without sequences.
@@ -97,8 +99,11 @@ public final class Scheduler {
       }
     }
     sequence.arrival = numArrivals++;
+    if (sequence.leader != null) {
+      sequence.leader.numForks++;
+    }
     waiting.add(sequence);
-    nearestDeadline = Math.min(nearestDeadline, sequence.deadline);
+    nearestDeadline = Math.min(nearestDeadline, sequence.nextDeadline());
     publish();
   }
 
@@ -121,6 +126,7 @@ public final class Scheduler {
     sequence.state = Sequence.State.FINISHED;
     if (queued) {
       waiting.remove(sequence);
+      sequence.leaveLeader();
     } else {
       running.remove(sequence);
       tables.release(sequence);
@@ -161,7 +167,7 @@ public final class Scheduler {
     nearestDeadline = collectLate(waiting.iterator(), late, now, Sequence.NO_DEADLINE);
     nearestDeadline = collectLate(running.iterator(), late, now, nearestDeadline);
     for (Sequence sequence : late) {
-      finish(sequence, FinishReason.TIMEOUT, "", now);
+      finish(sequence, FinishReason.TIMEOUT, sequence.lateness(now), now);
     }
   }
 
@@ -169,10 +175,11 @@ public final class Scheduler {
       Iterator<Sequence> sequences, List<Sequence> late, long now, long nearest) {
     while (sequences.hasNext()) {
       Sequence sequence = sequences.next();
-      if (sequence.deadline <= now) {
+      long deadline = sequence.nextDeadline();
+      if (deadline <= now) {
         late.add(sequence);
       } else {
-        nearest = Math.min(nearest, sequence.deadline);
+        nearest = Math.min(nearest, deadline);
       }
     }
     return nearest;
@@ -189,7 +196,7 @@ public final class Scheduler {
     do {
       plan.begin(lastStepId + 1);
       message.begin();
-      planner.begin(plan, message, lastApplied);
+      planner.begin(plan, message, lastApplied, draftBudget(), watermark());
       long preemptions = counters.preemptions.get();
       scheduleRunning(true);
       scheduleRunning(false);
@@ -206,6 +213,28 @@ public final class Scheduler {
     plan.numTokens = message.numTokens();
     message.end(++lastStepId);
     return true;
+  }
+
+  /** Tokens of a step that nothing but drafts would fill. */
+  private int draftBudget() {
+    long others = 0;
+    boolean drafts = false;
+    for (int i = 0; i < running.size(); i++) {
+      Sequence sequence = running.get(i);
+      drafts |= sequence.drafter != null;
+      others += Math.max(1, sequence.numUnplanned());
+    }
+    if (!drafts) {
+      return 0;
+    }
+    if (numFreeSlots > 0 && !blocked) {
+      Iterator<Sequence> queue = waiting.iterator();
+      while (queue.hasNext() && others < limits.maxStepTokens()) {
+        Sequence sequence = queue.next();
+        others += sequence.leader != null || sequence.awaitsPrefix() ? 1 : sequence.numKnown;
+      }
+    }
+    return (int) Math.max(0, limits.maxStepTokens() - others);
   }
 
   private boolean endDefective(long now) {
@@ -257,7 +286,7 @@ public final class Scheduler {
     return null;
   }
 
-  private void preempt(Sequence sequence) {
+  void preempt(Sequence sequence) {
     running.remove(sequence);
     tables.preempt(sequence);
     freeSlots[numFreeSlots++] = sequence.seqSlot;
@@ -267,17 +296,22 @@ public final class Scheduler {
   }
 
   private void admitWaiting(StepMessage message, long now) {
+    blocked = false;
     Iterator<Sequence> queue = waiting.iterator();
     while (queue.hasNext() && numFreeSlots > 0 && hasRoom(message)) {
       Sequence sequence = queue.next();
-      if (sequence.awaitsPrefix()) {
+      if (sequence.awaitsLeader() || sequence.awaitsPrefix()) {
         continue;
+      }
+      if (sequence.leader != null && !tables.canGive(sequence.leader, sequence)) {
+        sequence.leaveLeader();
       }
       if (!hasRoomForRopes(sequence, message)) {
         return;
       }
       BlockTables.Admission admission = tables.admit(sequence, watermark(), message);
       if (admission == BlockTables.Admission.NO_ROOM) {
+        blocked = true;
         return;
       }
       if (admission == BlockTables.Admission.ADMITTED) {

@@ -1,6 +1,5 @@
 package ai.sluice.core.scheduler;
 
-import ai.sluice.api.EngineFailedException;
 import ai.sluice.api.FinishReason;
 import ai.sluice.api.SluiceException;
 import ai.sluice.text.TokenConstraint;
@@ -8,8 +7,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /**
  * One request on its way through the scheduler. After submit only the scheduler's thread touches
@@ -32,7 +29,6 @@ public final class Sequence {
     FINISHED
   }
 
-  private static final Logger LOG = LoggerFactory.getLogger(Sequence.class);
   static final int NO_TARGETS = Integer.MAX_VALUE;
   private static final int NO_STEP = -1;
   private static final int MOST_PREEMPTIONS = 3;
@@ -52,7 +48,9 @@ public final class Sequence {
   /** Which tokens may come; null: any. */
   @Nullable TokenConstraint constraint;
 
-  int maxDraftLen;
+  /** Proposes drafts; null: nobody does. */
+  @Nullable Drafter drafter;
+
   /** Position of the first target, or {@link #NO_TARGETS}. */
   int firstTarget = NO_TARGETS;
 
@@ -61,6 +59,8 @@ public final class Sequence {
   int nextScored;
   /** Whose prompt's state it takes over, or null. */
   @Nullable Sequence leader;
+  /** Queued sequences that are to take over its state. */
+  int numForks;
 
   long queueDeadline = NO_DEADLINE;
   long firstTokenDeadline = NO_DEADLINE;
@@ -120,6 +120,7 @@ public final class Sequence {
   long firstToken = SequenceTimes.NEVER;
   long lastToken = SequenceTimes.NEVER;
   private int[] tokens;
+  private final GuardedSink guarded;
   private @Nullable BlockKey rootKey;
 
   /**
@@ -163,6 +164,7 @@ public final class Sequence {
     this.submitted = submitted;
     this.deadline = deadline;
     this.sink = sink;
+    guarded = new GuardedSink(sink);
   }
 
   /**
@@ -197,10 +199,14 @@ public final class Sequence {
    * Lets drafts of the tokens to come be proposed from those before. Called before the scheduler
    * knows the sequence.
    *
-   * @param most tokens in a draft; 0: none
+   * @param most tokens in a draft, at most max_draft_len of the engine's options; 0: none
    */
   public void speculate(int most) {
-    maxDraftLen = most;
+    drafter = most == 0 ? null : new Drafter(most);
+    if (drafter != null) {
+      // The prompt's part of the index is made here, off the scheduler's thread.
+      drafter.learn(tokens, promptLength);
+    }
   }
 
   /**
@@ -257,7 +263,46 @@ public final class Sequence {
    * of computing it again. Called before the scheduler knows either.
    */
   public void forkOf(Sequence sequence) {
+    if (!Arrays.equals(tokens, 0, promptLength, sequence.tokens, 0, sequence.promptLength)) {
+      throw new IllegalArgumentException(
+          "sequence: " + sequence.promptLength + " prompt tokens (expected: the same "
+              + promptLength + " as the fork's)");
+    }
     leader = sequence;
+  }
+
+  /** Whether a fork of it can take its blocks. */
+  boolean sharesWith(Sequence fork) {
+    return Objects.equals(rootKey, fork.rootKey) && fork.mostCached() == promptLength - 1;
+  }
+
+  /**
+   * Whether a fork waits for its leader's prompt to be computed. Forgets a leader that was never
+   * queued, ended, or gave its place up.
+   */
+  boolean awaitsLeader() {
+    Sequence first = leader;
+    if (first == null) {
+      return false;
+    }
+    boolean queued = first.state == State.WAITING && first.arrival >= 0;
+    if (queued && first.started == SequenceTimes.NEVER) {
+      return true;
+    }
+    if (first.state == State.RUNNING) {
+      // What it found itself may be a copy that the step being planned makes.
+      return first.numComputed < Math.max(promptLength - 1, first.cachedTokens + 1);
+    }
+    leaveLeader();
+    return false;
+  }
+
+  /** Ends the wait for a leader's state, of which a copy was taken or nothing is to be had. */
+  void leaveLeader() {
+    if (leader != null) {
+      leader.numForks--;
+      leader = null;
+    }
   }
 
   /**
@@ -269,6 +314,26 @@ public final class Sequence {
   public void expire(long inQueue, long beforeFirstToken) {
     queueDeadline = inQueue;
     firstTokenDeadline = beforeFirstToken;
+  }
+
+  /** When it times out as it stands now. */
+  long nextDeadline() {
+    long next = deadline;
+    if (started == SequenceTimes.NEVER) {
+      next = Math.min(next, queueDeadline);
+    }
+    return firstToken == SequenceTimes.NEVER ? Math.min(next, firstTokenDeadline) : next;
+  }
+
+  /** Which time is over, in words; empty: that for the whole. */
+  String lateness(long now) {
+    if (started == SequenceTimes.NEVER && queueDeadline <= now) {
+      return "queueTimeout passed before it was admitted";
+    }
+    if (firstToken == SequenceTimes.NEVER && firstTokenDeadline <= now) {
+      return "firstTokenTimeout passed before its first token";
+    }
+    return "";
   }
 
   /** Sets who goes first: the higher number. Called before the scheduler knows it; else 0. */
@@ -309,6 +374,12 @@ public final class Sequence {
     numPreemptions++;
     numOutputsPlanned = numOutputs();
     clearPending();
+  }
+
+  /** Goes back to its last known token, because what was planned behind it was not accepted. */
+  void rewind() {
+    numPlanned = numKnown - 1;
+    numOutputsPlanned = numOutputs();
   }
 
   boolean isCached() {
@@ -386,47 +457,19 @@ public final class Sequence {
     pendingStep = NO_STEP;
   }
 
-  // What a sink throws here would end the scheduler's thread, and with it every other sequence.
-
   /** Tells the sink that it left the queue. Throws nothing. */
   void tellAdmitted() {
-    try {
-      sink.admitted(cachedTokens);
-    } catch (Throwable e) {
-      report("a sink threw when its sequence was admitted; the sequence goes on", e);
-    }
+    guarded.admitted(cachedTokens);
   }
 
   /** Tells the sink how it ended, or, if it throws at that, that it failed. Throws nothing. */
   void tellFinished(FinishReason reason, String detail, long now) {
-    try {
-      sink.finished(reason, detail, times(now));
-    } catch (Throwable e) {
-      report("a sink threw at the end of its sequence; its generation fails", e);
-      tellFailed(
-          new EngineFailedException(
-              "generation: ended with " + reason + ", but its result could not be made (expected:"
-                  + " no failure; submit the request again): " + e,
-              e));
-    }
+    guarded.finished(reason, detail, times(now));
   }
 
   /** Tells the sink that it failed. Throws nothing. */
   void tellFailed(SluiceException cause) {
-    try {
-      sink.failed(cause);
-    } catch (Throwable e) {
-      report("a sink threw when it was told of a failure", e);
-    }
-  }
-
-  /** Logging needs memory too, which may be what is lacking. */
-  private static void report(String what, Throwable e) {
-    try {
-      LOG.error(what, e);
-    } catch (Throwable secondary) {
-      e.addSuppressed(secondary);
-    }
+    guarded.failed(cause);
   }
 
   SequenceTimes times(long now) {

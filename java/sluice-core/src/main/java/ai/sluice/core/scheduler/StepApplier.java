@@ -51,7 +51,7 @@ final class StepApplier {
     } else if (sequence.head.givesValues()) {
       takeValues(sequence, output, row, now);
     } else {
-      takeToken(sequence, plan, output, row, now);
+      takeTokens(sequence, plan, output, row, now);
     }
   }
 
@@ -77,14 +77,37 @@ final class StepApplier {
     ending.finish(sequence, FinishReason.ERROR, detail, now);
   }
 
-  private void takeToken(
+  private void takeTokens(
       Sequence sequence, StepPlan plan, StepOutput output, int row, long now) {
-    int token = output.token(row, 0);
-    sequence.append(token);
     if (sequence.pendingStep == plan.stepId) {
       sequence.clearPending();
     }
     sequence.heard(now);
+    int drafts = plan.rowDrafts[row];
+    if (drafts == 0) {
+      takeToken(sequence, output, row, 0, now);
+      return;
+    }
+    int right = output.acceptedCount(row) - 1;
+    counters.draftTokens.addAndGet(drafts);
+    counters.acceptedDraftTokens.addAndGet(right);
+    sequence.drafter.judge(drafts, right, sequence.numKnown + right + 1);
+    for (int i = 0; i <= right; i++) {
+      if (i > 0) {
+        // The token before was a draft, so its state is there; behind the end nothing counts.
+        tables.computed(sequence, sequence.numKnown);
+      }
+      if (!takeToken(sequence, output, row, i, now)) {
+        return;
+      }
+    }
+    sequence.rewind();
+  }
+
+  /** Takes one token; false if the sequence is over. */
+  private boolean takeToken(Sequence sequence, StepOutput output, int row, int index, long now) {
+    int token = output.token(row, index);
+    sequence.append(token);
     counters.newTokens.incrementAndGet();
     boolean stopsHere = sequence.stopsAt(token);
     boolean over = stopsHere;
@@ -97,19 +120,23 @@ final class StepApplier {
       }
     } catch (Throwable e) {
       fail(sequence, "its constraint failed at token " + token + ": " + e, now);
-      return;
+      return false;
     }
     try {
-      over |= sequence.sink.token(token, stopsHere, output, row, 0);
+      over |= sequence.sink.token(token, stopsHere, output, row, index);
     } catch (Throwable e) {
       fail(sequence, "the text of token " + token + " failed: " + e, now);
-      return;
+      return false;
     }
     if (over) {
       ending.finish(sequence, FinishReason.STOP, "", now);
-    } else if (sequence.numOutputs() == sequence.maxNewTokens) {
-      ending.finish(sequence, FinishReason.LENGTH, "", now);
+      return false;
     }
+    if (sequence.numOutputs() == sequence.maxNewTokens) {
+      ending.finish(sequence, FinishReason.LENGTH, "", now);
+      return false;
+    }
+    return true;
   }
 
   private void takeValues(Sequence sequence, StepOutput output, int row, long now) {

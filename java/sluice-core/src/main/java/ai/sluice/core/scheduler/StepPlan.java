@@ -13,9 +13,11 @@ public final class StepPlan {
   Sequence[] rows;
   /** Where the first target of each row stands among those of the step, or {@link #NO_TARGETS}. */
   int[] rowTargets;
+  /** How many drafts each row has. */
+  int[] rowDrafts;
 
   int numRows;
-  /** The sequences that have tokens in the step, and how many positions each has after it. */
+  /** The sequences that have tokens in the step, and how many positions each has without drafts. */
   final Sequence[] sequences;
 
   final int[] ends;
@@ -33,6 +35,7 @@ public final class StepPlan {
   public StepPlan(int maxRows) {
     rows = new Sequence[maxRows];
     rowTargets = new int[maxRows];
+    rowDrafts = new int[maxRows];
     sequences = new Sequence[maxRows];
     ends = new int[maxRows];
     incarnations = new int[maxRows];
@@ -49,14 +52,16 @@ public final class StepPlan {
     return stepId;
   }
 
-  void addRow(Sequence sequence, int firstTarget) {
+  void addRow(Sequence sequence, int firstTarget, int drafts) {
     if (numRows == rows.length) {
       rows = Arrays.copyOf(rows, 2 * numRows + 1);
       rowTargets = Arrays.copyOf(rowTargets, rows.length);
+      rowDrafts = Arrays.copyOf(rowDrafts, rows.length);
       rowIncarnations = Arrays.copyOf(rowIncarnations, rows.length);
     }
     rows[numRows] = sequence;
     rowTargets[numRows] = firstTarget;
+    rowDrafts[numRows] = drafts;
     rowIncarnations[numRows++] = sequence.incarnation;
   }
 

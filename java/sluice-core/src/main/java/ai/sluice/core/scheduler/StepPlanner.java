@@ -15,8 +15,9 @@ import java.util.List;
  * thread-safe; allocates nothing per token.
  *
  * <p>A sequence is planned ahead, with its next token named by the row that makes it, unless a
- * constraint may limit what follows that token. Such sequences are held: they go on when their
- * tokens are known, and those that decode all together, so that steps do not part into halves.
+ * constraint may limit what follows that token, or drafts are proposed from it. Such sequences are
+ * held: they go on when their tokens are known, and those that decode all together, so that steps
+ * do not part into halves.
  */
 final class StepPlanner {
   private final SchedulerLimits limits;
@@ -28,6 +29,8 @@ final class StepPlanner {
   private StepPlan plan = new StepPlan(0);
   private StepMessage message;
   private boolean heldInFlight;
+  private int draftBudget;
+  private int watermark;
 
   private long lastHeldStep;
 
@@ -40,11 +43,20 @@ final class StepPlanner {
    * Starts a step.
    *
    * @param lastApplied number of the step that was applied last
+   * @param drafts tokens that drafts may take
+   * @param draftWatermark blocks of each group that drafts leave
    */
-  void begin(StepPlan nextPlan, StepMessage nextMessage, long lastApplied) {
+  void begin(
+      StepPlan nextPlan,
+      StepMessage nextMessage,
+      long lastApplied,
+      int drafts,
+      int draftWatermark) {
     plan = nextPlan;
     message = nextMessage;
     heldInFlight = lastHeldStep > lastApplied;
+    draftBudget = drafts;
+    watermark = draftWatermark;
   }
 
   /** Tells the engine of a sequence that was just given its slot. */
@@ -78,7 +90,8 @@ final class StepPlanner {
 
   /** Whether a sequence is not planned before it knows its last token. */
   private boolean isHeld(Sequence sequence) {
-    return limits(sequence, 2);
+    return sequence.drafter != null && sequence.drafter.isActive(sequence.numKnown)
+        || limits(sequence, 2);
   }
 
   private boolean limits(Sequence sequence, int tokens) {
@@ -133,10 +146,33 @@ final class StepPlanner {
     if (tokens <= 0 || sequence.defect != null) {
       return;
     }
-    addTokens(sequence, tokens);
+    int drafts = chooses && mask == StepMessage.NO_MASK ? drafts(sequence, tokens) : 0;
+    addTokens(sequence, tokens, drafts);
     if (chooses) {
-      addRow(sequence, mask);
+      addRow(sequence, drafts, mask);
     }
+  }
+
+  /** Makes a draft of what follows a sequence's next tokens; returns how long it is. */
+  private int drafts(Sequence sequence, int tokens) {
+    Drafter drafter = sequence.drafter;
+    int end = sequence.numPlanned + tokens;
+    if (drafter == null || end != sequence.numKnown || sequence.head.givesValues()) {
+      return 0;
+    }
+    int most = sequence.maxNewTokens - sequence.numOutputs() - 1;
+    most = Math.min(most, draftBudget);
+    most = Math.min(most, limits.maxStepTokens() - message.numTokens() - tokens);
+    most = Math.min(most, tables.positionsWithin(sequence, message) - tokens);
+    int size = drafter.propose(sequence.tokens(), end, most);
+    if (size == 0 || limits(sequence, 1 + size)) {
+      return 0;
+    }
+    if (!tables.promise(sequence, tables.blocksFor(end + size), watermark)) {
+      size = Math.min(size, tables.positionsPromised(sequence) - end);
+    }
+    draftBudget -= size;
+    return size;
   }
 
   private boolean takesRow(Sequence sequence, boolean limited) {
@@ -164,15 +200,19 @@ final class StepPlanner {
     }
   }
 
-  /** Adds a sequence and its next tokens. */
-  private void addTokens(Sequence sequence, int tokens) {
+  /** Adds a sequence, its next tokens and the drafts that its drafter made last. */
+  private void addTokens(Sequence sequence, int tokens, int drafts) {
     int begin = sequence.numPlanned;
     int end = begin + tokens;
-    addSequence(sequence, end);
+    addSequence(sequence, end + drafts);
     for (int position = begin; position < end; position++) {
       addToken(sequence, position);
     }
+    for (int i = 0; i < drafts; i++) {
+      place(sequence, end + i, sequence.drafter.token(i));
+    }
     advance(sequence, end);
+    sequence.numPlanned += drafts;
   }
 
   private void addSequence(Sequence sequence, int contextLen) {
@@ -190,23 +230,23 @@ final class StepPlanner {
   }
 
   /** Adds the row that asks for what follows the tokens of the sequence added last. */
-  private void addRow(Sequence sequence, int mask) {
+  private void addRow(Sequence sequence, int drafts, int mask) {
     HeadChoice head = sequence.head;
     sequence.pendingRow =
         head.givesValues()
             ? message.addHeadRow(head.head())
             : message.addSampleRow(
-                sequence.numPlanned,
+                sequence.numPlanned - drafts,
                 head.head(),
                 sequence.seed,
                 sequence.sampling,
                 sequence.topN,
-                0,
+                drafts,
                 mask);
     sequence.pendingStep = plan.stepId;
     sequence.numOutputsPlanned++;
-    plan.addRow(sequence, StepPlan.NO_TARGETS);
-    if (sequence.constraint != null && limits(sequence, 2)) {
+    plan.addRow(sequence, StepPlan.NO_TARGETS, drafts);
+    if (isHeld(sequence)) {
       lastHeldStep = plan.stepId;
     }
   }
@@ -253,7 +293,7 @@ final class StepPlanner {
                 last ? sequence.nextTargets : sequence.tokens(),
                 last ? 0 : position + 1,
                 targets);
-        plan.addRow(sequence, first);
+        plan.addRow(sequence, first, 0);
       }
     }
     advance(sequence, end);
