@@ -38,7 +38,7 @@ final class JsonForms {
           + "|" + LEAP_YEAR + "02-29)";
   private static final String TIME =
       "(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(?:\\.\\d{1,6})?"
-          + "(?:Z|[+-](?:0\\d|1[0-7]):[0-5]\\d)";
+          + "(?:Z|[+-](?:0[1-9]|1[0-7]):[0-5]\\d|\\+00:[0-5]\\d)";
   private static final String LABEL = "[A-Za-z0-9]{1,15}(?:-[A-Za-z0-9]{1,15}){0,2}";
   private static final String BYTE = "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)";
   private static final String CLOCK =
@@ -55,7 +55,9 @@ final class JsonForms {
         "duration",
         "P(?:\\d{1,6}W|(?:\\d{1,6}Y(?:\\d{1,6}M(?:\\d{1,6}D)?)?|\\d{1,6}M(?:\\d{1,6}D)?"
             + "|\\d{1,6}D)(?:" + CLOCK + ")?|" + CLOCK + ")");
-    FORMATS.put("email", NAME + "(?:\\." + NAME + ")?@(?:" + LABEL + "\\.){1,3}[A-Za-z]{2,12}");
+    FORMATS.put(
+        "email",
+        NAME + "(?:\\." + NAME + ")?@(?:" + LABEL + "\\.){1,3}" + TopLevelDomains.expression());
     FORMATS.put("hostname", LABEL + "(?:\\." + LABEL + "){0,4}");
     FORMATS.put("ipv4", BYTE + "(?:\\." + BYTE + "){3}");
     FORMATS.put("ipv6", ipv6());

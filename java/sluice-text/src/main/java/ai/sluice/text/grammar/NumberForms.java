@@ -16,7 +16,7 @@ final class NumberForms {
 
   /** Any integer that a 64-bit integer holds for certain. */
   static final Form INTEGER =
-      RegexParser.whole("integer", "-?(?:0|[1-9][0-9]{0," + (INTEGER_DIGITS - 1) + "})");
+      RegexParser.whole("integer", "0|-?[1-9][0-9]{0," + (INTEGER_DIGITS - 1) + "}");
 
   /** Any number, to what a double tells apart; the exponent keeps it finite. */
   static final Form NUMBER =
@@ -48,22 +48,26 @@ final class NumberForms {
 
   /** Integers within bounds, multiples of {@code multipleOf} where it is not 0. */
   static Form integer(String where, Bounds bounds, int multipleOf) {
-    Form form = bounds.isOpen() ? INTEGER : integerWithin(where, bounds);
-    return multipleOf == 0 ? form : new Form.Both(form, new Form.Multiple(multipleOf));
+    if (multipleOf == 0) {
+      return bounds.isOpen() ? INTEGER : integerWithin(where, bounds, INTEGER_DIGITS);
+    }
+    // Those who divide by doubles can tell for so many digits alone.
+    Form form = integerWithin(where, bounds, NUMBER_DIGITS);
+    return new Form.Both(form, new Form.Multiple(multipleOf));
   }
 
-  private static Form integerWithin(String where, Bounds bounds) {
-    BigInteger most = BigInteger.TEN.pow(INTEGER_DIGITS).subtract(BigInteger.ONE);
+  private static Form integerWithin(String where, Bounds bounds, int maxDigits) {
+    BigInteger most = BigInteger.TEN.pow(maxDigits).subtract(BigInteger.ONE);
     BigInteger low = most.negate();
     BigInteger high = most;
     if (bounds.low() != null) {
-      BigDecimal bound = checked(where, bounds.low(), INTEGER_DIGITS);
+      BigDecimal bound = checked(where, bounds.low(), maxDigits);
       BigInteger least = bound.setScale(0, RoundingMode.CEILING).toBigIntegerExact();
       boolean excluded = bounds.lowExcluded() && bound.compareTo(new BigDecimal(least)) == 0;
       low = low.max(excluded ? least.add(BigInteger.ONE) : least);
     }
     if (bounds.high() != null) {
-      BigDecimal bound = checked(where, bounds.high(), INTEGER_DIGITS);
+      BigDecimal bound = checked(where, bounds.high(), maxDigits);
       BigInteger greatest = bound.setScale(0, RoundingMode.FLOOR).toBigIntegerExact();
       boolean excluded = bounds.highExcluded() && bound.compareTo(new BigDecimal(greatest)) == 0;
       high = high.min(excluded ? greatest.subtract(BigInteger.ONE) : greatest);
