@@ -16,6 +16,7 @@ import ai.sluice.core.scheduler.StepOutput;
 import ai.sluice.jni.NativeEngine;
 import ai.sluice.proto.EngineInfo;
 import ai.sluice.proto.FaultPoint;
+import ai.sluice.proto.KvGroupSpec;
 import ai.sluice.proto.ModelSpec;
 import ai.sluice.proto.RopeSpec;
 import ai.sluice.proto.SystemInfo;
@@ -126,11 +127,8 @@ final class LoadedModel implements AutoCloseable {
 
   /** Sizes for a scheduler of this engine. */
   SchedulerLimits limits() {
-    // Where the mask is the layer's own, the native side wants the table whole.
     int[] retention =
-        options.spec().getKvGroupsList().stream()
-            .mapToInt(group -> group.getWindow() == 0 ? 0 : group.getRetention())
-            .toArray();
+        options.spec().getKvGroupsList().stream().mapToInt(KvGroupSpec::getRetention).toArray();
     return new SchedulerLimits(
         options.maxSequences(),
         options.maxStepTokens(),
