@@ -72,7 +72,7 @@ final class MessageFields {
       return null;
     }
     if (content.isTextual()) {
-      return content.textValue();
+      return Fields.text(path, content);
     }
     if (!content.isArray()) {
       throw Fields.wrongType(path, content, "a string or an array of parts");

@@ -1,5 +1,6 @@
 package ai.sluice.openai.batch;
 
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
@@ -8,7 +9,6 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
-import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /** Reads the lines of a file one after the other; blank ones are passed over. Not thread-safe. */
@@ -20,6 +20,7 @@ final class BatchInput implements AutoCloseable {
   private final long size;
   private final byte[] buffer = new byte[BUFFER_BYTES];
   private final MessageDigest digest = sha256();
+  private ByteArrayOutputStream line = new ByteArrayOutputStream();
   private int begin;
   private int limit;
   private long position;
@@ -72,9 +73,9 @@ final class BatchInput implements AutoCloseable {
   @Nullable InputLine next() {
     try {
       while (true) {
-        InputLine line = read();
-        if (line == null || line.isTooLong() || !isBlank(line.bytes())) {
-          return line;
+        InputLine next = read();
+        if (next == null || next.isTooLong() || !isBlank(next.bytes())) {
+          return next;
         }
       }
     } catch (IOException e) {
@@ -83,7 +84,7 @@ final class BatchInput implements AutoCloseable {
   }
 
   private @Nullable InputLine read() throws IOException {
-    byte[] line = new byte[0];
+    line.reset();
     long length = 0;
     boolean ended = false;
     digest.reset();
@@ -102,10 +103,10 @@ final class BatchInput implements AutoCloseable {
       int count = end - begin;
       digest.update(buffer, begin, count);
       if (length + count <= InputLine.MAX_LENGTH) {
-        line = Arrays.copyOf(line, line.length + count);
-        System.arraycopy(buffer, begin, line, line.length - count, count);
+        line.write(buffer, begin, count);
       } else {
-        line = new byte[0];
+        // It keeps its room otherwise, for the rest of the run.
+        line = new ByteArrayOutputStream();
       }
       length += count;
       position += count + (ended ? 1 : 0);
@@ -113,7 +114,7 @@ final class BatchInput implements AutoCloseable {
     }
     number++;
     long hash = ByteBuffer.wrap(digest.digest()).getLong();
-    return new InputLine(number, line, length, hash == 0 ? 1 : hash, position);
+    return new InputLine(number, line.toByteArray(), length, hash == 0 ? 1 : hash, position);
   }
 
   private boolean fill() throws IOException {
@@ -130,8 +131,8 @@ final class BatchInput implements AutoCloseable {
     return true;
   }
 
-  private static boolean isBlank(byte[] line) {
-    for (byte b : line) {
+  private static boolean isBlank(byte[] bytes) {
+    for (byte b : bytes) {
       if (b != ' ' && b != '\t' && b != '\r') {
         return false;
       }
