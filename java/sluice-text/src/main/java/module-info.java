@@ -11,4 +11,5 @@ module ai.sluice.text {
 
   exports ai.sluice.text;
   exports ai.sluice.text.grammar;
+  exports ai.sluice.text.output;
 }

@@ -130,6 +130,11 @@ public final class ChatTemplate {
     return source;
   }
 
+  /** The Jinja source for conversations with tools, where that is another. */
+  public Optional<String> toolUseSource() {
+    return Optional.ofNullable(toolUse).map(ChatTemplate::source);
+  }
+
   /**
    * Renders a conversation. The result contains the texts of special tokens where the template puts
    * them, so it is to be encoded without adding them again.

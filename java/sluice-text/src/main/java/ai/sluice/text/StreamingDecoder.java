@@ -1,5 +1,7 @@
 package ai.sluice.text;
 
+import java.util.BitSet;
+
 /**
  * Turns the token ids of one document into text as they come. Text is handed out as soon as it is
  * certain: a character whose bytes are spread over several tokens is held back until it is whole,
@@ -14,13 +16,19 @@ public final class StreamingDecoder {
   private final Vocabulary vocabulary;
   private final TokenDecoder decoder;
   private final boolean skipSpecialTokens;
+  private final BitSet kept;
   private final Utf8Decoder text = new Utf8Decoder();
   private boolean first;
   private int spacesToDrop;
   private boolean finished;
 
   StreamingDecoder(
-      Vocabulary vocabulary, TokenDecoder decoder, boolean skipSpecialTokens, boolean continues) {
+      Vocabulary vocabulary,
+      TokenDecoder decoder,
+      boolean skipSpecialTokens,
+      BitSet kept,
+      boolean continues) {
+    this.kept = kept;
     this.vocabulary = vocabulary;
     this.decoder = decoder;
     this.skipSpecialTokens = skipSpecialTokens;
@@ -65,7 +73,13 @@ public final class StreamingDecoder {
       throw new IllegalStateException("streaming decoder: finished (expected: in progress)");
     }
     String token = vocabulary.token(tokenId);
-    if (token == null || skipSpecialTokens && vocabulary.isSpecial(tokenId)) {
+    if (token == null) {
+      return;
+    }
+    if (skipSpecialTokens && vocabulary.isSpecial(tokenId)) {
+      if (kept.get(tokenId)) {
+        text.text(token); // its text is what it is called, whatever the vocabulary's signs mean
+      }
       return;
     }
     decoder.feed(token, first, text);

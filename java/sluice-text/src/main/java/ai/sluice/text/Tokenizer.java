@@ -7,9 +7,11 @@ import ai.sluice.text.SpecialTokens.Token;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.BitSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -23,6 +25,8 @@ import org.jspecify.annotations.Nullable;
  * ai.sluice.api.EngineClosedException}. Decoding and look-ups work on after it.
  */
 public final class Tokenizer implements AutoCloseable {
+  private static final BitSet NO_TOKENS = new BitSet(0);
+
   private final TokenizerJson json;
   private final NativeTokenizer main;
   private final Vocabulary vocabulary;
@@ -287,7 +291,7 @@ public final class Tokenizer implements AutoCloseable {
    * @param skipSpecialTokens whether to leave special tokens out
    */
   public StreamingDecoder streamingDecoder(boolean skipSpecialTokens) {
-    return new StreamingDecoder(vocabulary, decoder, skipSpecialTokens, false);
+    return new StreamingDecoder(vocabulary, decoder, skipSpecialTokens, NO_TOKENS, false);
   }
 
   /**
@@ -297,7 +301,23 @@ public final class Tokenizer implements AutoCloseable {
    * @param skipSpecialTokens whether to leave special tokens out
    */
   public StreamingDecoder continuingDecoder(boolean skipSpecialTokens) {
-    return new StreamingDecoder(vocabulary, decoder, skipSpecialTokens, true);
+    return new StreamingDecoder(vocabulary, decoder, skipSpecialTokens, NO_TOKENS, true);
+  }
+
+  /**
+   * Starts decoding tokens that continue a text, without special tokens but those of certain texts.
+   *
+   * @param keptSpecialTokens texts of special tokens that are left in; others are ignored
+   */
+  public StreamingDecoder continuingDecoder(Set<String> keptSpecialTokens) {
+    BitSet kept = new BitSet();
+    for (String text : keptSpecialTokens) {
+      int id = vocabulary.specialId(text);
+      if (id >= 0) {
+        kept.set(id);
+      }
+    }
+    return new StreamingDecoder(vocabulary, decoder, true, kept, true);
   }
 
   /** The id of a token, by its text in the vocabulary. */

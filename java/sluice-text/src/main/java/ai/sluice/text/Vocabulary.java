@@ -47,6 +47,11 @@ final class Vocabulary {
     return List.copyOf(specialIds.keySet());
   }
 
+  /** The id of a special token, or -1. */
+  int specialId(String token) {
+    return specialIds.getOrDefault(token, -1);
+  }
+
   /** The id of a token, or -1. */
   int id(String token) {
     Integer specialId = specialIds.get(token);
