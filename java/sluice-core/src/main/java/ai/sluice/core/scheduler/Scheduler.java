@@ -227,7 +227,7 @@ public final class Scheduler {
     if (!drafts) {
       return 0;
     }
-    if (numFreeSlots > 0 && !blocked) {
+    if (numFreeSlots > 0 && !blocked && !waiting.isEmpty()) {
       Iterator<Sequence> queue = waiting.iterator();
       while (queue.hasNext() && others < limits.maxStepTokens()) {
         Sequence sequence = queue.next();
@@ -297,6 +297,9 @@ public final class Scheduler {
 
   private void admitWaiting(StepMessage message, long now) {
     blocked = false;
+    if (waiting.isEmpty()) {
+      return;
+    }
     Iterator<Sequence> queue = waiting.iterator();
     while (queue.hasNext() && numFreeSlots > 0 && hasRoom(message)) {
       Sequence sequence = queue.next();

@@ -217,7 +217,8 @@ final class StepPlanner {
 
   private void addSequence(Sequence sequence, int contextLen) {
     message.addSequence(sequence.seqSlot, contextLen);
-    for (RopeFrequencies rope : sequence.ropes) {
+    for (int i = 0; i < sequence.ropes.size(); i++) {
+      RopeFrequencies rope = sequence.ropes.get(i);
       message.setRopeVariant(rope.rope(), rope.firstVariant() + sequence.seqSlot);
     }
   }
@@ -246,7 +247,8 @@ final class StepPlanner {
     sequence.pendingStep = plan.stepId;
     sequence.numOutputsPlanned++;
     plan.addRow(sequence, StepPlan.NO_TARGETS, drafts);
-    if (isHeld(sequence)) {
+    // Prompts that end in every step must not make those that decode wait forever.
+    if (sequence.numOutputs() > 0 && isHeld(sequence)) {
       lastHeldStep = plan.stepId;
     }
   }

@@ -193,6 +193,59 @@ class DraftRowsTest {
   }
 
   @Test
+  void planningAndApplyingDraftsAllocateNothing() {
+    TokenSink silent =
+        new TokenSink() {
+          @Override
+          public void admitted(int cachedTokens) {}
+
+          @Override
+          public boolean token(int token, boolean stopsHere, StepOutput out, int row, int index) {
+            return false;
+          }
+
+          @Override
+          public void finished(FinishReason reason, String detail, SequenceTimes times) {}
+
+          @Override
+          public void failed(ai.sluice.api.SluiceException cause) {}
+        };
+    for (int round = 0; ; round++) {
+      TestBench bench = bench(1, 8, 96);
+      List<Sequence> sequences = new ArrayList<>();
+      for (int i = 0; i < 8; i++) {
+        sequences.add(drafting(periodic(50, 3, i), 46, 4, PENALTIES, silent));
+        bench.scheduler.add(sequences.get(i));
+      }
+      // Arrays that grow with a sequence have grown by then.
+      while (sequences.stream().anyMatch(s -> s.numKnown < 60)) {
+        bench.turn();
+      }
+      StepOutput output = bench.engine.outputOf(0);
+      long drafts = bench.counters.draftTokens.get();
+      long allocated = 0;
+      long start = Allocation.bytes();
+      long own = Allocation.bytes() - start;
+      while (sequences.stream().allMatch(s -> s.numKnown < 90)) {
+        long before = Allocation.bytes();
+        bench.scheduler.plan(bench.plans[0], bench.messages[0], 1);
+        allocated += Allocation.bytes() - before - own;
+        bench.engine.submit(0);
+        bench.engine.await(0, 0);
+        before = Allocation.bytes();
+        bench.scheduler.apply(bench.plans[0], output, 1);
+        allocated += Allocation.bytes() - before - own;
+      }
+      assertTrue(bench.counters.draftTokens.get() > drafts);
+      // Until it is compiled, the measuring allocates now more, now less.
+      if (allocated <= 0) {
+        return;
+      }
+      assertTrue(round < 200, allocated + " bytes");
+    }
+  }
+
+  @Test
   void poorDraftsPauseAndSequencesArePlannedAheadMeanwhile() {
     Drafter drafter = new Drafter(4);
     int[] tokens = periodic(400, 5, 1);

@@ -145,6 +145,20 @@ class MaskRowsTest {
   }
 
   @Test
+  void limitedPromptsThatKeepComingDoNotHoldUpWhoDecodes() {
+    TestBench bench = new TestBench(2, 4, 40);
+    Sequence first = limited(1, 40, new Parity(0), new RecordingSink());
+    bench.scheduler.add(first);
+    bench.turn();
+    for (int i = 0; i < 20; i++) {
+      bench.scheduler.add(limited(2 + i, 1, new Parity(0), new RecordingSink()));
+      bench.turn();
+    }
+    assertTrue(first.numOutputs() >= 10, "outputs: " + first.numOutputs());
+    bench.drain();
+  }
+
+  @Test
   void itsEndIsTheConstraints() {
     TestBench bench = new TestBench(2, 4, 40);
     for (int free : new int[] {0, 100}) {
