@@ -63,6 +63,7 @@ public final class Engine implements AutoCloseable {
   private final @Nullable Tokenizer tokenizer;
   private final PromptEncoder encoder;
   private final Submissions submissions;
+  private final @Nullable ResponseFormats formats;
   private final ModelInfo modelInfo;
   private final SchedulerCounters counters;
   private final EngineLoop loop;
@@ -93,11 +94,18 @@ public final class Engine implements AutoCloseable {
             checkpoint.eosTokenIds(),
             tokenizer == null ? SpecialTokens.NONE : tokenizer.specialTokens(),
             vocabSize);
+    int number = NUMBER.incrementAndGet();
+    formats = tokenizer == null ? null : ResponseFormats.of(number, tokenizer, vocabSize);
     RequestPlanner planner =
         new RequestPlanner(
-            model, encoder, sampling, eosTokens.ids(), tokenizer, options.prefixCache());
+            model,
+            encoder,
+            sampling,
+            eosTokens.ids(),
+            tokenizer,
+            formats,
+            options.prefixCache());
     modelInfo = ModelInfos.of(model, sampling.defaults(), eosTokens, tokenizer != null);
-    int number = NUMBER.incrementAndGet();
     pumps = EngineThreads.pumps(number);
     results = EngineThreads.results(number);
     int slots = model.engine().layout().numSlots();
@@ -430,6 +438,11 @@ public final class Engine implements AutoCloseable {
     if (closing.compareAndSet(false, true)) {
       Teardown.run(
           loop::stop,
+          () -> {
+            if (formats != null) {
+              formats.close();
+            }
+          },
           loop::join,
           model::close,
           () -> {

@@ -7,6 +7,7 @@ import ai.sluice.core.scheduler.HeadChoice;
 import ai.sluice.core.scheduler.SamplingParams;
 import ai.sluice.core.scheduler.Sequence;
 import ai.sluice.core.scheduler.TokenSink;
+import ai.sluice.text.TokenConstraint;
 import ai.sluice.text.Tokenizer;
 import java.util.ArrayList;
 import java.util.List;
@@ -25,6 +26,7 @@ final class RequestPlanner {
   private final int vocabSize;
   private final ModelHeads heads;
   private final @Nullable Tokenizer tokenizer;
+  private final @Nullable ResponseFormats formats;
   private final boolean prefixCache;
 
   RequestPlanner(
@@ -33,7 +35,9 @@ final class RequestPlanner {
       SamplingResolver sampling,
       List<Integer> eosTokens,
       @Nullable Tokenizer tokenizer,
+      @Nullable ResponseFormats formats,
       boolean prefixCache) {
+    this.formats = formats;
     this.prefixCache = prefixCache;
     this.model = model;
     this.encoder = encoder;
@@ -106,6 +110,7 @@ final class RequestPlanner {
     int room = givesTokens ? context - prompt.length : 1;
     int maxNew = Math.min(request.maxNewTokens().orElse(room), room);
     long seed = request.seed().orElseGet(() -> ThreadLocalRandom.current().nextLong());
+    Function<int[], TokenConstraint> constraints = constraints(request, givesTokens);
     List<Sequence> sequences = new ArrayList<>(request.n());
     for (int i = 0; i < request.n(); i++) {
       Sequence sequence =
@@ -128,6 +133,12 @@ final class RequestPlanner {
       if (prefixCache) {
         sequence.cachePrefix(request.cacheSalt(), model.options().blockSize());
       }
+      if (request.speculation()) {
+        sequence.speculate(model.options().message().getMaxDraftLen());
+      }
+      if (constraints != null) {
+        sequence.constrain(constraints.apply(stopTokens));
+      }
       if (i > 0) {
         sequence.forkOf(sequences.get(0));
       }
@@ -136,11 +147,22 @@ final class RequestPlanner {
     return sequences;
   }
 
+  private @Nullable Function<int[], TokenConstraint> constraints(
+      GenerationRequest request, boolean givesTokens) {
+    if (request.responseFormat() instanceof ResponseFormat.Text || !givesTokens) {
+      return null;
+    }
+    if (formats == null) {
+      encoder.requireTokenizer();
+      throw new IllegalStateException("tokenizer: not loaded (a defect of Sluice)");
+    }
+    return formats.compile(request.responseFormat());
+  }
+
   private static void refuseUnbuilt(GenerationRequest request) {
-    if (request.maxReasoningTokens().isPresent()
-        || !(request.responseFormat() instanceof ResponseFormat.Text)) {
+    if (request.maxReasoningTokens().isPresent()) {
       throw new InvalidRequestException(
-          "maxReasoningTokens, responseFormat: set (expected: neither; not built yet)");
+          "maxReasoningTokens: set (expected: not set; not built yet)");
     }
   }
 
