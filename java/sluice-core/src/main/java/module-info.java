@@ -8,6 +8,7 @@ module ai.sluice.core {
   requires ai.sluice.jni;
   requires com.google.protobuf;
   requires org.slf4j;
+  requires static jdk.jfr;
   requires static transitive org.jspecify;
 
   exports ai.sluice.core;

@@ -56,7 +56,7 @@ final class ClassificationSink implements TokenSink {
             reason,
             detail,
             new Usage(promptTokens, cachedTokens, 0),
-            GenerationSink.timings(times));
+            times.timings());
     future.deliver(() -> result);
   }
 

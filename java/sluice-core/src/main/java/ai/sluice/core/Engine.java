@@ -27,14 +27,11 @@ import ai.sluice.jni.LeakReport;
 import ai.sluice.text.ChatTemplate;
 import ai.sluice.text.SpecialTokens;
 import ai.sluice.text.Tokenizer;
-import java.util.EnumMap;
 import java.util.List;
-import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Supplier;
@@ -386,26 +383,7 @@ public final class Engine implements AutoCloseable {
 
   /** A snapshot of the counters; works on a closed engine too. */
   public EngineMetrics metrics() {
-    Map<FinishReason, Long> finished = new EnumMap<>(FinishReason.class);
-    for (FinishReason reason : FinishReason.values()) {
-      finished.put(reason, counters.finished(reason).get());
-    }
-    return new EngineMetrics(
-        submissions.queue().waiting(),
-        (int) counters.running.get(),
-        modelInfo.kvBlocks(),
-        counters.usedBlocks.get(),
-        counters.cachedBlocks.get(),
-        counters.steps.get(),
-        counters.promptTokens.get(),
-        counters.newTokens.get(),
-        counters.prefixHits.get(),
-        counters.prefixHitTokens.get(),
-        counters.prefixEvictions.get(),
-        counters.preemptions.get(),
-        finished,
-        counters.stepMicros.get(),
-        TimeUnit.NANOSECONDS.toMicros(counters.planNanos.get()));
+    return counters.snapshot(submissions.queue().waiting(), modelInfo.kvBlocks());
   }
 
   /**

@@ -5,6 +5,7 @@ import ai.sluice.api.EngineOptions;
 import ai.sluice.api.LoadProgress;
 import ai.sluice.api.SluiceException;
 import ai.sluice.checkpoint.Checkpoint;
+import ai.sluice.core.events.EngineEvents;
 import ai.sluice.proto.SystemInfo;
 import ai.sluice.text.Tokenizer;
 import java.nio.channels.ClosedByInterruptException;
@@ -33,7 +34,9 @@ final class EngineOpening {
     // The libraries are loaded while the checkpoint is read.
     Background<SystemInfo> system =
         Background.start("sluice-natives", OptionResolver::systemInfo);
+    EngineEvents.Phase reading = EngineEvents.create().load(LoadProgress.Phase.CHECKPOINT.name());
     Checkpoint checkpoint = openCheckpoint(options);
+    reading.end(0);
     Background<Optional<Tokenizer>> tokenizer = TokenizerLoader.start(checkpoint);
     LoadedModel model = null;
     try {

@@ -4,7 +4,6 @@ import ai.sluice.api.ChunkKind;
 import ai.sluice.api.FinishReason;
 import ai.sluice.api.GenerationResult;
 import ai.sluice.api.SluiceException;
-import ai.sluice.api.Timings;
 import ai.sluice.api.TokenLogprob;
 import ai.sluice.api.TopLogprob;
 import ai.sluice.api.Usage;
@@ -15,7 +14,6 @@ import ai.sluice.text.StreamingDecoder;
 import ai.sluice.text.Tokenizer;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -122,7 +120,7 @@ final class GenerationSink implements TokenSink {
                 detail,
                 seed,
                 new Usage(promptTokens, cachedTokens, said.tokens.size()),
-                timings(times),
+                times.timings(),
                 List.of()));
   }
 
@@ -133,20 +131,5 @@ final class GenerationSink implements TokenSink {
     } finally {
       generation.fail(cause);
     }
-  }
-
-  static Timings timings(SequenceTimes times) {
-    boolean started = times.started() != SequenceTimes.NEVER;
-    boolean spoke = times.firstToken() != SequenceTimes.NEVER;
-    long queueEnd = started ? times.started() : times.finished();
-    return new Timings(
-        micros(queueEnd - times.submitted()),
-        spoke ? micros(times.firstToken() - times.started()) : 0,
-        spoke ? micros(times.lastToken() - times.firstToken()) : 0,
-        micros(times.finished() - times.submitted()));
-  }
-
-  private static long micros(long nanos) {
-    return TimeUnit.NANOSECONDS.toMicros(nanos);
   }
 }

@@ -9,6 +9,7 @@ import ai.sluice.api.LoadProgress;
 import ai.sluice.api.LoadProgress.Phase;
 import ai.sluice.checkpoint.Checkpoint;
 import ai.sluice.checkpoint.DynamicRope;
+import ai.sluice.core.events.EngineEvents;
 import ai.sluice.core.scheduler.RopeFrequencies;
 import ai.sluice.core.scheduler.SchedulerLimits;
 import ai.sluice.core.scheduler.StepMessage;
@@ -27,6 +28,7 @@ import java.util.Optional;
 /** A checkpoint whose weights are in a native engine, ready for steps. Owns the engine. */
 final class LoadedModel implements AutoCloseable {
   private static final long POLL_MICROS = 100_000;
+  private static final EngineEvents EVENTS = EngineEvents.create();
 
   private final Checkpoint checkpoint;
   private final ResolvedOptions options;
@@ -55,6 +57,7 @@ final class LoadedModel implements AutoCloseable {
       Checkpoint checkpoint, EngineOptions asked, SystemInfo system, List<FaultPoint> faults) {
     Progress progress = new Progress(checkpoint, asked);
     progress.tell(Phase.ALLOCATE, 0, 0);
+    EngineEvents.Phase allocation = EVENTS.load(Phase.ALLOCATE.name());
     ResolvedOptions options = OptionResolver.resolve(asked, checkpoint, system);
     int[] devices = OptionResolver.devices(options.message());
     NativeEngine engine =
@@ -67,6 +70,7 @@ final class LoadedModel implements AutoCloseable {
             null,
             0,
             0);
+    allocation.end(options.memory().totalBytes());
     try {
       loadWeights(engine, checkpoint, progress);
       EngineInfo info = EngineInfo.parseFrom(engine.info());
@@ -84,14 +88,18 @@ final class LoadedModel implements AutoCloseable {
   private static void loadWeights(NativeEngine engine, Checkpoint checkpoint, Progress progress) {
     engine.weightsBegin(SLUICE_WEIGHTS_LOAD);
     engine.weightsEnqueue(checkpoint.weights().toByteArray());
+    EngineEvents.Phase reading = EVENTS.load(Phase.WEIGHTS.name());
     long[] counts = new long[4];
     boolean done;
     do {
       done = engine.weightsPoll(POLL_MICROS, counts);
       progress.tell(Phase.WEIGHTS, counts[2], counts[3]);
     } while (!done);
+    reading.end(counts[3]);
     progress.tell(Phase.PACK, 0, 0);
+    EngineEvents.Phase packing = EVENTS.load(Phase.PACK.name());
     engine.weightsFinish();
+    packing.end(counts[3]);
   }
 
   /** Tells the listener, and ends the load when it says so or the thread was interrupted. */

@@ -83,7 +83,8 @@ public final class SoakReport {
         samples.subList((int) Math.ceil(samples.size() * WARM_UP), samples.size());
     drift("RSS", judged, ProcessSample::rssBytes, 0);
     drift("Java heap", judged, ProcessSample::heapBytes, HEAP_NOISE_BYTES);
-    drift("threads", judged, ProcessSample::threads, 0);
+    // Threads that hand chunks out come and go with the requests that want them.
+    drift("threads", judged, ProcessSample::threads, settings.concurrency());
     drift("files", judged, ProcessSample::files, MORE_FILES);
   }
 

@@ -210,11 +210,14 @@ public final class EngineLoop implements Runnable {
     long start = clock.getAsLong();
     runCommands();
     scheduler.expire(start);
+    long begin = clock.getAsLong();
     while (inFlight < plans.length
-        && scheduler.plan(plans[nextSlot], messages[nextSlot], clock.getAsLong())) {
+        && scheduler.plan(plans[nextSlot], messages[nextSlot], begin)) {
+      plans[nextSlot].planNanos = clock.getAsLong() - begin;
       runner.submit(nextSlot);
       nextSlot = (nextSlot + 1) % plans.length;
       inFlight++;
+      begin = clock.getAsLong();
     }
     counters.planNanos.addAndGet(clock.getAsLong() - start);
     if (inFlight == 0) {

@@ -115,7 +115,7 @@ public final class Scheduler {
     try {
       end(sequence);
     } finally {
-      counters.finished(reason).incrementAndGet();
+      counters.ended(sequence, reason, now);
       sequence.tellFinished(reason, detail, now);
     }
   }
@@ -292,7 +292,7 @@ public final class Scheduler {
     freeSlots[numFreeSlots++] = sequence.seqSlot;
     sequence.restart();
     waiting.add(sequence);
-    counters.preemptions.incrementAndGet();
+    counters.preempted(sequence);
   }
 
   private void admitWaiting(StepMessage message, long now) {
@@ -335,10 +335,7 @@ public final class Scheduler {
 
   private void welcome(Sequence sequence, long now) {
     sequence.started = now;
-    if (sequence.cachedTokens > 0) {
-      counters.prefixHits.incrementAndGet();
-      counters.prefixHitTokens.addAndGet(sequence.cachedTokens);
-    }
+    counters.admitted(sequence);
     sequence.tellAdmitted();
   }
 

@@ -1,11 +1,18 @@
 package ai.sluice.core.scheduler;
 
+import ai.sluice.api.DraftMetrics;
+import ai.sluice.api.EngineMetrics;
 import ai.sluice.api.FinishReason;
+import ai.sluice.core.events.EngineEvents;
 import java.util.EnumMap;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 
-/** Counters that the scheduler's thread writes and any thread reads. */
+/**
+ * Counters that the scheduler's thread writes and any thread reads. What happens to sequences and
+ * steps is told here once, and becomes counts, histograms and events.
+ */
 public final class SchedulerCounters {
   private final Map<FinishReason, AtomicLong> finished = new EnumMap<>(FinishReason.class);
 
@@ -23,6 +30,9 @@ public final class SchedulerCounters {
 
   /** Admitted sequences of whose prompt something was found in the prefix cache. */
   public final AtomicLong prefixHits = new AtomicLong();
+
+  /** Prompt tokens that were looked for in the prefix cache. */
+  public final AtomicLong prefixQueryTokens = new AtomicLong();
 
   /** Prompt tokens found in the prefix cache. */
   public final AtomicLong prefixHitTokens = new AtomicLong();
@@ -57,17 +67,123 @@ public final class SchedulerCounters {
   /** Tokens per layer and expert. */
   public final ExpertCounts expertCounts;
 
-  /** Creates counters at zero, for an engine that reports no tokens per expert. */
+  private final RequestHistograms histograms = new RequestHistograms();
+  private final EngineEvents events;
+
+  /** Creates counters at zero, for an engine that reports no tokens per expert and no events. */
   public SchedulerCounters() {
-    this(ExpertCounts.none());
+    this(ExpertCounts.none(), EngineEvents.NONE);
+  }
+
+  /** Creates counters at zero, whose events Java Flight Recorder may record. */
+  public SchedulerCounters(ExpertCounts expertCounts) {
+    this(expertCounts, EngineEvents.create());
   }
 
   /** Creates counters at zero. */
-  public SchedulerCounters(ExpertCounts expertCounts) {
+  public SchedulerCounters(ExpertCounts expertCounts, EngineEvents events) {
     this.expertCounts = expertCounts;
+    this.events = events;
     for (FinishReason reason : FinishReason.values()) {
       finished.put(reason, new AtomicLong());
     }
+  }
+
+  /** A sequence leaves the queue for the first time. */
+  void admitted(Sequence sequence) {
+    if (sequence.isCached()) {
+      prefixQueryTokens.addAndGet(sequence.promptLength);
+      events.prefix(sequence.promptLength, sequence.cachedTokens, prefixEvictions.get());
+    }
+    if (sequence.cachedTokens > 0) {
+      prefixHits.incrementAndGet();
+      prefixHitTokens.addAndGet(sequence.cachedTokens);
+    }
+    histograms.admitted(sequence);
+    events.queued(
+        TimeUnit.NANOSECONDS.toMicros(sequence.started - sequence.submitted),
+        sequence.promptLength,
+        sequence.priority());
+  }
+
+  /** A step's results are there. */
+  void applied(StepPlan plan, long deviceMicros) {
+    steps.incrementAndGet();
+    stepMicros.addAndGet(deviceMicros);
+    promptTokens.addAndGet(plan.numPromptTokens);
+    histograms.step(plan.numTokens);
+    events.step(
+        plan.stepId,
+        plan.numTokens,
+        plan.numPromptTokens,
+        plan.numSequences,
+        plan.numRows,
+        deviceMicros,
+        TimeUnit.NANOSECONDS.toMicros(plan.planNanos));
+  }
+
+  /**
+   * A sequence may have new tokens.
+   *
+   * @param before tokens that it had generated before
+   * @param lastToken when it had the last of them, or {@link SequenceTimes#NEVER}
+   */
+  void heard(Sequence sequence, int before, long lastToken, long now) {
+    int tokens = sequence.numOutputs() - before;
+    if (tokens > 0) {
+      histograms.heard(sequence, tokens, lastToken, now);
+    }
+  }
+
+  /** A sequence gave up its blocks. */
+  void preempted(Sequence sequence) {
+    preemptions.incrementAndGet();
+    events.preempted(sequence.numKnown, sequence.numPreemptions);
+  }
+
+  /** A sequence is over. */
+  void ended(Sequence sequence, FinishReason reason, long now) {
+    finished(reason).incrementAndGet();
+    histograms.ended(sequence, reason, now);
+    if (events.recordsEnds()) {
+      events.ended(
+          reason,
+          sequence.promptLength,
+          sequence.cachedTokens,
+          sequence.numOutputs(),
+          sequence.times(now).timings());
+    }
+  }
+
+  /**
+   * All counters at once.
+   *
+   * @param waiting requests in the queue
+   * @param kvBlocks blocks that there are, summed over groups
+   */
+  public EngineMetrics snapshot(int waiting, long kvBlocks) {
+    Map<FinishReason, Long> ends = new EnumMap<>(FinishReason.class);
+    finished.forEach((reason, count) -> ends.put(reason, count.get()));
+    return new EngineMetrics(
+        waiting,
+        (int) running.get(),
+        kvBlocks,
+        usedBlocks.get(),
+        cachedBlocks.get(),
+        steps.get(),
+        promptTokens.get(),
+        newTokens.get(),
+        prefixHits.get(),
+        prefixQueryTokens.get(),
+        prefixHitTokens.get(),
+        prefixEvictions.get(),
+        preemptions.get(),
+        ends,
+        stepMicros.get(),
+        TimeUnit.NANOSECONDS.toMicros(planNanos.get()),
+        new DraftMetrics(draftTokens.get(), acceptedDraftTokens.get()),
+        histograms.latency(),
+        histograms.sizes());
   }
 
   /** Sequences ended for a reason. */

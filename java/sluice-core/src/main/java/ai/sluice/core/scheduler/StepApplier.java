@@ -25,9 +25,7 @@ final class StepApplier {
 
   /** Takes the results of a step, in the order of planning. */
   void apply(StepPlan plan, StepOutput output, long now) {
-    counters.steps.incrementAndGet();
-    counters.stepMicros.addAndGet(output.deviceMicros());
-    counters.promptTokens.addAndGet(plan.numPromptTokens);
+    counters.applied(plan, output.deviceMicros());
     counters.expertCounts.add(output);
     for (int i = 0; i < plan.numSequences; i++) {
       if (plan.isCurrent(i)) {
@@ -36,7 +34,11 @@ final class StepApplier {
     }
     for (int row = 0; row < plan.numRows; row++) {
       if (plan.isCurrentRow(row)) {
+        Sequence sequence = plan.rows[row];
+        int before = sequence.numOutputs();
+        long lastToken = sequence.lastToken;
         take(plan, output, row, now);
+        counters.heard(sequence, before, lastToken, now);
       }
     }
   }

@@ -26,6 +26,9 @@ public final class StepPlan {
   int numSequences;
   int numTokens;
   int numPromptTokens;
+  /** Time that planning took. */
+  long planNanos;
+
   long stepId;
 
   /**

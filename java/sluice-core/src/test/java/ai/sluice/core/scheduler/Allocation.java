@@ -6,7 +6,7 @@ import java.lang.reflect.Method;
  * Counts the bytes that the current thread allocates. Through reflection, since the module under
  * test does not read jdk.management.
  */
-final class Allocation {
+public final class Allocation {
   private static final Object BEAN;
   private static final Method COUNT;
 
@@ -27,7 +27,7 @@ final class Allocation {
   private Allocation() {}
 
   /** Bytes that this thread has allocated since it started. */
-  static long bytes() {
+  public static long bytes() {
     try {
       return (long) COUNT.invoke(BEAN, Thread.currentThread().getId());
     } catch (ReflectiveOperationException e) {
