@@ -46,9 +46,9 @@ void register_gemm() {
   const Shape shapes[] = {{960, 576},  {576, 576},   {3072, 576},
                           {576, 1536}, {49152, 576}, {4096, 4096}};
   for (const Format format : {Format::kBf16, Format::kF32}) {
-    for (const int64_t rows : {1, 2, 4, 8, 32, 128, 512}) {
+    for (const int64_t rows : {1, 2, 4, 8, 16, 32, 128, 512}) {
       for (const Shape& shape : shapes) {
-        if (shape.outputs > 10000 && rows > 8) continue;
+        if (shape.outputs > 10000 && rows > 16) continue;
         for (const Numerics numerics : {Numerics::kFast, Numerics::kBatchInvariant}) {
           if (rows < 32 && numerics == Numerics::kBatchInvariant) continue;  // the same kernel
           const std::string name = concat("gemm/", format_name(format), "/",
