@@ -156,20 +156,29 @@ class DraftRowsTest {
   }
 
   @Test
-  void nobodyIsPreemptedForADraft() {
-    for (int depth = 1; depth <= 2; depth++) {
-      TestBench bench = bench(depth, 3, 16);
-      RecordingSink[] sinks = new RecordingSink[3];
-      for (int i = 0; i < 3; i++) {
-        sinks[i] = new RecordingSink();
-        // 3 times 5 blocks, of 16.
-        bench.scheduler.add(
-            drafting(periodic(10, 3, i), 30, 4, SamplingParams.GREEDY, sinks[i]));
-      }
-      bench.drain();
-      assertEquals(0, bench.counters.preemptions.get());
-      assertTrue(bench.counters.acceptedDraftTokens.get() > 0);
+  void draftsTakeNoBlockThatSomebodyMayNeedSoon() {
+    int most = 0;
+    // Two sequences of two blocks each run, so a draft leaves two blocks of what is left.
+    for (int blocks = 5; blocks <= 7; blocks++) {
+      TestBench bench = bench(1, 2, blocks);
+      Sequence sequence =
+          drafting(periodic(12, 3, 1), 20, 4, SamplingParams.GREEDY, new RecordingSink());
+      bench.scheduler.add(sequence);
+      bench.scheduler.add(
+          TestBench.sequence(TestBench.prompt(12, 2), 20, new RecordingSink()));
+      bench.turn();
+      assertEquals(2, bench.counters.running.get());
+      // What its last tokens were followed by: the draft goes past the second block.
+      sequence.append(sequence.token(10));
+      sequence.append(sequence.token(11));
+      sequence.rewind();
+      sequence.drafter = new Drafter(8);
+      bench.scheduler.plan(bench.plans[0], bench.messages[0], 1);
+      assertEquals(blocks == 7 ? 3 : 2, sequence.numPromised, blocks + " blocks");
+      most = Math.max(most, sequence.numPlanned);
+      assertTrue(sequence.numPlanned <= 8 * sequence.numPromised);
     }
+    assertTrue(most > 16, "positions: " + most);
   }
 
   @ParameterizedTest
