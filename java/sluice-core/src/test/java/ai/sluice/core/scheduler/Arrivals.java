@@ -65,6 +65,7 @@ final class Arrivals {
     c.frequency = leader.frequency;
     c.salt = leader.salt;
     c.priority = leader.priority;
+    c.isFork = true;
     complete(c);
     c.sequence.forkOf(leader.sequence);
     return c;

@@ -43,6 +43,9 @@ class SchedulerSimulationTest {
     assertTrue(met.preemptions > thousands * 5, "preemptions: " + met.preemptions);
     assertTrue(met.pinned > thousands, "preempted three times: " + met.pinned);
     assertTrue(met.maskedRows > thousands * 40, "masked rows: " + met.maskedRows);
+    assertTrue(met.acceptedDrafts > thousands * 10, "accepted drafts: " + met.acceptedDrafts);
+    assertTrue(met.rejectedDrafts > thousands * 5, "rejected drafts: " + met.rejectedDrafts);
+    assertTrue(met.forked > thousands * 5, "forks: " + met.forked);
     assertTrue(met.scores > thousands * 50, "scores: " + met.scores);
   }
 

@@ -40,6 +40,9 @@ final class SimulatedCase implements TokenSink {
   int maxDraftLen;
   int firstTarget;
   int[] nextTargets = {};
+  /** Whether it takes over the state of another one's prompt. */
+  boolean isFork;
+
   boolean cancelAsked;
   long deadline = Sequence.NO_DEADLINE;
   long queueDeadline = Sequence.NO_DEADLINE;
@@ -201,7 +204,7 @@ final class SimulatedCase implements TokenSink {
           kind == Kind.TOKENS && numOutputs() == maxNew, "LENGTH after " + numOutputs());
       case STOP -> check(stops(), "STOP after " + numOutputs());
       case CANCELLED -> check(cancelAsked, "CANCELLED, but nobody asked");
-      case TIMEOUT -> check(isLate(times), "TIMEOUT too early");
+      case TIMEOUT -> check(isLate(times.started(), times.firstToken()), "TIMEOUT too early");
       case ERROR -> check(failsSoon(), "ERROR: " + detail);
       default -> check(false, "ended with " + why);
     }
@@ -219,11 +222,12 @@ final class SimulatedCase implements TokenSink {
     };
   }
 
-  private boolean isLate(SequenceTimes times) {
+  /** Whether its time is over. */
+  boolean isLate(long started, long firstToken) {
     long now = simulation.now();
     return deadline <= now
-        || queueDeadline <= now && times.started() == SequenceTimes.NEVER
-        || firstTokenDeadline <= now && times.firstToken() == SequenceTimes.NEVER;
+        || queueDeadline <= now && started == SequenceTimes.NEVER
+        || firstTokenDeadline <= now && firstToken == SequenceTimes.NEVER;
   }
 
   /** Whether it would soon come to logits that are not finite: a draft meets them earlier. */
@@ -269,6 +273,6 @@ final class SimulatedCase implements TokenSink {
     return kind + " of " + promptLength + " tokens, at most " + maxNew + " new, "
         + numOutputs() + " given, " + Objects.requireNonNull(sequence).state
         + ", preempted " + sequence.numPreemptions + ", drafts " + maxDraftLen
-        + (constraint == null ? "" : ", limited") + (sequence.leader == null ? "" : ", a fork");
+        + (constraint == null ? "" : ", limited") + (isFork ? ", a fork" : "");
   }
 }

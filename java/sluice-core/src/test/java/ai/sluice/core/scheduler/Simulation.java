@@ -189,6 +189,12 @@ final class Simulation {
   private void turn() {
     now++;
     scheduler.expire(now);
+    for (int i = 0; i < open.size(); i++) {
+      SimulatedCase c = open.get(i);
+      check(
+          c.isOver() || !c.isLate(c.sequence.started, c.sequence.firstToken),
+          "its time is over, but it is not");
+    }
     try {
       while (inFlight < depth && plan()) {
         check(plans[nextSlot].numTokens() <= limits.maxStepTokens(), "too many tokens");

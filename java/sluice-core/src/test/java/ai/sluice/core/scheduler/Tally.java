@@ -37,7 +37,7 @@ final class Tally {
     pinned += c.sequence.isPinned() ? 1 : 0;
     scores += c.numScored;
     constrained += c.constraint != null ? 1 : 0;
-    forked += c.sequence.leader != null ? 1 : 0;
+    forked += c.isFork && c.cachedTokens == c.promptLength - 1 ? 1 : 0;
   }
 
   void add(FakeEngine engine) {
@@ -87,6 +87,6 @@ final class Tally {
         + pinned + " three times), " + hits + " prefix hits, " + evictions + " evictions, "
         + copies + " copies, " + constrained + " limited (" + maskedRows + " masked rows), "
         + draftRows + " drafts (" + acceptedDrafts + " accepted tokens, " + rejectedDrafts
-        + " rejected), " + scores + " scores, " + forked + " forks";
+        + " rejected), " + scores + " scores, " + forked + " forks with their leader's state";
   }
 }
