@@ -27,6 +27,8 @@ public final class EngineOptions {
   private final int maxQueuedTokens;
   private final int maxDraftTokens;
   private final int maxUnreadBytes;
+  private final ReasoningFormat reasoningFormat;
+  private final ToolCallFormat toolCallFormat;
   private final boolean overlap;
   private final boolean prefixCache;
   private final boolean reportExpertCounts;
@@ -59,6 +61,8 @@ public final class EngineOptions {
     maxQueuedTokens = builder.maxQueuedTokens;
     maxDraftTokens = builder.maxDraftTokens;
     maxUnreadBytes = builder.maxUnreadBytes;
+    reasoningFormat = builder.reasoningFormat;
+    toolCallFormat = builder.toolCallFormat;
     overlap = builder.overlap;
     prefixCache = builder.prefixCache;
     reportExpertCounts = builder.reportExpertCounts;
@@ -89,6 +93,8 @@ public final class EngineOptions {
     builder.maxQueuedTokens = maxQueuedTokens;
     builder.maxDraftTokens = maxDraftTokens;
     builder.maxUnreadBytes = maxUnreadBytes;
+    builder.reasoningFormat = reasoningFormat;
+    builder.toolCallFormat = toolCallFormat;
     builder.overlap = overlap;
     builder.prefixCache = prefixCache;
     builder.reportExpertCounts = reportExpertCounts;
@@ -176,6 +182,16 @@ public final class EngineOptions {
     return maxUnreadBytes;
   }
 
+  /** How reasoning is marked, unless a request says otherwise. Default AUTO. */
+  public ReasoningFormat reasoningFormat() {
+    return reasoningFormat;
+  }
+
+  /** How calls of tools are marked, unless a request says otherwise. Default AUTO. */
+  public ToolCallFormat toolCallFormat() {
+    return toolCallFormat;
+  }
+
   /** Whether the next step is planned while one runs. Default true; off only to compare. */
   public boolean overlap() {
     return overlap;
@@ -228,6 +244,8 @@ public final class EngineOptions {
     private int maxQueuedTokens = 1 << 20;
     private int maxDraftTokens;
     private int maxUnreadBytes = 256 << 10;
+    private ReasoningFormat reasoningFormat = ReasoningFormat.AUTO;
+    private ToolCallFormat toolCallFormat = ToolCallFormat.AUTO;
     private boolean overlap = true;
     private boolean prefixCache = true;
     private boolean reportExpertCounts;
@@ -397,6 +415,18 @@ public final class EngineOptions {
      */
     public Builder maxUnreadBytes(int value) {
       maxUnreadBytes = Check.range("maxUnreadBytes", value, 1, 1 << 30);
+      return this;
+    }
+
+    /** Sets how the model marks its reasoning, where its chat template does not show it. */
+    public Builder reasoningFormat(ReasoningFormat value) {
+      reasoningFormat = Check.given("reasoningFormat", value);
+      return this;
+    }
+
+    /** Sets how the model marks its calls of tools, where its chat template does not show it. */
+    public Builder toolCallFormat(ToolCallFormat value) {
+      toolCallFormat = Check.given("toolCallFormat", value);
       return this;
     }
 

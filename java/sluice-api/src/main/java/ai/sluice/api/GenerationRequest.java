@@ -51,6 +51,8 @@ public final class GenerationRequest {
   private final int n;
   private final ResponseFormat responseFormat;
   private final @Nullable Integer maxReasoningTokens;
+  private final @Nullable ReasoningFormat reasoningFormat;
+  private final @Nullable ToolCallFormat toolCallFormat;
   private final boolean speculation;
   private final boolean ignoreEos;
   private final @Nullable String head;
@@ -89,6 +91,8 @@ public final class GenerationRequest {
     n = builder.n;
     responseFormat = builder.responseFormat;
     maxReasoningTokens = builder.maxReasoningTokens;
+    reasoningFormat = builder.reasoningFormat;
+    toolCallFormat = builder.toolCallFormat;
     speculation = builder.speculation;
     ignoreEos = builder.ignoreEos;
     head = builder.head;
@@ -126,6 +130,8 @@ public final class GenerationRequest {
     builder.n = n;
     builder.responseFormat = responseFormat;
     builder.maxReasoningTokens = maxReasoningTokens;
+    builder.reasoningFormat = reasoningFormat;
+    builder.toolCallFormat = toolCallFormat;
     builder.speculation = speculation;
     builder.ignoreEos = ignoreEos;
     builder.head = head;
@@ -227,6 +233,16 @@ public final class GenerationRequest {
     return maxReasoningTokens == null ? OptionalInt.empty() : OptionalInt.of(maxReasoningTokens);
   }
 
+  /** How reasoning is marked; absent: as the engine's options say. */
+  public Optional<ReasoningFormat> reasoningFormat() {
+    return Optional.ofNullable(reasoningFormat);
+  }
+
+  /** How calls of tools are marked; absent: as the engine's options say. */
+  public Optional<ToolCallFormat> toolCallFormat() {
+    return Optional.ofNullable(toolCallFormat);
+  }
+
   /** Whether drafts may be used, where the engine has them on; they change no token. */
   public boolean speculation() {
     return speculation;
@@ -275,6 +291,8 @@ public final class GenerationRequest {
     private int n = 1;
     private ResponseFormat responseFormat = ResponseFormat.text();
     private @Nullable Integer maxReasoningTokens;
+    private @Nullable ReasoningFormat reasoningFormat;
+    private @Nullable ToolCallFormat toolCallFormat;
     private boolean speculation = true;
     private boolean ignoreEos;
     private @Nullable String head;
@@ -370,7 +388,8 @@ public final class GenerationRequest {
     }
 
     /**
-     * Sets texts that end the generation; they and what follows are not part of its text.
+     * Sets texts that end the generation; they and what follows are not part of its text. They are
+     * looked for in everything that the model says, reasoning and calls of tools included.
      *
      * @param texts at most {@link #MAX_STOP_STRINGS}, each 1 to {@link #MAX_STOP_LENGTH} characters
      * @throws InvalidRequestException if there are too many, or one is empty or too long
@@ -499,14 +518,27 @@ public final class GenerationRequest {
     }
 
     /**
-     * Sets the most tokens that the model may reason with; then its reasoning is ended and it has to
-     * answer.
+     * Sets the most tokens that the model may reason with; then its reasoning is ended, with the
+     * text that its chat template puts there, and it has to answer. A model without a format of
+     * reasoning is refused at submit.
      *
-     * @param value 0 or more; 0: no reasoning
+     * @param value 0 or more; 0: reasoning is ended where it begins
      * @throws InvalidRequestException if it is negative
      */
     public Builder maxReasoningTokens(int value) {
       maxReasoningTokens = Check.range("maxReasoningTokens", value, 0, Integer.MAX_VALUE);
+      return this;
+    }
+
+    /** Sets how the answer marks reasoning; it is told apart in answers to messages only. */
+    public Builder reasoningFormat(ReasoningFormat value) {
+      reasoningFormat = Check.given("reasoningFormat", value);
+      return this;
+    }
+
+    /** Sets how the answer marks calls; they are told apart only where the request has tools. */
+    public Builder toolCallFormat(ToolCallFormat value) {
+      toolCallFormat = Check.given("toolCallFormat", value);
       return this;
     }
 

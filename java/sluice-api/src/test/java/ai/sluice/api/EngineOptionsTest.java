@@ -121,6 +121,8 @@ class EngineOptionsTest {
             .maxQueuedTokens(8)
             .maxDraftTokens(9)
             .maxUnreadBytes(10)
+            .reasoningFormat(ReasoningFormat.THINK)
+            .toolCallFormat(ToolCallFormat.OFF)
             .overlap(false)
             .prefixCache(false)
             .reportExpertCounts(true)

@@ -101,6 +101,7 @@ public final class Engine implements AutoCloseable {
             eosTokens.ids(),
             tokenizer,
             formats,
+            new OutputPlanner(encoder, tokenizer, options, vocabSize),
             options.prefixCache());
     modelInfo = ModelInfos.of(model, sampling.defaults(), eosTokens, tokenizer != null);
     pumps = EngineThreads.pumps(number);

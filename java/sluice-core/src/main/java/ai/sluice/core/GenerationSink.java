@@ -5,6 +5,7 @@ import ai.sluice.api.FinishReason;
 import ai.sluice.api.GenerationResult;
 import ai.sluice.api.SluiceException;
 import ai.sluice.api.TokenLogprob;
+import ai.sluice.api.ToolCall;
 import ai.sluice.api.TopLogprob;
 import ai.sluice.api.Usage;
 import ai.sluice.core.scheduler.SequenceTimes;
@@ -12,24 +13,31 @@ import ai.sluice.core.scheduler.StepOutput;
 import ai.sluice.core.scheduler.TokenSink;
 import ai.sluice.text.StreamingDecoder;
 import ai.sluice.text.Tokenizer;
+import ai.sluice.text.output.OutputListener;
+import ai.sluice.text.output.OutputParser;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Turns a sequence's tokens into its generation: text without half characters, stop strings,
- * log-probabilities, the result. Lives on the scheduler's thread.
+ * reasoning and calls of tools, log-probabilities, the result. Lives on the scheduler's thread.
  */
-final class GenerationSink implements TokenSink {
+final class GenerationSink implements TokenSink, OutputListener {
   private final Generation generation;
   private final int alternative;
   private final @Nullable Tokenizer tokenizer;
   private final @Nullable StreamingDecoder decoder;
+  private final @Nullable OutputParser parser;
   private final StopMatcher stops;
   private final int topN;
   private final int promptTokens;
   private final long seed;
   private final QueuePlace place;
+  private String callId = "";
+  private String callName = "";
+  private int numCalls;
   private int cachedTokens;
 
   /**
@@ -37,8 +45,8 @@ final class GenerationSink implements TokenSink {
    *
    * @param generation receives the output
    * @param alternative which of the generation's alternatives it is, from 0
-   * @param tokenizer makes text, or null where there is none
-   * @param stopStrings texts that end the generation
+   * @param plan how the output is read
+   * @param stopStrings texts that end the generation, wherever they are said
    * @param topN likeliest tokens to report, below 0 for no log-probabilities
    * @param promptTokens tokens of the prompt
    * @param seed in force
@@ -47,7 +55,7 @@ final class GenerationSink implements TokenSink {
   GenerationSink(
       Generation generation,
       int alternative,
-      @Nullable Tokenizer tokenizer,
+      OutputPlan plan,
       List<String> stopStrings,
       int topN,
       int promptTokens,
@@ -55,8 +63,9 @@ final class GenerationSink implements TokenSink {
       QueuePlace place) {
     this.generation = generation;
     this.alternative = alternative;
-    this.tokenizer = tokenizer;
-    this.decoder = tokenizer == null ? null : tokenizer.continuingDecoder(true);
+    this.tokenizer = plan.tokenizer();
+    this.decoder = plan.newDecoder();
+    this.parser = plan.newParser(this);
     this.stops = new StopMatcher(stopStrings);
     this.topN = topN;
     this.promptTokens = promptTokens;
@@ -76,12 +85,43 @@ final class GenerationSink implements TokenSink {
     if (decoder == null) {
       generation.publish(alternative, ChunkKind.ANSWER, "");
     } else if (!stopsHere) {
-      String text = stops.accept(decoder.accept(token));
-      if (!text.isEmpty()) {
-        generation.publish(alternative, ChunkKind.ANSWER, text);
-      }
+      read(stops.accept(decoder.accept(token)));
     }
-    return stops.matched();
+    return stops.matched() || parser != null && parser.isOver();
+  }
+
+  private void read(String text) {
+    if (text.isEmpty()) {
+      return;
+    }
+    if (parser == null) {
+      text(ChunkKind.ANSWER, text);
+    } else {
+      parser.accept(text);
+    }
+  }
+
+  @Override
+  public void text(ChunkKind kind, String text) {
+    generation.publish(alternative, kind, text);
+  }
+
+  @Override
+  public void callBegun(int call, @Nullable String id, String name) {
+    callId = id == null ? CallIds.of(seed, promptTokens, call) : id;
+    callName = name;
+    generation.beginCall(alternative, call, callId, name);
+  }
+
+  @Override
+  public void callArguments(int call, String text) {
+    generation.continueCall(alternative, call, text);
+  }
+
+  @Override
+  public void callDone(int call, Map<String, @Nullable Object> arguments) {
+    numCalls++;
+    generation.completeCall(alternative, ToolCall.of(callId, callName, arguments));
   }
 
   private TokenLogprob logprob(int token, StepOutput output, int row, int index) {
@@ -105,8 +145,15 @@ final class GenerationSink implements TokenSink {
   @Override
   public void finished(FinishReason reason, String detail, SequenceTimes times) {
     place.leave();
-    String rest = decoder == null ? "" : stops.accept(decoder.finish()) + stops.finish();
-    generation.publish(alternative, ChunkKind.ANSWER, rest);
+    read(decoder == null ? "" : stops.accept(decoder.finish()) + stops.finish());
+    if (parser != null) {
+      parser.finish();
+    }
+    generation.publish(alternative, ChunkKind.ANSWER, ""); // the tokens that have no text
+    FinishReason ended =
+        reason == FinishReason.STOP && numCalls > 0 ? FinishReason.TOOL_CALLS : reason;
+    String problems = parser == null ? "" : parser.problems();
+    String why = detail + (detail.isEmpty() || problems.isEmpty() ? "" : "; ") + problems;
     generation.finish(
         alternative,
         said ->
@@ -116,8 +163,8 @@ final class GenerationSink implements TokenSink {
                 said.toolCalls,
                 said.tokens,
                 said.logprobs,
-                reason,
-                detail,
+                ended,
+                why,
                 seed,
                 new Usage(promptTokens, cachedTokens, said.tokens.size()),
                 times.timings(),

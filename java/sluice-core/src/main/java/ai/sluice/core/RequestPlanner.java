@@ -27,6 +27,7 @@ final class RequestPlanner {
   private final ModelHeads heads;
   private final @Nullable Tokenizer tokenizer;
   private final @Nullable ResponseFormats formats;
+  private final OutputPlanner outputs;
   private final boolean prefixCache;
 
   RequestPlanner(
@@ -36,8 +37,10 @@ final class RequestPlanner {
       List<Integer> eosTokens,
       @Nullable Tokenizer tokenizer,
       @Nullable ResponseFormats formats,
+      OutputPlanner outputs,
       boolean prefixCache) {
     this.formats = formats;
+    this.outputs = outputs;
     this.prefixCache = prefixCache;
     this.model = model;
     this.encoder = encoder;
@@ -56,8 +59,9 @@ final class RequestPlanner {
    * What a sink needs to know of its sequence.
    *
    * @param index which of the request's alternatives it is, from 0
+   * @param output how it is read
    */
-  record Facts(int index, int promptTokens, int topN, long seed) {}
+  record Facts(int index, int promptTokens, int topN, long seed, OutputPlan output) {}
 
   /**
    * The prompt's token ids.
@@ -84,7 +88,6 @@ final class RequestPlanner {
       HeadChoice head,
       long submitted,
       Function<Facts, TokenSink> sink) {
-    refuseUnbuilt(request);
     int topN = request.logprobs().orElse(Sequence.NO_LOGPROBS);
     if (topN > model.options().maxTopN()) {
       throw new InvalidRequestException(
@@ -110,7 +113,8 @@ final class RequestPlanner {
     int room = givesTokens ? context - prompt.length : 1;
     int maxNew = Math.min(request.maxNewTokens().orElse(room), room);
     long seed = request.seed().orElseGet(() -> ThreadLocalRandom.current().nextLong());
-    Function<int[], TokenConstraint> constraints = constraints(request, givesTokens);
+    OutputPlan output = outputs.plan(request, prompt);
+    Function<int[], TokenConstraint> grammars = grammars(request, givesTokens);
     List<Sequence> sequences = new ArrayList<>(request.n());
     for (int i = 0; i < request.n(); i++) {
       Sequence sequence =
@@ -125,7 +129,7 @@ final class RequestPlanner {
               model.ropes(prompt.length),
               submitted,
               Deadlines.of(submitted, request.timeout()),
-              sink.apply(new Facts(i, prompt.length, topN, seed + i)));
+              sink.apply(new Facts(i, prompt.length, topN, seed + i, output)));
       sequence.prioritize(request.priority());
       sequence.expire(
           Deadlines.of(submitted, request.queueTimeout()),
@@ -136,8 +140,11 @@ final class RequestPlanner {
       if (request.speculation()) {
         sequence.speculate(model.options().message().getMaxDraftLen());
       }
-      if (constraints != null) {
-        sequence.constrain(constraints.apply(stopTokens));
+      TokenConstraint constraint =
+          output.constraint(
+              request, stopTokens, grammars == null ? null : grammars.apply(stopTokens));
+      if (constraint != null) {
+        sequence.constrain(constraint);
       }
       if (i > 0) {
         sequence.forkOf(sequences.get(0));
@@ -147,7 +154,7 @@ final class RequestPlanner {
     return sequences;
   }
 
-  private @Nullable Function<int[], TokenConstraint> constraints(
+  private @Nullable Function<int[], TokenConstraint> grammars(
       GenerationRequest request, boolean givesTokens) {
     if (request.responseFormat() instanceof ResponseFormat.Text || !givesTokens) {
       return null;
@@ -157,13 +164,6 @@ final class RequestPlanner {
       throw new IllegalStateException("tokenizer: not loaded (a defect of Sluice)");
     }
     return formats.compile(request.responseFormat());
-  }
-
-  private static void refuseUnbuilt(GenerationRequest request) {
-    if (request.maxReasoningTokens().isPresent()) {
-      throw new InvalidRequestException(
-          "maxReasoningTokens: set (expected: not set; not built yet)");
-    }
   }
 
   private String contextRemedy() {

@@ -121,7 +121,7 @@ final class Submissions {
                   new GenerationSink(
                       generation,
                       facts.index(),
-                      tokenizer,
+                      facts.output(),
                       request.stop(),
                       facts.topN(),
                       facts.promptTokens(),
