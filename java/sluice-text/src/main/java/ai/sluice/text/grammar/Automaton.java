@@ -6,8 +6,8 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * The deterministic automata of all rules in one table. From every state that is left, an end can be
- * reached by bytes that are tokens of their own, so no choice of tokens leads to a dead end.
+ * The deterministic automata of all rules in one table. From every state that is left, an end can
+ * be reached by bytes that are tokens of their own, so no choice of tokens leads to a dead end.
  * Immutable.
  */
 final class Automaton {
@@ -87,7 +87,7 @@ final class Automaton {
     Automaton automaton = new Automaton(classes, dfas, budget);
     automaton.rank(rules);
     automaton.trim(rules, budget);
-    automaton.maskClasses = new MaskClasses(automaton, budget).refine(tokens.maxTokenBytes());
+    automaton.maskClasses = new MaskClasses(automaton, budget).refine(tokens);
     return automaton;
   }
 
@@ -201,8 +201,8 @@ final class Automaton {
       throw new InvalidRequestException(
           rules.name(0)
               + ": no text fits, or only an endless one, or one that the model's vocabulary cannot"
-              + " spell (expected: a form that some text has; remedy: give recursion an end, such as"
-              + " anyOf with null, and check bounds against each other)");
+              + " spell (expected: a form that some text has; remedy: give recursion an end, such"
+              + " as anyOf with null, and check bounds against each other)");
     }
     for (int state = 0; state < states; state++) {
       budget.work(count);

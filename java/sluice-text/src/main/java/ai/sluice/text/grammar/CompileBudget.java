@@ -22,6 +22,7 @@ final class CompileBudget {
 
   private final GrammarLimits limits;
   private final long deadline;
+  private final long halfNanos;
   private int work;
   private int parts;
   private long kept;
@@ -34,7 +35,9 @@ final class CompileBudget {
     } catch (ArithmeticException e) {
       nanos = Long.MAX_VALUE / 2;
     }
-    deadline = System.nanoTime() + Math.min(nanos, Long.MAX_VALUE / 2);
+    nanos = Math.min(nanos, Long.MAX_VALUE / 2);
+    deadline = System.nanoTime() + nanos;
+    halfNanos = nanos / 2;
     look();
   }
 
@@ -50,9 +53,9 @@ final class CompileBudget {
     }
   }
 
-  /** Whether more than half of the time is left: work that only makes later steps faster may go on. */
+  /** Whether more than half of the time is left for work that only makes later steps faster. */
   boolean isAmple() {
-    return deadline - System.nanoTime() > limits.maxCompileTime().toNanos() / 2;
+    return deadline - System.nanoTime() > halfNanos;
   }
 
   private void look() {

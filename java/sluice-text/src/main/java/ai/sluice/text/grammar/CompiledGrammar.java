@@ -113,7 +113,7 @@ public final class CompiledGrammar {
     return pushdown;
   }
 
-  /** At most how many bytes of heap this grammar holds, also after use; a guess at the high side. */
+  /** At most how many bytes of heap this grammar holds, also after use; guessed high. */
   public long maxBytes() {
     return automaton.bytes() + pushdown.maxBytes() + masks.maxBytes();
   }

@@ -29,7 +29,7 @@ sealed interface Form {
   /** What another rule describes; never the empty text. */
   record Call(int rule) implements Form {}
 
-  /** A JSON string whose value has the form of the body, each character in its shortest spelling. */
+  /** A JSON string whose value has the form of the body, each character spelled shortest. */
   record Quoted(Form body) implements Form {}
 
   /** What has both forms; neither of them calls a rule. */

@@ -4,8 +4,8 @@ import ai.sluice.api.InvalidRequestException;
 import java.time.Duration;
 
 /**
- * What one grammar may cost. A schema or an expression beyond them is refused with the limit's name.
- * Immutable and thread-safe.
+ * What one grammar may cost. A schema or an expression beyond them is refused by the limit's
+ * name. Immutable and thread-safe.
  *
  * @param maxNesting levels of schemas within schemas, 1 to 64
  * @param maxProperties properties of all objects of a schema together, 1 to 100,000
@@ -27,7 +27,7 @@ public record GrammarLimits(
     long maxCacheBytes) {
   /** The limits of a server that takes schemas from strangers. */
   public static final GrammarLimits DEFAULT =
-      new GrammarLimits(32, 5_000, 5_000, 120_000, 60_000, Duration.ofSeconds(2), 16L << 20);
+      new GrammarLimits(32, 5_000, 5_000, 120_000, 100_000, Duration.ofSeconds(2), 16L << 20);
 
   /**
    * Checks the limits.

@@ -7,7 +7,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
-/** The forms of JSON's own parts. One space may follow a colon or a comma, none stands elsewhere. */
+/** The forms of JSON's own parts. One space may follow a colon or a comma and nothing else. */
 final class JsonForms {
   /** One character of a string, in any spelling. */
   static final Form STRING_CHARACTER =

@@ -2,14 +2,16 @@ package ai.sluice.text.grammar;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.BitSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.IntStream;
 
 /**
- * Finds the states that no token can tell apart: Moore's refinement, stopped after as many rounds as
- * the longest token has bytes. So the many places in a long counted repetition share a mask.
+ * Finds the states that no token can tell apart: Moore's refinement, stopped after as many rounds
+ * as the longest token has bytes that may follow each other in this grammar. So the many places in
+ * a long counted repetition share a mask.
  */
 final class MaskClasses {
   private final Automaton automaton;
@@ -39,12 +41,9 @@ final class MaskClasses {
     }
   }
 
-  /**
-   * The class of each state.
-   *
-   * @param maxTokenBytes bytes of the longest token
-   */
-  int[] refine(int maxTokenBytes) {
+  /** The class of each state. */
+  int[] refine(TokenTable tokens) {
+    int maxTokenBytes = longest(tokens);
     int[] of = new int[automaton.states()];
     int known = 1;
     for (int round = 0; round <= maxTokenBytes; round++) {
@@ -152,5 +151,65 @@ final class MaskClasses {
       }
     }
     return false;
+  }
+
+  /** Bytes of the longest token of which each two neighbours may follow each other. */
+  private int longest(TokenTable tokens) {
+    BitSet[] following = following();
+    int[] of = automaton.classes.of;
+    byte[] path = new byte[tokens.maxTokenBytes() + 1];
+    int longest = 0;
+    int node = 0;
+    while (node < tokens.nodes()) {
+      budget.work(1);
+      int depth = tokens.nodeDepth[node];
+      path[depth] = tokens.nodeByte[node];
+      if (depth > 1 && !following[of[path[depth - 1] & 0xFF]].get(of[path[depth] & 0xFF])) {
+        node = tokens.nodeEnd[node];
+      } else {
+        longest = Math.max(longest, depth);
+        node++;
+      }
+    }
+    return longest;
+  }
+
+  /** Of each class of bytes those that may come after it, and perhaps some more. */
+  private BitSet[] following() {
+    int count = automaton.classes.count();
+    BitSet[] following = new BitSet[count];
+    Arrays.setAll(following, c -> new BitSet(count));
+    BitSet[] out = new BitSet[runs.length];
+    Arrays.setAll(out, this::bytesAfter);
+    for (int state = 0; state < runs.length; state++) {
+      budget.work(count);
+      for (int c = 0; c < count; c++) {
+        int to = automaton.next(state, c);
+        if (to >= 0) {
+          following[c].or(out[to]);
+        }
+      }
+    }
+    return following;
+  }
+
+  private BitSet bytesAfter(int state) {
+    int count = automaton.classes.count();
+    BitSet out = new BitSet(count);
+    budget.work(count);
+    if (automaton.isAccepting(state)) {
+      // The callers go on with what they like.
+      out.set(0, count);
+      return out;
+    }
+    for (int c = 0; c < count; c++) {
+      if (automaton.next(state, c) >= 0) {
+        out.set(c);
+      }
+    }
+    if (automaton.calls(state).length > 0) {
+      out.set(0, count);
+    }
+    return out;
   }
 }

@@ -2,7 +2,7 @@ package ai.sluice.text.grammar;
 
 import java.util.Arrays;
 
-/** An automaton with edges for nothing, for ranges of bytes and for rules; made by {@link NfaBuilder}. */
+/** An automaton with edges for nothing, ranges of bytes and rules; see {@link NfaBuilder}. */
 final class Nfa {
   private static final int NOTHING = -1;
   private static final int RULE = -2;

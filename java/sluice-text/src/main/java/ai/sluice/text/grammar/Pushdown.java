@@ -93,6 +93,14 @@ final class Pushdown {
     return 400 + 4 * classes;
   }
 
+  synchronized int size() {
+    return Math.max(states.size(), frames.size());
+  }
+
+  int maxStates() {
+    return maxStates;
+  }
+
   long maxBytes() {
     return (long) maxStates * bytesOfState();
   }

@@ -5,9 +5,9 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Takes the anchors out of an expression. They may stand where they say nothing but "the text begins
- * here" and "ends here"; an expression that may match somewhere gets any text at the ends that have
- * none.
+ * Takes the anchors out of an expression. They may stand where they say nothing but "the text
+ * begins here" and "ends here"; an expression that may match somewhere gets any text at the ends
+ * that have none.
  */
 final class RegexAnchors {
   private static final Form ANY_TEXT = new Form.Repeat(new Form.Chars(CodePoints.ALL), 0, -1);

@@ -5,6 +5,7 @@ import java.math.BigDecimal;
 import java.math.BigInteger;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -13,8 +14,8 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Reads a JSON schema into rules: one for each object, each array, each target of a {@code $ref} and
- * each different scalar, so that equal parts share states and masks. What is not supported is
+ * Reads a JSON schema into rules: one for each object, each array, each target of a {@code $ref}
+ * and each different scalar, so that equal parts share states and masks. What is not supported is
  * refused by its name and place.
  */
 final class SchemaReader {
@@ -264,7 +265,8 @@ final class SchemaReader {
     if (!map.containsKey("type")) {
       return List.of();
     }
-    List<?> names = value instanceof List<?> several ? several : List.of(String.valueOf(value));
+    List<?> names =
+        value instanceof List<?> several ? several : Collections.singletonList(value);
     List<String> types = new ArrayList<>();
     for (Object name : names) {
       if (!(name instanceof String type) || !TYPES.contains(type)) {

@@ -10,8 +10,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The tokens that may follow a state, as bits. Most of them stay within one rule: they are found
- * once for a place, whoever called its rule, by a walk over all tokens. The few that go on after the
- * end of the rule are then tried against the callers. Both are kept, the latest used ones of them.
+ * once for a place, whoever called its rule, by a walk over all tokens. The few that go on after
+ * the end of the rule are then tried against the callers. Both are kept, those used last.
  *
  * <p>Thread-safe: a mask that is known is read without a lock.
  */

@@ -1,8 +1,8 @@
 package ai.sluice.text.grammar;
 
 /**
- * Ends of mail addresses: the countries' and the best known others. Validators that know the list of
- * all accept these; a made-up one they refuse.
+ * Ends of mail addresses: the countries' and the best known others. Validators that know the list
+ * of all accept these; a made-up one they refuse.
  */
 final class TopLevelDomains {
   private static final String NAMES =

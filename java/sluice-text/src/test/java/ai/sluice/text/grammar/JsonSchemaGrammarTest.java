@@ -105,7 +105,8 @@ class JsonSchemaGrammarTest {
         String text = walk.run(new Random(seed), seed * 5, seed == 10);
         assertTrue(STRICT.readTree(text).isObject(), text);
       }
-      for (String text : List.of("{}", "{\"a\": [1, {\"b\":null}], \"\\u00e9\":\"\\ud83d\\ude00\"}")) {
+      for (String text :
+          List.of("{}", "{\"a\": [1, {\"b\":null}], \"\\u00e9\":\"\\ud83d\\ude00\"}")) {
         assertTrue(walk.takes(text, new Random(1)), text);
       }
       for (String text :

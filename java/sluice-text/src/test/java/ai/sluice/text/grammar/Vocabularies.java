@@ -112,7 +112,8 @@ enum Vocabularies {
       byte[] bytes = text.toString().getBytes(StandardCharsets.UTF_8);
       // A cut anywhere: also within a character.
       int from = random.nextInt(4) == 0 ? random.nextInt(bytes.length) : 0;
-      int to = random.nextInt(4) == 0 ? from + 1 + random.nextInt(bytes.length - from) : bytes.length;
+      int left = bytes.length - from;
+      int to = random.nextInt(4) == 0 ? from + 1 + random.nextInt(left) : bytes.length;
       tokens.add(Arrays.copyOfRange(bytes, from, to));
     }
     return tokens;

@@ -171,7 +171,8 @@ final class Walk {
 
   private static String text(ByteArrayOutputStream out) {
     try {
-      return StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(out.toByteArray())).toString();
+      ByteBuffer bytes = ByteBuffer.wrap(out.toByteArray());
+      return StandardCharsets.UTF_8.newDecoder().decode(bytes).toString();
     } catch (CharacterCodingException e) {
       throw new AssertionError("not UTF-8: " + out, e);
     }
