@@ -1,5 +1,6 @@
 package ai.sluice.core;
 
+import ai.sluice.api.BatcherOptions;
 import ai.sluice.api.ClassificationRequest;
 import ai.sluice.api.ClassificationResult;
 import ai.sluice.api.EngineClosedException;
@@ -61,6 +62,7 @@ public final class Engine implements AutoCloseable {
   private final PromptEncoder encoder;
   private final Submissions submissions;
   private final @Nullable ResponseFormats formats;
+  private final Batchers batchers;
   private final ModelInfo modelInfo;
   private final SchedulerCounters counters;
   private final EngineLoop loop;
@@ -104,6 +106,7 @@ public final class Engine implements AutoCloseable {
             new OutputPlanner(encoder, tokenizer, options, vocabSize),
             options.prefixCache());
     modelInfo = ModelInfos.of(model, sampling.defaults(), eosTokens, tokenizer != null);
+    batchers = new Batchers(number);
     pumps = EngineThreads.pumps(number);
     results = EngineThreads.results(number);
     int slots = model.engine().layout().numSlots();
@@ -135,7 +138,8 @@ public final class Engine implements AutoCloseable {
             pumps,
             results,
             options.maxUnreadBytes(),
-            Engine::now);
+            Engine::now,
+            this::requireOpen);
     try {
       loop.start();
     } catch (Throwable e) {
@@ -290,6 +294,19 @@ public final class Engine implements AutoCloseable {
         window());
   }
 
+  /**
+   * Gathers classifications and scores into batches; meant for many callers with one small request
+   * each. Closing the engine fails what a batcher has not handed on.
+   *
+   * @return to be closed by the caller
+   * @throws EngineFailedException if the engine has failed
+   * @throws EngineClosedException if the engine is closed
+   */
+  public Batcher batcher(BatcherOptions batcherOptions) {
+    requireOpen();
+    return batchers.open(batcherOptions, submissions, results);
+  }
+
   private static <T> T await(CompletableFuture<T> future, Supplier<T> interrupted) {
     try {
       return future.get();
@@ -417,6 +434,7 @@ public final class Engine implements AutoCloseable {
     if (closing.compareAndSet(false, true)) {
       Teardown.run(
           loop::stop,
+          batchers::engineClosed,
           () -> {
             if (formats != null) {
               formats.close();

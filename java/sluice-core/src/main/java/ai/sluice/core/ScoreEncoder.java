@@ -35,6 +35,15 @@ final class ScoreEncoder {
       }
       return sum;
     }
+
+    /** Tokens of the longest input: the context, and a continuation but for its last token. */
+    long longest() {
+      long most = 0;
+      for (int[] continuation : continuations) {
+        most = Math.max(most, (long) context.length + continuation.length - 1);
+      }
+      return most;
+    }
   }
 
   /**

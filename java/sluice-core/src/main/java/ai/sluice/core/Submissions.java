@@ -16,13 +16,14 @@ import java.util.List;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.LongSupplier;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
  * The way from a request to sequences that the scheduler knows: a place in the queue, tokens, a
  * plan. Thread-safe.
  */
-final class Submissions {
+final class Submissions implements BatchTarget {
   private static final String BY_THE_CALLER = "cancelled by the caller";
 
   private final EngineLoop loop;
@@ -36,6 +37,7 @@ final class Submissions {
   private final ExecutorService results;
   private final int maxUnreadBytes;
   private final LongSupplier clock;
+  private final Runnable engineOpen;
 
   /**
    * Creates the way into one engine.
@@ -43,6 +45,7 @@ final class Submissions {
    * @param tokenizer the model's, or null where there is none
    * @param maxUnreadBytes by how much readers of chunks may lag
    * @param clock nanoseconds, the clock of the loop
+   * @param engineOpen throws unless the engine takes requests
    */
   Submissions(
       EngineLoop loop,
@@ -55,7 +58,9 @@ final class Submissions {
       ExecutorService pumps,
       ExecutorService results,
       int maxUnreadBytes,
-      LongSupplier clock) {
+      LongSupplier clock,
+      Runnable engineOpen) {
+    this.engineOpen = engineOpen;
     this.loop = loop;
     this.planner = planner;
     this.scoreEncoder = scoreEncoder;
@@ -73,8 +78,28 @@ final class Submissions {
     return queue;
   }
 
-  /** Counts a request that is refused because the queue is full. */
-  void countRejected() {
+  @Override
+  public void requireOpen() {
+    engineOpen.run();
+  }
+
+  @Override
+  public long now() {
+    return clock.getAsLong();
+  }
+
+  @Override
+  public int[] encode(ClassificationRequest request) {
+    return planner.encode(request.input());
+  }
+
+  @Override
+  public ScoreEncoder.Encoded encode(ScoreRequest request) {
+    return scoreEncoder.encode(request);
+  }
+
+  @Override
+  public void countRejected() {
     counters.finished(FinishReason.REJECTED).incrementAndGet();
   }
 
@@ -93,7 +118,7 @@ final class Submissions {
    * @throws QueueFullException if it cannot wait
    */
   Generation generate(GenerationRequest request) {
-    long submitted = clock.getAsLong();
+    long submitted = now();
     QueuePlace place = queue.enter(request.n());
     List<QueuePlace> split = new ArrayList<>();
     for (int i = 1; i < request.n(); i++) {
@@ -142,10 +167,21 @@ final class Submissions {
    * @throws QueueFullException if it cannot wait
    */
   WorkFuture<ClassificationResult> classify(ClassificationRequest request) {
-    long submitted = clock.getAsLong();
+    long submitted = now();
+    return classify(request, submitted, () -> encode(request));
+  }
+
+  @Override
+  public WorkFuture<ClassificationResult> classify(
+      ClassificationRequest request, int[] prompt, long submitted) {
+    return classify(request, submitted, () -> prompt);
+  }
+
+  private WorkFuture<ClassificationResult> classify(
+      ClassificationRequest request, long submitted, Supplier<int[]> encoder) {
     QueuePlace place = queue.enter(1);
     try {
-      int[] prompt = planner.encode(request.input());
+      int[] prompt = encoder.get();
       place.count(prompt.length);
       HeadChoice head = planner.heads().forValues(request.head());
       WorkFuture<ClassificationResult> future = new WorkFuture<>(results);
@@ -175,10 +211,21 @@ final class Submissions {
    * @throws QueueFullException if it cannot wait
    */
   WorkFuture<ScoreResult> score(ScoreRequest request) {
-    long submitted = clock.getAsLong();
+    long submitted = now();
+    return score(request, submitted, () -> encode(request));
+  }
+
+  @Override
+  public WorkFuture<ScoreResult> score(
+      ScoreRequest request, ScoreEncoder.Encoded encoded, long submitted) {
+    return score(request, submitted, () -> encoded);
+  }
+
+  private WorkFuture<ScoreResult> score(
+      ScoreRequest request, long submitted, Supplier<ScoreEncoder.Encoded> encoder) {
     QueuePlace place = queue.enter(1);
     try {
-      ScoreEncoder.Encoded encoded = scoreEncoder.encode(request);
+      ScoreEncoder.Encoded encoded = encoder.get();
       place.count(encoded.promptTokens());
       WorkFuture<ScoreResult> future = new WorkFuture<>(results);
       AtomicReference<List<Sequence>> sequences = new AtomicReference<>();

@@ -68,6 +68,22 @@ final class WorkFuture<T> extends CompletableFuture<T> {
     execute(() -> completeExceptionally(cause));
   }
 
+  /** Completes it as other work is completed. */
+  void follow(WorkFuture<? extends T> other) {
+    other.whenComplete(
+        (value, failure) -> {
+          delivered = true;
+          execute(
+              () -> {
+                if (failure != null) {
+                  completeExceptionally(failure);
+                } else {
+                  complete(value);
+                }
+              });
+        });
+  }
+
   private void execute(Runnable completion) {
     try {
       results.execute(completion);

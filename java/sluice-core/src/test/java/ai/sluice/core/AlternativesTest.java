@@ -110,6 +110,22 @@ class AlternativesTest {
     }
   }
 
+  @ParameterizedTest
+  @ValueSource(booleans = {true, false})
+  void thePromptIsComputedOnce(boolean prefixCache) {
+    try (Engine engine =
+        Engine.open(options().maxSequences(6).prefixCache(prefixCache).build())) {
+      int[] prompt = new int[90];
+      for (int i = 0; i < prompt.length; i++) {
+        prompt[i] = (i * 31 + 7) % 200;
+      }
+      engine.generate(request().promptTokens(prompt).maxNewTokens(4).n(6).build());
+      // Each may compute the last token again, whose logits it needs.
+      long computed = idle(engine).promptTokens();
+      assertTrue(computed <= prompt.length + 5, computed + " prompt tokens computed");
+    }
+  }
+
   @Test
   void cancellingTimingOutAndClosingEndAll() throws Exception {
     Engine engine = Engine.open(options().build());
