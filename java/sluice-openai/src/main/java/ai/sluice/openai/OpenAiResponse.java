@@ -7,7 +7,6 @@ import ai.sluice.api.Usage;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.util.ArrayList;
 import java.util.List;
 
 /** Makes response bodies of results. */
@@ -41,7 +40,7 @@ public final class OpenAiResponse {
     body.put("model", model.nameFor(request));
     ArrayNode choices = body.putArray("choices");
     for (int i = 0; i < results.size(); i++) {
-      for (GenerationResult result : alternatives(results.get(i))) {
+      for (GenerationResult result : results.get(i).all()) {
         OpenAiError.of(result)
             .ifPresent(
                 error -> {
@@ -49,7 +48,7 @@ public final class OpenAiResponse {
                 });
         ObjectNode choice = choices.addObject().put("index", choices.size() - 1);
         if (chat) {
-          chatChoice(choice, request, result);
+          chatChoice(choice, request, result, id);
         } else {
           textChoice(choice, request, request.requests().get(i), result, model);
         }
@@ -78,26 +77,28 @@ public final class OpenAiResponse {
     for (GenerationResult first : results) {
       prompt += first.usage().promptTokens();
       cached += first.usage().cachedPromptTokens();
-      for (GenerationResult result : alternatives(first)) {
+      for (GenerationResult result : first.all()) {
         completion += result.usage().newTokens();
       }
     }
     return new Usage(prompt, cached, completion);
   }
 
-  /** All that was generated of one prompt. */
-  private static List<GenerationResult> alternatives(GenerationResult first) {
-    List<GenerationResult> all = new ArrayList<>();
-    all.add(first);
-    return all;
-  }
-
   private static void chatChoice(
-      ObjectNode choice, OpenAiRequest request, GenerationResult result) {
+      ObjectNode choice, OpenAiRequest request, GenerationResult result, String id) {
     ObjectNode message = choice.putObject("message");
     message.put("role", "assistant");
-    message.put("content", result.text());
+    // A message that only calls tools has no content, which is not the same as an empty one.
+    boolean silent = result.text().isBlank() && !result.toolCalls().isEmpty();
+    message.put("content", silent ? null : result.text());
     message.putNull("refusal");
+    if (!result.reasoning().isEmpty()) {
+      message.put("reasoning_content", result.reasoning());
+    }
+    if (!result.toolCalls().isEmpty()) {
+      String prefix = "call_" + id.substring(id.indexOf('-') + 1) + "_" + choice.get("index");
+      ToolCallJson.write(message.putArray("tool_calls"), result.toolCalls(), prefix);
+    }
     if (request.logprobs()) {
       LogprobsJson.chat(choice.putObject("logprobs"), result.logprobs());
     } else {
@@ -124,7 +125,12 @@ public final class OpenAiResponse {
   }
 
   private static void finish(ObjectNode choice, OpenAiRequest request, GenerationResult result) {
-    choice.put("finish_reason", finishReason(result.finishReason()));
+    boolean calls = request.endpoint() == Endpoint.CHAT_COMPLETIONS && !result.toolCalls().isEmpty();
+    choice.put(
+        "finish_reason",
+        calls && result.finishReason() == FinishReason.STOP
+            ? finishReason(FinishReason.TOOL_CALLS)
+            : finishReason(result.finishReason()));
     if (request.tokenIds()) {
       ArrayNode ids = choice.putArray("token_ids");
       result.tokens().forEach(ids::add);

@@ -7,13 +7,16 @@ import ai.sluice.api.EngineClosedException;
 import ai.sluice.api.FinishReason;
 import ai.sluice.api.GenerationResult;
 import ai.sluice.api.InvalidRequestException;
+import ai.sluice.api.Timings;
 import ai.sluice.api.TokenLogprob;
+import ai.sluice.api.ToolCall;
 import ai.sluice.api.TopLogprob;
 import ai.sluice.api.Usage;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
@@ -91,6 +94,41 @@ class OpenAiResponseTest {
             List.of(
                 logprob("é", -0.5, new TopLogprob(5, "é", -0.5), new TopLogprob(6, "\uFFFD", -2))),
             new Usage(4, 0, 1)));
+  }
+
+  @Test
+  void alternativesReasoningAndToolCalls() throws IOException {
+    GenerationResult first =
+        new GenerationResult(
+            "",
+            "I need it",
+            List.of(
+                ToolCall.of("f", Map.of("a", List.of(1, 2.5))), ToolCall.of("mine", "g", Map.of())),
+            List.of(1, 2),
+            List.of(),
+            FinishReason.STOP,
+            "",
+            1,
+            new Usage(3, 1, 2),
+            new Timings(0, 0, 0, 0),
+            List.of(Results.answer("other")));
+    check(
+        """
+        {"id":"chatcmpl-77","object":"chat.completion","created":1700000000,"model":"tiny",
+         "choices":[{"index":0,"message":{"role":"assistant","content":null,"refusal":null,
+             "reasoning_content":"I need it","tool_calls":[
+               {"id":"call_77_0_0","type":"function",
+                "function":{"name":"f","arguments":"{\\"a\\":[1,2.5]}"}},
+               {"id":"mine","type":"function","function":{"name":"g","arguments":"{}"}}]},
+           "logprobs":null,"finish_reason":"tool_calls"},
+          {"index":1,"message":{"role":"assistant","content":"other","refusal":null},
+           "logprobs":null,"finish_reason":"stop"}],
+         "usage":{"prompt_tokens":3,"completion_tokens":7,"total_tokens":10,
+           "prompt_tokens_details":{"cached_tokens":1}},
+         "system_fingerprint":"fp_1"}
+        """,
+        chat(",\"n\":2"),
+        first);
   }
 
   @Test
