@@ -17,6 +17,9 @@ final class BatchProgress implements AutoCloseable {
   private static final int MIN_BAR = 10;
   private static final int MAX_BAR = 40;
 
+  /** Characters around a bar. */
+  private static final int FRAME = 4;
+
   private final Console console;
   private final IntSupplier signals;
   private final @Nullable Object resizeHandler;
@@ -81,19 +84,25 @@ final class BatchProgress implements AutoCloseable {
       {share, note.isEmpty() ? left : note},
       {share}
     };
-    String text = "";
+    boolean log = room == Integer.MAX_VALUE;
+    boolean bar = !log && status.share() >= 0;
+    // A bar is worth more than the pace, and less than all the rest.
+    if (bar && length(forms[1]) + MIN_BAR + FRAME <= room) {
+      String text = join(length(forms[0]) + MIN_BAR + FRAME <= room ? forms[0] : forms[1]);
+      int width = Math.min(MAX_BAR, room - text.length() - FRAME);
+      int filled = (int) (status.share() * width);
+      return "[" + "#".repeat(filled) + " ".repeat(width - filled) + "]  " + text;
+    }
     for (String[] form : forms) {
-      text = join(form);
-      if (text.length() <= room) {
-        break;
+      if (length(form) <= room) {
+        return join(form);
       }
     }
-    int bar = Math.min(MAX_BAR, room - text.length() - 4);
-    if (room == Integer.MAX_VALUE || status.share() < 0 || bar < MIN_BAR) {
-      return text.length() <= room ? text : text.substring(0, Math.max(0, room));
-    }
-    int filled = (int) (status.share() * bar);
-    return "[" + "#".repeat(filled) + " ".repeat(bar - filled) + "]  " + text;
+    return share.substring(0, Math.min(share.length(), Math.max(0, room)));
+  }
+
+  private static int length(String[] parts) {
+    return join(parts).length();
   }
 
   private static String share(BatchStatus status) {
