@@ -148,11 +148,10 @@ public final class ReasoningConstraint implements TokenConstraint {
     }
     boolean reasoned = parser.isInReasoning();
     parser.accept(decoder.accept(token));
-    if (reasoned) {
-      used++;
-      if (!parser.isInReasoning() && then != null && !hasChannels) {
-        force(tokens.gap());
-      }
+    if (parser.isInReasoning()) {
+      used += reasoned ? 1 : 0;
+    } else if (reasoned && then != null && !hasChannels) {
+      force(tokens.gap());
     }
     forceAtEnd();
   }
