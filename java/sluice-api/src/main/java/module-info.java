@@ -4,4 +4,6 @@ module ai.sluice.api {
   requires static transitive org.jspecify;
 
   exports ai.sluice.api;
+
+  uses ai.sluice.api.MemoryEstimator;
 }

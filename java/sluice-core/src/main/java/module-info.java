@@ -12,4 +12,7 @@ module ai.sluice.core {
   requires static transitive org.jspecify;
 
   exports ai.sluice.core;
+
+  provides ai.sluice.api.MemoryEstimator with
+      ai.sluice.core.services.EngineMemoryEstimator;
 }

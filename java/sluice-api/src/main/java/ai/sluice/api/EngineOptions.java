@@ -221,7 +221,9 @@ public final class EngineOptions {
         + ", kvCacheBytes=" + (kvCacheBytes == null ? "auto" : kvCacheBytes)
         + ", maxSequences=" + maxSequences + ", maxStepTokens=" + maxStepTokens
         + ", blockSize=" + blockSize + ", maxQueuedRequests=" + maxQueuedRequests
-        + ", maxLogprobs=" + maxLogprobs + ", overlap=" + overlap
+        + ", maxQueuedTokens=" + maxQueuedTokens + ", maxLogprobs=" + maxLogprobs
+        + ", maxDraftTokens=" + maxDraftTokens + ", maxUnreadBytes=" + maxUnreadBytes
+        + ", overlap=" + overlap
         + ", prefixCache=" + prefixCache
         + ", reportExpertCounts=" + reportExpertCounts + "]";
   }

@@ -1,5 +1,7 @@
 package ai.sluice.api;
 
+import java.util.ServiceLoader;
+
 /**
  * Memory that a model needs under given options, worked out before anything is loaded.
  *
@@ -17,6 +19,36 @@ public record MemoryPlan(
     long workspaceBytes,
     long freeBytes,
     int maxContextLength) {
+  /**
+   * Works out the memory that a model needs, by reading the checkpoint's description and nothing
+   * else: no weights are loaded. Needs the engine's module (artifact {@code sluice-core}) and its
+   * native library at run time.
+   *
+   * @param options as an engine would be opened with
+   * @throws OutOfDeviceMemoryException if it does not fit
+   * @throws InvalidRequestException if an option contradicts the model
+   * @throws UnsupportedModelException if the model, or what is asked of it, is not supported
+   * @throws CheckpointFormatException if a file is missing or damaged
+   * @throws NativeLoadException if the native library cannot be loaded
+   * @throws IllegalStateException if the engine's module is not there
+   */
+  public static MemoryPlan estimate(EngineOptions options) {
+    Check.given("options", options);
+    return ServiceLoader.load(MemoryEstimator.class)
+        .findFirst()
+        // A thread's own class loader may not see what this class's does.
+        .or(
+            () ->
+                ServiceLoader.load(MemoryEstimator.class, MemoryPlan.class.getClassLoader())
+                    .findFirst())
+        .orElseThrow(
+            () ->
+                new IllegalStateException(
+                    "MemoryEstimator: none found (expected: module ai.sluice.core, artifact"
+                        + " sluice-core, beside sluice-api at run time)"))
+        .estimate(options);
+  }
+
   /** All of it. */
   public long totalBytes() {
     return weightBytes + kvCacheBytes + workspaceBytes;

@@ -35,6 +35,7 @@ class EngineOptionsTest {
             new IntOption("blockSize", EngineOptions.Builder::blockSize, 4, 256),
             new IntOption(
                 "maxQueuedRequests", EngineOptions.Builder::maxQueuedRequests, 1, 1_000_000),
+            new IntOption("maxDraftTokens", EngineOptions.Builder::maxDraftTokens, 0, 16),
             new IntOption("maxUnreadBytes", EngineOptions.Builder::maxUnreadBytes, 1, 1 << 30),
             new IntOption("maxLogprobs", EngineOptions.Builder::maxLogprobs, 0, 1000))
         .map(
@@ -58,6 +59,19 @@ class EngineOptionsTest {
                             e.getMessage());
                       }
                     }));
+  }
+
+  @Test
+  void maxQueuedTokensIsHeldToItsRange() {
+    for (int wrong : new int[] {Integer.MIN_VALUE, -1, 0}) {
+      assertEquals(
+          "maxQueuedTokens: " + wrong + " (expected: 1 to 2147483647)",
+          assertThrows(
+                  InvalidRequestException.class,
+                  () -> EngineOptions.builder().maxQueuedTokens(wrong))
+              .getMessage());
+    }
+    EngineOptions.builder().maxQueuedTokens(1).maxQueuedTokens(Integer.MAX_VALUE);
   }
 
   @Test

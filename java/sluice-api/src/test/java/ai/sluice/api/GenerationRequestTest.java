@@ -75,6 +75,23 @@ class GenerationRequestTest {
     refused("stopTokenIds: 1025", () -> builder().stopTokenIds(new int[1025]));
     refused("timeout: PT0S", () -> builder().timeout(Duration.ZERO));
     refused("timeout: PT-1S", () -> builder().timeout(Duration.ofSeconds(-1)));
+    for (Duration wrong : new Duration[] {Duration.ZERO, Duration.ofNanos(-1)}) {
+      refused("queueTimeout: " + wrong, () -> builder().queueTimeout(wrong));
+      refused("firstTokenTimeout: " + wrong, () -> builder().firstTokenTimeout(wrong));
+    }
+    for (int wrong : new int[] {Integer.MIN_VALUE, -1, 0, 129, Integer.MAX_VALUE}) {
+      refused("n: " + wrong, () -> builder().n(wrong));
+    }
+    assertEquals(128, builder().n(128).build().n());
+    for (int wrong : new int[] {Integer.MIN_VALUE, -1}) {
+      refused("maxReasoningTokens: " + wrong, () -> builder().maxReasoningTokens(wrong));
+    }
+    assertEquals(
+        Integer.MAX_VALUE,
+        builder().maxReasoningTokens(Integer.MAX_VALUE).build().maxReasoningTokens().orElse(0));
+    for (int priority : new int[] {Integer.MIN_VALUE, Integer.MAX_VALUE}) {
+      assertEquals(priority, builder().priority(priority).build().priority());
+    }
     assertEquals(Long.MIN_VALUE, builder().seed(Long.MIN_VALUE).build().seed().orElseThrow());
   }
 
@@ -136,7 +153,10 @@ class GenerationRequestTest {
     assertFalse(sampling.equals(Sampling.unset()));
     GenerationRequest request =
         builder().sampling(sampling).maxNewTokens(7).stop("a", "b").stopTokenIds(5, 6).seed(1)
-            .logprobs(2).timeout(Duration.ofSeconds(3)).ignoreEos(true)
+            .logprobs(2).timeout(Duration.ofSeconds(3)).ignoreEos(true).n(3).priority(-4)
+            .queueTimeout(Duration.ofSeconds(4)).firstTokenTimeout(Duration.ofSeconds(5))
+            .responseFormat(ResponseFormat.regex("a")).maxReasoningTokens(6).speculation(false)
+            .cacheSalt("salt").head("reasoning")
             .templateVariables(Map.of("enable_thinking", true)).build();
     GenerationRequest copy = request.toBuilder().build();
     assertEquals(request.prompt(), copy.prompt());
@@ -149,6 +169,15 @@ class GenerationRequestTest {
     assertEquals(request.timeout(), copy.timeout());
     assertEquals(request.templateVariables(), copy.templateVariables());
     assertTrue(copy.ignoreEos());
+    assertEquals(3, copy.n());
+    assertEquals(-4, copy.priority());
+    assertEquals(request.queueTimeout(), copy.queueTimeout());
+    assertEquals(request.firstTokenTimeout(), copy.firstTokenTimeout());
+    assertEquals(request.responseFormat(), copy.responseFormat());
+    assertEquals(6, copy.maxReasoningTokens().orElse(0));
+    assertFalse(copy.speculation());
+    assertEquals("salt", copy.cacheSalt());
+    assertEquals("reasoning", copy.head().orElse(""));
   }
 
   @Test

@@ -4,6 +4,7 @@ import ai.sluice.api.FinishReason;
 import ai.sluice.api.GenerationOutcome;
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.GenerationResult;
+import ai.sluice.api.InvalidRequestException;
 import ai.sluice.api.ScoreOutcome;
 import ai.sluice.api.ScoreRequest;
 import ai.sluice.api.ScoreResult;
@@ -104,6 +105,9 @@ final class RequestBatch<Q, R, O> {
   }
 
   private List<O> run(List<Q> requests) {
+    if (requests == null) {
+      throw new InvalidRequestException("requests: null (expected: a list of requests)");
+    }
     for (int i = 0; i < requests.size(); i++) {
       outcomes.add(null);
     }
@@ -133,7 +137,7 @@ final class RequestBatch<Q, R, O> {
 
   private void start(int index, Q request) {
     while (true) {
-      if (interrupted) {
+      if (interrupted && request != null) {
         outcomes.set(index, done.apply(neverSubmitted.apply(request)));
         return;
       }

@@ -4,6 +4,7 @@ import ai.sluice.api.ClassificationRequest;
 import ai.sluice.api.ClassificationResult;
 import ai.sluice.api.FinishReason;
 import ai.sluice.api.GenerationRequest;
+import ai.sluice.api.InvalidRequestException;
 import ai.sluice.api.ScoreRequest;
 import ai.sluice.api.ScoreResult;
 import ai.sluice.core.scheduler.EngineLoop;
@@ -90,17 +91,25 @@ final class Submissions implements BatchTarget {
 
   @Override
   public int[] encode(ClassificationRequest request) {
+    requireGiven(request);
     return planner.encode(request.input());
   }
 
   @Override
   public ScoreEncoder.Encoded encode(ScoreRequest request) {
+    requireGiven(request);
     return scoreEncoder.encode(request);
   }
 
   @Override
   public void countRejected() {
     counters.finished(FinishReason.REJECTED).incrementAndGet();
+  }
+
+  private static void requireGiven(@Nullable Object request) {
+    if (request == null) {
+      throw new InvalidRequestException("request: null (expected: a request)");
+    }
   }
 
   /** A generation that is over and says REJECTED. */
@@ -118,6 +127,7 @@ final class Submissions implements BatchTarget {
    * @throws QueueFullException if it cannot wait
    */
   Generation generate(GenerationRequest request) {
+    requireGiven(request);
     long submitted = now();
     QueuePlace place = queue.enter(request.n());
     List<QueuePlace> split = new ArrayList<>();

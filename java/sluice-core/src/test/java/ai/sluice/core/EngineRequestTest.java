@@ -369,6 +369,12 @@ class EngineRequestTest {
     assertTrue(plan.weightBytes() > 0 && plan.workspaceBytes() > 0);
     assertEquals(2 * 64 * plan.kvBytesPerToken(), plan.kvCacheBytes());
     assertEquals(64, plan.maxContextLength());
+    MemoryPlan estimate =
+        MemoryPlan.estimate(
+            Fixtures.options("llama").maxContextLength(64).maxSequences(2).build());
+    assertEquals(plan.weightBytes(), estimate.weightBytes());
+    assertEquals(plan.kvCacheBytes(), estimate.kvCacheBytes());
+    assertEquals(plan.workspaceBytes(), estimate.workspaceBytes());
   }
 
   @Test
