@@ -35,7 +35,7 @@ final class OptionResolver {
   private static final int MAX_STEP_TARGETS = 1 << 14;
 
   /** Output rows of one step that sequences which are scored may have, though few generate. */
-  private static final int MAX_SCORED_ROWS = 256;
+  private static final int MAX_SCORED_ROWS = 1024;
 
   private static final String BFLOAT16_FEATURE = "avx512_bf16";
 
