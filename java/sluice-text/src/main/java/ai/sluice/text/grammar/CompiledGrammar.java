@@ -113,6 +113,11 @@ public final class CompiledGrammar {
     return pushdown;
   }
 
+  /** How many bytes of heap this grammar holds now, about; it grows with use. */
+  public long bytes() {
+    return automaton.bytes() + pushdown.bytes() + masks.bytes();
+  }
+
   /** At most how many bytes of heap this grammar holds, also after use; guessed high. */
   public long maxBytes() {
     return automaton.bytes() + pushdown.maxBytes() + masks.maxBytes();

@@ -32,7 +32,7 @@ final class GrammarConstraint implements TokenConstraint {
     if (isOver()) {
       throw new IllegalStateException("grammar: over (expected: a text in progress)");
     }
-    words.put(offset, masks.of(state));
+    masks.write(state, words, offset);
     for (int token : stopTokens) {
       int at = offset + (token >> 3);
       int bit = 1 << (token & 7);

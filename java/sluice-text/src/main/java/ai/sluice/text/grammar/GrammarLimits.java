@@ -27,7 +27,7 @@ public record GrammarLimits(
     long maxCacheBytes) {
   /** The limits of a server that takes schemas from strangers. */
   public static final GrammarLimits DEFAULT =
-      new GrammarLimits(32, 5_000, 5_000, 120_000, 100_000, Duration.ofSeconds(2), 16L << 20);
+      new GrammarLimits(32, 5_000, 5_000, 120_000, 100_000, Duration.ofSeconds(2), 8L << 20);
 
   /**
    * Checks the limits.

@@ -44,7 +44,7 @@ final class Pushdown {
     State @Nullable [] next;
 
     /** Tokens that may follow, kept by {@link TokenMasks}. */
-    volatile byte @Nullable [] mask;
+    volatile @Nullable TokenSet mask;
 
     boolean maskUsed;
 
@@ -99,6 +99,11 @@ final class Pushdown {
 
   int maxStates() {
     return maxStates;
+  }
+
+  /** Heap taken now. */
+  long bytes() {
+    return (long) size() * bytesOfState();
   }
 
   long maxBytes() {
@@ -270,11 +275,13 @@ final class Pushdown {
     return frame;
   }
 
-  /** Lets go of everything; generations in progress make anew what they need. */
+  /**
+   * Lets go of everything but masks, which are counted elsewhere; generations in progress make anew
+   * what they need.
+   */
   private void forget() {
     for (State state : states.values()) {
       state.next = null;
-      state.mask = null;
     }
     for (Frame frame : frames.values()) {
       frame.popped = null;

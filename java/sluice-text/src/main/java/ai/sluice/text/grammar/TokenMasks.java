@@ -3,33 +3,40 @@ package ai.sluice.text.grammar;
 import ai.sluice.text.grammar.Pushdown.Frame;
 import ai.sluice.text.grammar.Pushdown.State;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.ArrayDeque;
 import java.util.Arrays;
+import java.util.HashMap;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
  * The tokens that may follow a state, as bits. Most of them stay within one rule: they are found
  * once for a place, whoever called its rule, by a walk over all tokens. The few that go on after
- * the end of the rule are then tried against the callers. Both are kept, those used last.
+ * the end of the rule are then tried against the callers. Both are kept, those
+ * used last, and equal ones once.
  *
  * <p>Thread-safe: a mask that is known is read without a lock.
  */
 final class TokenMasks {
-  private static final int MIN_KEPT = 16;
+  /** A state that is kept for its mask alone. */
+  private static final int STATE_BYTES = 512;
 
   /** What a place alone decides. */
   private static final class Inside {
-    final long[] tokens;
+    final TokenSet tokens;
 
     /** Nodes of the trie after which the rule may have ended and the token goes on. */
     final int[] ends;
 
     boolean used;
 
-    Inside(long[] tokens, int[] ends) {
+    Inside(TokenSet tokens, int[] ends) {
       this.tokens = tokens;
       this.ends = ends;
+    }
+
+    long bytes() {
+      return 64 + 4L * ends.length;
     }
   }
 
@@ -38,10 +45,12 @@ final class TokenMasks {
   private final @Nullable Inside[] inside;
   private final ArrayDeque<Integer> keptInside = new ArrayDeque<>();
   private final ArrayDeque<State> keptMasks = new ArrayDeque<>();
-  private final int maxKept;
-  private final int words;
+  private final Map<TokenSet, TokenSet> sets = new HashMap<>();
+  private final long maxBytes;
+  private final byte[] zeros;
 
   // Under the lock.
+  private long bytes;
   private final long[] bits;
   private final State[] path;
   private int[] ends = new int[64];
@@ -60,78 +69,116 @@ final class TokenMasks {
       classes = Math.max(classes, pushdown.automaton().maskClass(state) + 1);
     }
     inside = new Inside[classes];
-    words = (tokens.vocabSize() + 63) / 64;
-    maxKept = (int) Math.min(1 << 20, Math.max(MIN_KEPT, maxBytes / 2 / bytesOfMask()));
-    bits = new long[words];
+    bits = new long[(tokens.vocabSize() + 63) / 64];
+    zeros = new byte[(tokens.vocabSize() + 31) / 32 * 4];
+    // Room for the few that one step needs, however large the vocabulary is.
+    this.maxBytes = Math.max(maxBytes, 8L * zeros.length);
     path = new State[tokens.maxTokenBytes() + 1];
   }
 
-  private long bytesOfMask() {
-    return 8L * words + 256;
-  }
-
   long maxBytes() {
-    return 2L * maxKept * bytesOfMask() + 4L * inside.length;
+    return maxBytes + 4L * inside.length + 12L * bits.length;
   }
 
-  /** Bytes of a mask: whole 32-bit words. */
-  int maskBytes() {
-    return (tokens.vocabSize() + 31) / 32 * 4;
+  /** Heap taken now. */
+  long bytes() {
+    synchronized (pushdown) {
+      return bytes + 4L * inside.length + 12L * bits.length;
+    }
   }
 
-  /** The tokens that may follow; little endian, not to be changed. */
-  byte[] of(State state) {
-    byte[] mask = state.mask;
+  /** Writes the tokens that may follow. */
+  void write(State state, ByteBuffer out, int offset) {
+    TokenSet mask = state.mask;
     if (mask == null) {
       mask = compute(state);
     }
     state.maskUsed = true;
-    return mask;
+    mask.write(out, offset, zeros);
   }
 
-  private byte[] compute(State state) {
+  private TokenSet compute(State state) {
     synchronized (pushdown) {
-      byte[] known = state.mask;
+      TokenSet known = state.mask;
       if (known != null) {
         return known;
       }
-      long[] sum = new long[words];
+      Inside[] here = new Inside[state.own];
       for (int i = 0; i < state.own; i++) {
-        Inside here = inside(state.places[i]);
-        for (int w = 0; w < words; w++) {
-          sum[w] |= here.tokens[w];
-        }
+        here[i] = inside(state.places[i]);
+      }
+      Arrays.fill(bits, 0);
+      for (int i = 0; i < state.own; i++) {
+        here[i].tokens.addTo(bits);
         Frame frame = state.frames[i];
-        if (frame != null && here.ends.length > 0) {
+        if (frame != null && here[i].ends.length > 0) {
           State after = pushdown.after(frame);
           if (!after.isEnd()) {
-            System.arraycopy(sum, 0, bits, 0, words);
-            for (int end : here.ends) {
+            for (int end : here[i].ends) {
               walk(after, end + 1, tokens.nodeEnd[end], tokens.nodeDepth[end], false);
             }
-            System.arraycopy(bits, 0, sum, 0, words);
           }
         }
       }
-      byte[] mask = new byte[maskBytes()];
-      ByteBuffer out = ByteBuffer.allocate(8 * words).order(ByteOrder.LITTLE_ENDIAN);
-      out.asLongBuffer().put(sum);
-      out.get(0, mask, 0, mask.length);
+      TokenSet mask = keep(TokenSet.of(bits));
       state.mask = mask;
       keptMasks.add(state);
-      while (keptMasks.size() > maxKept) {
-        State oldest = keptMasks.remove();
-        if (oldest.mask == null) {
-          continue;
-        }
-        if (oldest.maskUsed) {
-          oldest.maskUsed = false;
-          keptMasks.add(oldest);
-        } else {
-          oldest.mask = null;
-        }
-      }
+      bytes += STATE_BYTES;
+      trim();
       return mask;
+    }
+  }
+
+  /** One of all equal sets, counted. */
+  private TokenSet keep(TokenSet set) {
+    TokenSet kept = sets.putIfAbsent(set, set);
+    if (kept == null) {
+      kept = set;
+      bytes += set.bytes();
+    }
+    kept.users++;
+    return kept;
+  }
+
+  private void drop(TokenSet set) {
+    if (--set.users == 0) {
+      sets.remove(set);
+      bytes -= set.bytes();
+    }
+  }
+
+  /** Lets go of what was not used since it was last looked at; the newest ones stay. */
+  private void trim() {
+    while (bytes > maxBytes && keptMasks.size() > 1) {
+      State oldest = keptMasks.remove();
+      TokenSet mask = oldest.mask;
+      if (mask != null && oldest.maskUsed) {
+        oldest.maskUsed = false;
+        keptMasks.add(oldest);
+      } else if (mask != null) {
+        oldest.mask = null;
+        bytes -= STATE_BYTES;
+        drop(mask);
+      }
+      if (bytes > maxBytes && keptInside.size() > 1) {
+        trimInside();
+      }
+    }
+  }
+
+  private void trimInside() {
+    int oldest = keptInside.remove();
+    Inside candidate = inside[oldest];
+    if (candidate == null) {
+      return;
+    }
+    if (candidate.used) {
+      candidate.used = false;
+      keptInside.add(oldest);
+    } else {
+      inside[oldest] = null;
+      bytes -= candidate.bytes();
+      drop(candidate.tokens);
     }
   }
 
@@ -166,19 +213,10 @@ final class TokenMasks {
       Arrays.fill(bits, 0);
       numEnds = 0;
       walk(pushdown.alone(place), 0, tokens.nodes(), 0, true);
-      known = new Inside(bits.clone(), Arrays.copyOf(ends, numEnds));
+      known = new Inside(keep(TokenSet.of(bits)), Arrays.copyOf(ends, numEnds));
+      bytes += known.bytes();
       inside[maskClass] = known;
       keptInside.add(maskClass);
-      while (keptInside.size() > maxKept) {
-        int oldest = keptInside.remove();
-        Inside candidate = inside[oldest];
-        if (candidate != null && candidate.used) {
-          candidate.used = false;
-          keptInside.add(oldest);
-        } else {
-          inside[oldest] = null;
-        }
-      }
     }
     known.used = true;
     return known;
