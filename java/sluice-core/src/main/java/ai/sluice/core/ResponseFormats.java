@@ -163,7 +163,7 @@ final class ResponseFormats {
   }
 
   private static long bytesOf(CompletableFuture<CompiledGrammar> future) {
-    return future.isDone() && !future.isCompletedExceptionally() ? future.join().maxBytes() : 0;
+    return future.isDone() && !future.isCompletedExceptionally() ? future.join().bytes() : 0;
   }
 
   private static CompiledGrammar await(CompletableFuture<CompiledGrammar> future) {

@@ -7,7 +7,7 @@ import java.nio.ByteOrder;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
-/** Tokens of a vocabulary: a list of a few, or a bit for each. Immutable but for its count of users. */
+/** Tokens of a vocabulary: a list of a few, or a bit for each. Immutable but for its users. */
 final class TokenSet {
   private static final VarHandle LONGS =
       MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
