@@ -42,6 +42,7 @@ final class AnswerStats {
     String detail = result.detail().isEmpty() ? "" : " (" + result.detail() + ")";
     return switch (result.finishReason()) {
       case STOP -> "the model" + detail;
+      case TOOL_CALLS -> "calls of tools" + detail;
       case CANCELLED -> "cancellation";
       default -> result.finishReason().name().toLowerCase(Locale.ROOT) + detail;
     };

@@ -1,5 +1,6 @@
 package ai.sluice.cli;
 
+import ai.sluice.api.Chunk;
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.GenerationResult;
 import ai.sluice.api.InvalidRequestException;
@@ -69,7 +70,7 @@ final class ChatCommand implements Callable<Integer> {
             new ChatSession(
                 console,
                 input,
-                (answer, text) -> answer(engine, input, answer, text),
+                (answer, chunks) -> answer(engine, input, answer, chunks),
                 request,
                 stats);
         if (system != null) {
@@ -89,10 +90,10 @@ final class ChatCommand implements Callable<Integer> {
   }
 
   private static GenerationResult answer(
-      Engine engine, ChatInput input, GenerationRequest request, Consumer<String> text) {
+      Engine engine, ChatInput input, GenerationRequest request, Consumer<Chunk> chunks) {
     try (Generation generation = engine.submit(request)) {
       input.interruptible(
-          () -> generation.forEach(chunk -> text.accept(chunk.text())), generation::cancel);
+          () -> generation.forEach(chunks), generation::cancel);
       return GenerateCommand.resultOf(generation);
     }
   }

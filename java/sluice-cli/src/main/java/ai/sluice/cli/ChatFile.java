@@ -44,6 +44,9 @@ final class ChatFile {
     json.writeStartObject();
     json.writeStringField("role", message.role());
     json.writeStringField("content", message.content().orElse(""));
+    if (message.reasoning().isPresent()) {
+      json.writeStringField("reasoning_content", message.reasoning().get());
+    }
     json.writeEndObject();
   }
 
@@ -70,6 +73,7 @@ final class ChatFile {
   private static ChatMessage message(JsonParser json, String file) throws IOException {
     String role = "";
     String content = "";
+    String reasoning = null;
     while (json.nextToken() != JsonToken.END_OBJECT) {
       String key = json.currentName();
       expect(json.nextToken(), JsonToken.VALUE_STRING, file);
@@ -77,9 +81,11 @@ final class ChatFile {
         role = json.getText();
       } else if (key.equals("content")) {
         content = json.getText();
+      } else if (key.equals("reasoning_content")) {
+        reasoning = json.getText();
       }
     }
-    return ChatMessage.builder(role).content(content).build();
+    return ChatMessage.builder(role).content(content).reasoning(reasoning).build();
   }
 
   private static void expect(@Nullable JsonToken met, JsonToken expected, String file) {

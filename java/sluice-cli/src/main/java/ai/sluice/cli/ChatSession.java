@@ -1,6 +1,7 @@
 package ai.sluice.cli;
 
 import ai.sluice.api.ChatMessage;
+import ai.sluice.api.Chunk;
 import ai.sluice.api.FinishReason;
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.GenerationResult;
@@ -44,10 +45,10 @@ final class ChatSession {
     /**
      * Answers a request.
      *
-     * @param text receives the answer piece by piece
+     * @param chunks receives the answer piece by piece
      * @return the whole answer
      */
-    GenerationResult answer(GenerationRequest request, Consumer<String> text);
+    GenerationResult answer(GenerationRequest request, Consumer<Chunk> chunks);
   }
 
   private final Console console;
@@ -136,17 +137,25 @@ final class ChatSession {
     Values.give("seed", seed, request::seed);
 
     GenerationResult result;
+    AnswerPrinter printer = new AnswerPrinter(console);
     try {
-      result = answerer.answer(request.build(), console::print);
+      result = answerer.answer(request.build(), printer);
     } catch (InvalidRequestException e) {
       throw new InvalidRequestException(
           e.getMessage() + (messages.isEmpty() ? "" : "; /reset starts over"), e);
+    } finally {
+      printer.endReasoning();
     }
     last = result;
     console.println("");
     // A cancelled answer stays: the next message may refer to what was said.
     messages.add(question);
-    messages.add(ChatMessage.assistant(result.text()));
+    // What it reasoned with is no part of what was said: templates that want it read it by its key.
+    messages.add(
+        ChatMessage.builder("assistant")
+            .content(result.text())
+            .reasoning(result.reasoning().isEmpty() ? null : result.reasoning())
+            .build());
     if (result.finishReason() != FinishReason.STOP) {
       console.err().println("(ended by " + AnswerStats.reason(result) + ")");
     }

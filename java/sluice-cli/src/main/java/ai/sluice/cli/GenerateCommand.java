@@ -57,6 +57,12 @@ final class GenerateCommand implements Callable<Integer> {
       description = "The head that chooses tokens; default: the model's generation head.")
   @Nullable String head;
 
+  @Option(
+      names = "--tools",
+      paramLabel = "FILE",
+      description = "Tools that the model may call: a JSON list as in OpenAI's requests.")
+  @Nullable String tools;
+
   @Mixin EngineArguments engineArguments = new EngineArguments();
   @Mixin RequestArguments requestArguments = new RequestArguments();
 
@@ -101,6 +107,14 @@ final class GenerateCommand implements Callable<Integer> {
       throw new InvalidRequestException(
           "--system: given with --tokens (expected: one of them; token ids are taken as they are)");
     }
+    if (tools != null) {
+      if (raw || promptArguments.areTokens()) {
+        throw new InvalidRequestException(
+            "--tools: given with " + (raw ? "--raw" : "--tokens") + " (expected: one of them; only"
+                + " chat templates have a place for tools)");
+      }
+      Values.give("--tools", ToolFile.read(tools), request::tools);
+    }
     String prompt = promptArguments.text(console);
     try (EngineArguments.LoadLine line = new EngineArguments.LoadLine(console);
         Engine engine =
@@ -121,12 +135,13 @@ final class GenerateCommand implements Callable<Integer> {
       Values.give("--tokens", promptArguments.ids(), request::promptTokens);
       return request;
     }
-    if (raw || (system == null && !engine.modelInfo().hasChatTemplate())) {
+    if (raw
+        || system == null && tools == null && !engine.modelInfo().hasChatTemplate()) {
       return request.prompt(prompt);
     }
     if (!engine.modelInfo().hasChatTemplate()) {
       throw new InvalidRequestException(
-          "--system: given, but " + engine.modelInfo().path() + " has no chat template (expected:"
+          (system != null ? "--system" : "--tools") + ": given, but " + engine.modelInfo().path() + " has no chat template (expected:"
               + " a model with one, or the instructions as part of the prompt)");
     }
     List<ChatMessage> messages = new ArrayList<>();
@@ -139,6 +154,7 @@ final class GenerateCommand implements Callable<Integer> {
 
   private int answer(Engine engine, GenerationRequest request) {
     GenerationResult result;
+    AnswerPrinter printer = new AnswerPrinter(console);
     try (Generation generation = engine.submit(request)) {
       boolean first = true;
       for (Chunk chunk : generation) {
@@ -147,16 +163,24 @@ final class GenerateCommand implements Callable<Integer> {
           first = false;
         }
         if (!json) {
-          console.print(chunk.text());
+          printer.accept(chunk);
         }
       }
       result = resultOf(generation);
+    } finally {
+      printer.endReasoning();
     }
     Optional<ExpertLoad> load = expertLoad ? Optional.of(engine.expertLoad()) : Optional.empty();
     if (json) {
       console.print(AnswerJson.of(engine.modelInfo().path().toString(), result, load) + "\n");
     } else {
       console.print((engine.modelInfo().hasTokenizer() ? "" : ids(result)) + "\n");
+      int number = 2;
+      for (GenerationResult other : result.alternatives()) {
+        console.print(
+            "\n[" + number++ + "]\n"
+                + (engine.modelInfo().hasTokenizer() ? other.text() : ids(other)) + "\n");
+      }
       load.ifPresent(counts -> console.err().print(ExpertLoadText.table(counts)));
     }
     if (stats || console.errTerminal()) {
@@ -191,11 +215,12 @@ final class GenerateCommand implements Callable<Integer> {
       return Failures.OK;
     }
     if (result.finishReason() == FinishReason.STOP
+        || result.finishReason() == FinishReason.TOOL_CALLS
         || result.finishReason() == FinishReason.LENGTH) {
       return Failures.OK;
     }
     throw new CommandException(
         "generation: " + result.finishReason() + (result.detail().isEmpty() ? "" : ", ")
-            + result.detail() + " (expected: STOP, LENGTH or TIMEOUT)");
+            + result.detail() + " (expected: STOP, TOOL_CALLS, LENGTH or TIMEOUT)");
   }
 }

@@ -34,6 +34,12 @@ final class RequestArguments {
       description = "Stop after this time, with what there is.")
   @Nullable Double timeout;
 
+  @Option(
+      names = "--max-reasoning-tokens",
+      paramLabel = "N",
+      description = "Make a reasoning model answer after N tokens of reasoning.")
+  @Nullable Integer maxReasoningTokens;
+
   /**
    * A request without its input.
    *
@@ -43,6 +49,8 @@ final class RequestArguments {
     GenerationRequest.Builder builder = GenerationRequest.builder().sampling(sampling.sampling());
     Values.give("--max-new-tokens", maxNewTokens, builder::maxNewTokens);
     Values.give("--seed", seed, builder::seed);
+    Values.give(
+        "--max-reasoning-tokens", maxReasoningTokens, builder::maxReasoningTokens);
     Values.give("--stop", stop, builder::stop);
     if (timeout != null) {
       // Beyond a century the library sees none; the cast keeps a huge number huge.

@@ -5,6 +5,8 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ai.sluice.api.ChatMessage;
+import ai.sluice.api.Chunk;
+import ai.sluice.api.ChunkKind;
 import ai.sluice.api.FinishReason;
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.GenerationResult;
@@ -30,15 +32,23 @@ class ChatSessionTest {
   private final List<GenerationRequest> requests = new ArrayList<>();
 
   /** A model that repeats the last message in two pieces. */
-  private GenerationResult echo(GenerationRequest request, Consumer<String> text) {
+  private GenerationResult echo(GenerationRequest request, Consumer<Chunk> chunks) {
     requests.add(request);
     List<ChatMessage> messages = request.messages();
     String said = messages.get(messages.size() - 1).content().orElseThrow();
     if (said.equals("too long")) {
       throw new InvalidRequestException("prompt: 9 tokens (expected: at most 8)");
     }
-    text.accept("echo ");
-    text.accept(said);
+    if (said.equals("think")) {
+      chunks.accept(new Chunk(ChunkKind.REASONING, 0, "hm", List.of(1), List.of()));
+    }
+    chunks.accept(new Chunk(ChunkKind.ANSWER, 0, "echo ", List.of(1), List.of()));
+    chunks.accept(new Chunk(ChunkKind.ANSWER, 0, said, List.of(2), List.of()));
+    if (said.equals("think")) {
+      return new GenerationResult(
+          "echo think", "hm", List.of(), List.of(1, 2), List.of(), FinishReason.STOP, "", 7,
+          new Usage(10, 4, 2), new Timings(1000, 2000, 3000, 6000), List.of());
+    }
     return new GenerationResult(
         "echo " + said, List.of(1, 2), List.of(), FinishReason.STOP, "", 7,
         new Usage(10, 4, 2), new Timings(1000, 2000, 3000, 6000));
@@ -72,6 +82,20 @@ class ChatSessionTest {
     assertEquals(List.of("user"), roles(requests.get(0)));
     assertEquals(List.of("user", "assistant", "user"), roles(requests.get(1)));
     assertEquals("", err());
+  }
+
+  @Test
+  void reasoningIsNoPartOfWhatWasSaid() throws Exception {
+    Path file = folder.resolve("chat.json");
+    chat("think", "again", "/save " + file, "/load " + file, "more");
+    assertEquals("echo think\necho again\necho more\n", out());
+    assertTrue(err().startsWith("hm\n\n"), err());
+    for (int i = 1; i < 3; i++) {
+      ChatMessage answer = requests.get(i).messages().get(1);
+      assertEquals("echo think", answer.content().orElseThrow());
+      assertEquals("hm", answer.reasoning().orElseThrow());
+    }
+    assertTrue(requests.get(2).messages().get(3).reasoning().isEmpty());
   }
 
   @Test

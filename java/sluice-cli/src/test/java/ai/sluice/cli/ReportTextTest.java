@@ -17,6 +17,7 @@ import ai.sluice.api.Sampling;
 import ai.sluice.api.SamplingDefaults;
 import ai.sluice.api.Timings;
 import ai.sluice.api.TokenLogprob;
+import ai.sluice.api.ToolCall;
 import ai.sluice.api.TopLogprob;
 import ai.sluice.api.Usage;
 import ai.sluice.core.BenchmarkReport;
@@ -24,6 +25,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -159,6 +161,31 @@ class ReportTextTest {
   }
 
   @Test
+  void whatIsBesideTheTextIsInTheJsonToo() {
+    Map<String, Object> arguments = new LinkedHashMap<>();
+    arguments.put("x", List.of(1, 2.5, "a"));
+    arguments.put("y", null);
+    GenerationResult other =
+        new GenerationResult(
+            "b", List.of(), List.of(), FinishReason.STOP, "", 8, new Usage(3, 3, 0),
+            new Timings(0, 0, 0, 0));
+    GenerationResult result =
+        new GenerationResult(
+            "", "hm", List.of(ToolCall.of("id1", "f", arguments)), List.of(), List.of(),
+            FinishReason.TOOL_CALLS, "", 7, new Usage(3, 1, 0), new Timings(0, 0, 0, 0),
+            List.of(other));
+    String json = AnswerJson.of("m", result, Optional.empty());
+    assertTrue(
+        json.startsWith(
+            "{\"model\":\"m\",\"text\":\"\",\"reasoning\":\"hm\",\"tool_calls\":[{\"id\":\"id1\","
+                + "\"name\":\"f\",\"arguments\":{\"x\":[1,2.5,\"a\"],\"y\":null}}],\"tokens\":[],"
+                + "\"finish_reason\":\"tool_calls\""),
+        json);
+    assertTrue(json.contains(",\"alternatives\":[{\"text\":\"b\",\"tokens\":[],"), json);
+    assertEquals("calls of tools", AnswerStats.reason(result));
+  }
+
+  @Test
   void statsOfAnAnswerThatNeverBegan() {
     GenerationResult result =
         new GenerationResult(
@@ -171,6 +198,7 @@ class ReportTextTest {
   void anAnswerThatRanOutOfTimeIsNoFailure() {
     assertEquals("", said(FinishReason.STOP));
     assertEquals("", said(FinishReason.LENGTH));
+    assertEquals("", said(FinishReason.TOOL_CALLS));
     assertEquals("(ended by timeout)\n", said(FinishReason.TIMEOUT));
     CommandException e =
         assertThrows(CommandException.class, () -> said(FinishReason.CANCELLED));
