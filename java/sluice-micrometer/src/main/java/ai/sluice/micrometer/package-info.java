@@ -1,0 +1,3 @@
+/** {@link ai.sluice.micrometer.SluiceMetrics} binds an engine to a Micrometer registry. */
+@org.jspecify.annotations.NullMarked
+package ai.sluice.micrometer;
