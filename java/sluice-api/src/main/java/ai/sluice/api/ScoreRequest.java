@@ -33,6 +33,7 @@ public final class ScoreRequest {
   private final @Nullable Duration timeout;
   private final @Nullable Duration queueTimeout;
   private final @Nullable String head;
+  private final int logprobs;
 
   private ScoreRequest(Builder builder) {
     prompt = builder.prompt;
@@ -47,6 +48,7 @@ public final class ScoreRequest {
     timeout = builder.timeout;
     queueTimeout = builder.queueTimeout;
     head = builder.head;
+    logprobs = builder.logprobs;
     int prompts =
         (prompt == null ? 0 : 1) + (promptTokens == null ? 0 : 1) + (messages.isEmpty() ? 0 : 1);
     int texts = (text == null ? 0 : 1) + (textTokens == null ? 0 : 1);
@@ -144,6 +146,11 @@ public final class ScoreRequest {
     return Optional.ofNullable(head);
   }
 
+  /** Likeliest tokens to report at the place of each scored token. Default 0. */
+  public int logprobs() {
+    return logprobs;
+  }
+
   /** Sizes and settings; never the texts themselves, which may be private. */
   @Override
   public String toString() {
@@ -176,6 +183,7 @@ public final class ScoreRequest {
     private @Nullable Duration timeout;
     private @Nullable Duration queueTimeout;
     private @Nullable String head;
+    private int logprobs;
 
     private Builder() {}
 
@@ -322,6 +330,18 @@ public final class ScoreRequest {
      */
     public Builder head(String name) {
       head = Check.given("head", name);
+      return this;
+    }
+
+    /**
+     * Sets how many of the likeliest tokens to report at the place of each scored token.
+     *
+     * @param top 0 to {@link GenerationRequest#MAX_LOGPROBS}; the engine's {@code maxLogprobs}
+     *     bounds it as well
+     * @throws InvalidRequestException if it is out of range
+     */
+    public Builder logprobs(int top) {
+      logprobs = Check.range("logprobs", top, 0, GenerationRequest.MAX_LOGPROBS);
       return this;
     }
 

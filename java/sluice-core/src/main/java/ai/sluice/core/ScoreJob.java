@@ -7,6 +7,7 @@ import ai.sluice.api.ScoreResult;
 import ai.sluice.api.SluiceException;
 import ai.sluice.api.Timings;
 import ai.sluice.api.TokenLogprob;
+import ai.sluice.api.TopLogprob;
 import ai.sluice.api.Usage;
 import ai.sluice.core.scheduler.SequenceTimes;
 import ai.sluice.core.scheduler.StepOutput;
@@ -14,6 +15,7 @@ import ai.sluice.core.scheduler.TokenSink;
 import ai.sluice.text.StreamingDecoder;
 import ai.sluice.text.Tokenizer;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
@@ -31,6 +33,10 @@ final class ScoreJob {
   private final float[][] logprobs;
 
   private final int[][] ranks;
+
+  /** By continuation and token: the likeliest tokens, where they were asked for. */
+  private final List<List<List<TopLogprob>>> tops = new ArrayList<>();
+  private final int topN;
   private final Runnable endOthers;
   private int open;
   private int promptTokens;
@@ -48,6 +54,7 @@ final class ScoreJob {
    * @param tokenizer names tokens, or null where there is none
    * @param place given back when the request no longer waits, and when it is over
    * @param continuations the tokens that are scored
+   * @param topN likeliest tokens to report at each of their places
    * @param endOthers asks for the end of all sequences; may be called many times
    */
   ScoreJob(
@@ -55,17 +62,20 @@ final class ScoreJob {
       @Nullable Tokenizer tokenizer,
       QueuePlace place,
       List<int[]> continuations,
+      int topN,
       Runnable endOthers) {
     this.future = future;
     this.tokenizer = tokenizer;
     this.place = place;
     this.continuations = continuations;
+    this.topN = topN;
     this.endOthers = endOthers;
     logprobs = new float[continuations.size()][];
     ranks = new int[continuations.size()][];
     for (int i = 0; i < logprobs.length; i++) {
       logprobs[i] = new float[continuations.get(i).length];
       ranks[i] = new int[logprobs[i].length];
+      tops.add(new ArrayList<>(Collections.nCopies(logprobs[i].length, List.of())));
     }
   }
 
@@ -99,7 +109,7 @@ final class ScoreJob {
     List<ContinuationScore> scores = new ArrayList<>();
     if (reason == FinishReason.STOP) {
       for (int i = 0; i < logprobs.length; i++) {
-        scores.add(score(continuations.get(i), logprobs[i], ranks[i]));
+        scores.add(score(continuations.get(i), logprobs[i], ranks[i], tops.get(i)));
       }
     }
     boolean ran = started != SequenceTimes.NEVER;
@@ -115,14 +125,15 @@ final class ScoreJob {
             micros(finished - submitted)));
   }
 
-  private ContinuationScore score(int[] tokens, float[] logprobs, int[] ranks) {
+  private ContinuationScore score(
+      int[] tokens, float[] logprobs, int[] ranks, List<List<TopLogprob>> tops) {
     List<TokenLogprob> list = new ArrayList<>(tokens.length);
     double sum = 0;
     boolean greedy = true;
     for (int i = 0; i < tokens.length; i++) {
       sum += logprobs[i];
       greedy &= ranks[i] == 0;
-      list.add(new TokenLogprob(tokens[i], text(tokens[i]), logprobs[i], ranks[i], List.of()));
+      list.add(new TokenLogprob(tokens[i], text(tokens[i]), logprobs[i], ranks[i], tops.get(i)));
     }
     return new ContinuationScore(sum, greedy, list);
   }
@@ -145,6 +156,7 @@ final class ScoreJob {
     private final List<Integer> members;
     private int numNext;
     private boolean over;
+    private List<TopLogprob> top = List.of();
 
     Sink(int first, int promptLength, List<Integer> members) {
       this.first = first;
@@ -162,6 +174,16 @@ final class ScoreJob {
     @Override
     public boolean token(int token, boolean stopsHere, StepOutput output, int row, int index) {
       throw new IllegalStateException("a token for a sequence of scores (a defect of Sluice)");
+    }
+
+    @Override
+    public void likeliest(StepOutput output, int row) {
+      List<TopLogprob> likeliest = new ArrayList<>(topN);
+      for (int n = 0; n < topN; n++) {
+        int id = output.topToken(row, 0, n);
+        likeliest.add(new TopLogprob(id, text(id), output.topLogprob(row, 0, n)));
+      }
+      top = likeliest;
     }
 
     @Override
@@ -184,6 +206,7 @@ final class ScoreJob {
       }
       logprobs[member][at] = logprob;
       ranks[member][at] = rank;
+      tops.get(member).set(at, top);
     }
 
     @Override

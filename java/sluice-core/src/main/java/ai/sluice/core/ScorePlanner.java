@@ -54,6 +54,12 @@ final class ScorePlanner {
   List<Sequence> plan(
       ScoreRequest request, ScoreEncoder.Encoded encoded, long submitted, Sinks sinks) {
     HeadChoice head = heads.forTokens(request.head());
+    int topN = request.logprobs();
+    if (topN > model.options().maxTopN()) {
+      throw new InvalidRequestException(
+          "logprobs: " + topN + " (expected: at most " + model.options().maxTopN()
+              + ", the engine's maxLogprobs)");
+    }
     int context = encoded.context().length;
     List<int[]> continuations = encoded.continuations();
     requireFit(context, continuations);
@@ -72,7 +78,7 @@ final class ScorePlanner {
               head,
               SamplingParams.GREEDY,
               0,
-              Sequence.NO_LOGPROBS,
+              topN == 0 ? Sequence.NO_LOGPROBS : topN,
               new int[0],
               model.ropes(prompt.length),
               submitted,

@@ -245,6 +245,7 @@ final class Submissions implements BatchTarget {
               tokenizer,
               place,
               encoded.continuations(),
+              request.logprobs(),
               () -> loop.cancelAll(sequences.get(), "another of its sequences ended"));
       sequences.set(scorePlanner.plan(request, encoded, submitted, job::sink));
       future.canceller(() -> loop.cancelAll(sequences.get(), BY_THE_CALLER));

@@ -17,6 +17,8 @@ import ai.sluice.api.Sampling;
 import ai.sluice.api.ScoreOutcome;
 import ai.sluice.api.ScoreRequest;
 import ai.sluice.api.ScoreResult;
+import ai.sluice.api.TokenLogprob;
+import ai.sluice.api.TopLogprob;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -156,6 +158,47 @@ class ScoreTest {
   }
 
   /** All tokens of the vocabulary at one position: their probabilities are one together. */
+  @Test
+  void theLikeliestTokensOfEachPlace() {
+    try (Engine engine = Engine.open(options(MODEL).build())) {
+      int[] text = Fixtures.ids(MODEL, "input_ids_1");
+      ContinuationScore plain =
+          engine.score(ScoreRequest.builder().textTokens(text).build()).scores().get(0);
+      ContinuationScore score =
+          engine
+              .score(ScoreRequest.builder().textTokens(text).logprobs(3).build())
+              .scores()
+              .get(0);
+      assertEquals(text.length - 1, score.tokenCount());
+      float[] logits = Fixtures.floats(MODEL, "logits64_1");
+      for (int i = 0; i < score.tokenCount(); i++) {
+        TokenLogprob token = score.tokens().get(i);
+        List<TopLogprob> top = token.top();
+        assertEquals(3, top.size());
+        assertEquals(0, plain.tokens().get(i).top().size());
+        assertEquals(token.rank() == 0, top.get(0).token() == token.token());
+        for (int n = 0; n < 3; n++) {
+          double expected = logprob(logits, text.length, i, top.get(n).token());
+          assertEquals(expected, top.get(n).logprob(), TOLERANCE);
+          assertTrue(n == 0 || top.get(n - 1).logprob() >= top.get(n).logprob());
+          if (token.rank() == n) {
+            assertEquals(token.logprob(), top.get(n).logprob());
+          }
+        }
+      }
+      InvalidRequestException refused =
+          assertThrows(
+              InvalidRequestException.class,
+              () -> engine.score(ScoreRequest.builder().textTokens(text).logprobs(21).build()));
+      assertEquals(
+          "logprobs: 21 (expected: at most 20, the engine's maxLogprobs)", refused.getMessage());
+    }
+    for (int bad : new int[] {-1, 1001, Integer.MAX_VALUE}) {
+      assertThrows(
+          InvalidRequestException.class, () -> ScoreRequest.builder().logprobs(bad));
+    }
+  }
+
   @Test
   void oneTokenContinuationsAreTargetsOfOneRow() {
     try (Engine engine = Engine.open(options(MODEL).prefixCache(false).build())) {

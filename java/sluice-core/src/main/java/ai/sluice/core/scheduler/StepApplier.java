@@ -49,7 +49,7 @@ final class StepApplier {
     if (finite != StepOutput.USABLE) {
       refuse(sequence, finite, now);
     } else if (sequence.isScored()) {
-      takeScores(sequence, output, plan.rowTargets[row], now);
+      takeScores(sequence, output, row, plan.rowTargets[row], now);
     } else if (sequence.head.givesValues()) {
       takeValues(sequence, output, row, now);
     } else {
@@ -152,11 +152,15 @@ final class StepApplier {
     ending.finish(sequence, FinishReason.STOP, "", now);
   }
 
-  private void takeScores(Sequence sequence, StepOutput output, int first, long now) {
+  private void takeScores(
+      Sequence sequence, StepOutput output, int row, int first, long now) {
     int position = sequence.nextScored;
     boolean last = position == sequence.promptLength - 1;
     sequence.heard(now);
     try {
+      if (sequence.topN > 0) {
+        sequence.sink.likeliest(output, row);
+      }
       for (int i = 0; i < sequence.targetsAfter(position); i++) {
         sequence.sink.scored(
             position + 1,

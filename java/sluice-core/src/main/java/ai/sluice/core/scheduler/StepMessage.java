@@ -295,9 +295,10 @@ public final class StepMessage {
    * @param targets holds them
    * @param begin the first one
    * @param length how many
+   * @param topN likeliest tokens to report besides; below 1: none
    * @return where the first stands among all targets of the step
    */
-  public int addTargetRow(int head, int[] targets, int begin, int length) {
+  public int addTargetRow(int head, int[] targets, int begin, int length, int topN) {
     int first = count[SLUICE_SECTION_TARGET];
     for (int i = 0; i < length; i++) {
       putInt(SLUICE_SECTION_TARGET, count[SLUICE_SECTION_TARGET]++, targets[begin + i]);
@@ -305,6 +306,7 @@ public final class StepMessage {
     int at = at(SLUICE_SECTION_OUTPUT_ROW, addPlainRow(SLUICE_OUTPUT_LOGPROB, head));
     buffer.putInt(at + 72, first);
     buffer.putInt(at + 76, length);
+    buffer.putInt(at + 80, Math.max(0, topN));
     return first;
   }
 

@@ -294,7 +294,8 @@ final class StepPlanner {
                 sequence.head.head(),
                 last ? sequence.nextTargets : sequence.tokens(),
                 last ? 0 : position + 1,
-                targets);
+                targets,
+                sequence.topN);
         plan.addRow(sequence, first, 0);
       }
     }

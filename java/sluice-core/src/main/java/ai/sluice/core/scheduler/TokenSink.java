@@ -35,6 +35,16 @@ public interface TokenSink {
   }
 
   /**
+   * Takes the likeliest tokens of a place whose targets follow, where the sequence asks for any.
+   *
+   * @param output the step's output; valid during the call only
+   * @param row the output row
+   */
+  default void likeliest(StepOutput output, int row) {
+    throw new IllegalStateException("a score for a sequence of tokens (a defect of Sluice)");
+  }
+
+  /**
    * Takes the log-probability of one target of a sequence that is scored, by rising position.
    *
    * @param position of the target, where the token of the prompt or one that might follow it stands
