@@ -93,6 +93,40 @@ class BatchCommandTest {
   }
 
   @Test
+  void promptsAreScoredAsHarnessesAsk() throws IOException {
+    String body =
+        "\"max_tokens\":1,\"logprobs\":1,\"echo\":true,\"temperature\":0,\"seed\":1234}}";
+    Files.write(
+        input,
+        List.of(
+            "{\"custom_id\":\"ids\",\"body\":{\"prompt\":[[10,20,30],[40,50]]," + body,
+            "{\"custom_id\":\"text\",\"body\":{\"prompt\":\"the sky\"," + body,
+            "{\"custom_id\":\"one\",\"body\":{\"prompt\":[10],"
+                + body.replace("max_tokens\":1", "max_tokens\":0")));
+    CliRun run = batch();
+    assertEquals(0, run.code(), run.err());
+    assertTrue(run.err().startsWith("3 lines answered, 0 failed"), run.err());
+    String ids = answer("ids");
+    String first = "/response/body/choices/0/logprobs/";
+    assertEquals("null", Json.at(ids, first + "token_logprobs/0"));
+    assertEquals("null", Json.at(ids, first + "top_logprobs/0"));
+    for (int i = 1; i < 4; i++) {
+      double logprob = Double.parseDouble(Json.at(ids, first + "token_logprobs/" + i));
+      assertTrue(logprob < 0, ids);
+      assertTrue(Json.at(ids, first + "top_logprobs/" + i).startsWith("{\""), ids);
+    }
+    assertEquals(
+        Json.at(ids, first + "tokens/0").length(), Json.intAt(ids, first + "text_offset/1"));
+    assertTrue(
+        Double.parseDouble(Json.at(ids, "/response/body/choices/1/logprobs/token_logprobs/2")) < 0,
+        ids);
+    String text = Json.at(answer("text"), "/response/body/choices/0/text");
+    assertTrue(text.startsWith("the sky") && text.length() > 7, text);
+    assertEquals("[null]", Json.at(answer("one"), first + "token_logprobs"));
+    assertEquals(0, Json.intAt(answer("one"), "/response/body/usage/completion_tokens"));
+  }
+
+  @Test
   void aCutOutputIsFinished() throws IOException {
     List<String> lines = new ArrayList<>();
     for (int i = 0; i < 20; i++) {

@@ -38,7 +38,7 @@ final class ChatBody {
     GenerationRequest[] request = new GenerationRequest[1];
     fields.give("messages", builder, made -> request[0] = made.build());
     return common.with(
-        Endpoint.CHAT_COMPLETIONS, List.of(request[0]), false, logprobs != null);
+        Endpoint.CHAT_COMPLETIONS, List.of(request[0]), false, logprobs != null, true);
   }
 
   private static @Nullable Integer logprobs(Fields fields) {

@@ -16,20 +16,15 @@ final class CompletionBody {
   static OpenAiRequest read(Fields fields, OpenAiRequest.Common common) {
     GenerationRequest.Builder builder = GenerationFields.read(fields);
     boolean echo = fields.isTrue("echo");
-    fields.give(
-        "max_tokens",
-        GenerationFields.maxTokens(fields, "max_tokens", "max_completion_tokens", 1),
-        builder::maxNewTokens);
     Integer logprobs = fields.whole("logprobs");
     fields.give("logprobs", logprobs, builder::logprobs);
-    if (echo && logprobs != null) {
-      throw new OpenAiException(
-          OpenAiError.invalid(
-              "echo",
-              "unsupported_value",
-              "echo: true with logprobs (expected: one of them; log-probabilities of a prompt are"
-                  + " not built yet)"));
-    }
+    // Who asks for no token wants the prompt scored, as evaluation harnesses do.
+    boolean mayBeNone = echo && logprobs != null;
+    Integer most =
+        GenerationFields.maxTokens(
+            fields, "max_tokens", "max_completion_tokens", mayBeNone ? 0 : 1);
+    boolean generates = most == null || most > 0;
+    fields.give("max_tokens", generates ? most : null, builder::maxNewTokens);
     fields.never("suffix", "nothing is filled in between");
     Integer best = fields.whole("best_of");
     Integer n = fields.whole("n");
@@ -40,7 +35,7 @@ final class CompletionBody {
     JsonNode prompt = fields.required("prompt", "a string, token ids, or an array of these");
     prompts(fields, prompt, builder, requests);
     fields.refuseOthers();
-    return common.with(Endpoint.COMPLETIONS, requests, echo, logprobs != null);
+    return common.with(Endpoint.COMPLETIONS, requests, echo, logprobs != null, generates);
   }
 
   private static void prompts(

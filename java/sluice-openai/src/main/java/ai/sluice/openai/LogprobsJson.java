@@ -11,8 +11,6 @@ import java.util.List;
 final class LogprobsJson {
   private static final char REPLACEMENT = '\uFFFD';
 
-  private LogprobsJson() {}
-
   /** A chat's: one object for each token. */
   static void chat(ObjectNode json, List<TokenLogprob> logprobs) {
     ArrayNode content = json.putArray("content");
@@ -41,29 +39,69 @@ final class LogprobsJson {
     }
   }
 
+  private final ArrayNode tokens;
+  private final ArrayNode values;
+  private final ArrayNode tops;
+  private final ArrayNode offsets;
+
+  /** A completion's: arrays with an entry for each token. */
+  LogprobsJson(ObjectNode json) {
+    tokens = json.putArray("tokens");
+    values = json.putArray("token_logprobs");
+    tops = json.putArray("top_logprobs");
+    offsets = json.putArray("text_offset");
+  }
+
+  /** Adds a prompt's tokens; the first has no log-probability. */
+  void prompt(CompletionWork.Done done, ServedModel model) {
+    int first = done.work().prompt().get(0);
+    String text =
+        model
+            .tokenizer()
+            .map(tokenizer -> tokenizer.decode(new int[] {first}, false))
+            .orElse("");
+    tokens.add(name(text, first));
+    values.addNull();
+    tops.addNull();
+    offsets.add(0);
+    if (done.score().isPresent()) {
+      completion(done.score().get().scores().get(0).tokens(), text.length());
+    }
+  }
+
   /**
-   * A completion's: arrays with an entry for each token.
+   * Adds tokens.
    *
-   * @param offset characters of the choice's text before the first token
+   * @param offset characters of the choice's text before the first of them
    */
-  static void completion(ObjectNode json, List<TokenLogprob> logprobs, int offset) {
-    ArrayNode tokens = json.putArray("tokens");
-    ArrayNode values = json.putArray("token_logprobs");
-    ArrayNode tops = json.putArray("top_logprobs");
-    ArrayNode offsets = json.putArray("text_offset");
+  void completion(List<TokenLogprob> logprobs, int offset) {
     int at = offset;
     for (TokenLogprob logprob : logprobs) {
-      tokens.add(logprob.text());
+      String text = name(logprob.text(), logprob.token());
+      tokens.add(text);
       values.add(logprob.logprob());
       ObjectNode top = tops.addObject();
       for (TopLogprob other : logprob.top()) {
         // Tokens that look alike share a key; the likeliest, which comes first, keeps it.
-        if (!top.has(other.text())) {
-          top.put(other.text(), other.logprob());
-        }
+        putFirst(top, name(other.text(), other.token()), other.logprob());
+      }
+      if (!logprob.top().isEmpty()) {
+        // As OpenAI's: the token itself is there even where others are likelier.
+        putFirst(top, text, logprob.logprob());
       }
       offsets.add(at);
       at += logprob.text().length();
     }
+  }
+
+  private static void putFirst(ObjectNode top, String name, double logprob) {
+    if (!top.has(name)) {
+      top.put(name, logprob);
+    }
+  }
+
+  /** A token's text, or its id where there is no tokenizer to make one. */
+  private static String name(String text, int token) {
+    return text.isEmpty() ? "token_id:" + token : text;
   }
 }

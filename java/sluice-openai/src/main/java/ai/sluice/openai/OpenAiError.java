@@ -78,8 +78,12 @@ public record OpenAiError(
 
   /** The error that a result is, unless it is an answer. */
   public static Optional<OpenAiError> of(GenerationResult result) {
-    FinishReason reason = result.finishReason();
-    String detail = result.detail().isEmpty() ? "" : ": " + result.detail();
+    return of(result.finishReason(), result.detail());
+  }
+
+  /** The error that an end is, unless it is an answer's. */
+  public static Optional<OpenAiError> of(FinishReason reason, String words) {
+    String detail = words.isEmpty() ? "" : ": " + words;
     return switch (reason) {
       case STOP, LENGTH, TOOL_CALLS -> Optional.empty();
       case TIMEOUT ->

@@ -15,7 +15,8 @@ import org.jspecify.annotations.Nullable;
  * @param stream whether the answer is wanted in pieces
  * @param streamUsage whether a streamed answer ends with its usage
  * @param echo whether the prompt is repeated before its continuation
- * @param logprobs whether log-probabilities are wanted
+ * @param logprobs whether log-probabilities are wanted; with {@code echo} those of the prompt too
+ * @param generates whether anything is generated; false where a prompt is only scored
  * @param tokenIds whether choices tell the ids of their tokens
  * @param requestId what the sender calls it, if he does
  */
@@ -27,6 +28,7 @@ public record OpenAiRequest(
     boolean streamUsage,
     boolean echo,
     boolean logprobs,
+    boolean generates,
     boolean tokenIds,
     Optional<String> requestId) {
   /** Copies the list. */
@@ -61,7 +63,13 @@ public record OpenAiRequest(
   /** The same with other requests in place of its own, as many. */
   public OpenAiRequest withRequests(List<GenerationRequest> others) {
     return new OpenAiRequest(
-        endpoint, others, model, stream, streamUsage, echo, logprobs, tokenIds, requestId);
+        endpoint, others, model, stream, streamUsage, echo, logprobs, generates, tokenIds,
+        requestId);
+  }
+
+  /** Whether the prompts' own tokens are scored. */
+  public boolean scoresPrompts() {
+    return echo && logprobs;
   }
 
   /** Fields that bodies of both endpoints have and that are no part of what is generated. */
@@ -96,7 +104,11 @@ public record OpenAiRequest(
     }
 
     OpenAiRequest with(
-        Endpoint endpoint, List<GenerationRequest> requests, boolean echo, boolean logprobs) {
+        Endpoint endpoint,
+        List<GenerationRequest> requests,
+        boolean echo,
+        boolean logprobs,
+        boolean generates) {
       return new OpenAiRequest(
           endpoint,
           requests,
@@ -105,6 +117,7 @@ public record OpenAiRequest(
           streamUsage,
           echo,
           logprobs,
+          generates,
           tokenIds,
           Optional.ofNullable(requestId));
     }

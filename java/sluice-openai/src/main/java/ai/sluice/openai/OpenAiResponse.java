@@ -16,7 +16,7 @@ public final class OpenAiResponse {
   /**
    * The body that answers a request.
    *
-   * @param results one for each of its requests, in their order, all of them answers
+   * @param done one for each of its requests, in their order, all of them answers
    * @param model what answered
    * @param id of the response, for example {@code chatcmpl-…}
    * @param created in seconds of the epoch
@@ -24,13 +24,13 @@ public final class OpenAiResponse {
    */
   public static ObjectNode of(
       OpenAiRequest request,
-      List<GenerationResult> results,
+      List<CompletionWork.Done> done,
       ServedModel model,
       String id,
       long created) {
-    if (results.size() != request.requests().size()) {
+    if (done.size() != request.requests().size()) {
       throw new IllegalArgumentException(
-          "results: " + results.size() + " (expected: " + request.requests().size() + ")");
+          "done: " + done.size() + " (expected: " + request.requests().size() + ")");
     }
     boolean chat = request.endpoint() == Endpoint.CHAT_COMPLETIONS;
     ObjectNode body = JsonNodeFactory.instance.objectNode();
@@ -39,8 +39,15 @@ public final class OpenAiResponse {
     body.put("created", created);
     body.put("model", model.nameFor(request));
     ArrayNode choices = body.putArray("choices");
-    for (int i = 0; i < results.size(); i++) {
-      for (GenerationResult result : results.get(i).all()) {
+    for (int i = 0; i < done.size(); i++) {
+      CompletionWork.Done each = done.get(i);
+      each.score()
+          .flatMap(score -> OpenAiError.of(score.finishReason(), score.detail()))
+          .ifPresent(
+              error -> {
+                throw new OpenAiException(error);
+              });
+      for (GenerationResult result : each.generated().all()) {
         OpenAiError.of(result)
             .ifPresent(
                 error -> {
@@ -50,11 +57,11 @@ public final class OpenAiResponse {
         if (chat) {
           chatChoice(choice, request, result, id);
         } else {
-          textChoice(choice, request, request.requests().get(i), result, model);
+          textChoice(choice, request, request.requests().get(i), result, each, model);
         }
       }
     }
-    usage(body, usage(results));
+    usage(body, usage(done));
     body.put("system_fingerprint", model.fingerprint());
     return body;
   }
@@ -70,11 +77,12 @@ public final class OpenAiResponse {
   }
 
   /** The tokens of all results: each prompt once, however many alternatives it has. */
-  public static Usage usage(List<GenerationResult> results) {
+  public static Usage usage(List<CompletionWork.Done> done) {
     int prompt = 0;
     int cached = 0;
     int completion = 0;
-    for (GenerationResult first : results) {
+    for (CompletionWork.Done each : done) {
+      GenerationResult first = each.generated();
       prompt += first.usage().promptTokens();
       cached += first.usage().cachedPromptTokens();
       for (GenerationResult result : first.all()) {
@@ -112,12 +120,16 @@ public final class OpenAiResponse {
       OpenAiRequest request,
       GenerationRequest asked,
       GenerationResult result,
+      CompletionWork.Done done,
       ServedModel model) {
     String prompt = request.echo() ? promptText(asked, model) : "";
     choice.put("text", prompt + result.text());
     if (request.logprobs()) {
-      LogprobsJson.completion(
-          choice.putObject("logprobs"), result.logprobs(), prompt.length());
+      LogprobsJson json = new LogprobsJson(choice.putObject("logprobs"));
+      if (request.scoresPrompts()) {
+        json.prompt(done, model);
+      }
+      json.completion(result.logprobs(), prompt.length());
     } else {
       choice.putNull("logprobs");
     }
@@ -151,17 +163,7 @@ public final class OpenAiResponse {
     if (asked.prompt().isPresent()) {
       return asked.prompt().get();
     }
-    return model
-        .tokenizer()
-        .orElseThrow(
-            () ->
-                new OpenAiException(
-                    OpenAiError.invalid(
-                        "echo",
-                        "unsupported_by_model",
-                        "echo: true (expected: false; the model has no tokenizer to make text of"
-                            + " the prompt)")))
-        .decode(asked.promptTokens().orElseThrow(), false);
+    return model.requireTokenizer("echo").decode(asked.promptTokens().orElseThrow(), false);
   }
 
   private static void usage(ObjectNode body, Usage usage) {

@@ -1,5 +1,6 @@
 package ai.sluice.openai;
 
+import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.ModelInfo;
 import ai.sluice.core.Engine;
 import ai.sluice.text.Tokenizer;
@@ -73,6 +74,30 @@ public record ServedModel(
     } catch (NoSuchAlgorithmException e) {
       throw new IllegalStateException("every Java has SHA-256", e);
     }
+  }
+
+  /**
+   * The token ids of a completion's prompt.
+   *
+   * @throws OpenAiException if it is text and the model has no tokenizer
+   */
+  int[] promptTokens(GenerationRequest request) {
+    return request
+        .promptTokens()
+        .orElseGet(
+            () -> requireTokenizer("prompt").encode(request.prompt().orElseThrow(), true, true));
+  }
+
+  /** The tokenizer, which a field needs. */
+  Tokenizer requireTokenizer(String field) {
+    return tokenizer.orElseThrow(
+        () ->
+            new OpenAiException(
+                OpenAiError.invalid(
+                    field,
+                    "unsupported_by_model",
+                    field + ": needs text (expected: token ids and no echo; the model has no"
+                        + " tokenizer)")));
   }
 
   /**

@@ -2,19 +2,24 @@ package ai.sluice.openai;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import ai.sluice.api.ContinuationScore;
 import ai.sluice.api.EngineClosedException;
 import ai.sluice.api.FinishReason;
 import ai.sluice.api.GenerationResult;
 import ai.sluice.api.InvalidRequestException;
+import ai.sluice.api.ScoreResult;
 import ai.sluice.api.Timings;
 import ai.sluice.api.TokenLogprob;
 import ai.sluice.api.ToolCall;
 import ai.sluice.api.TopLogprob;
 import ai.sluice.api.Usage;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -44,12 +49,23 @@ class OpenAiResponseTest {
     String body =
         OpenAiResponse.of(
                 request,
-                List.of(results),
+                done(request, results),
                 MODEL,
                 OpenAiResponse.idOf(request, "77"),
                 1_700_000_000L)
             .toString();
     assertEquals(MAPPER.readTree(expected).toPrettyString(), MAPPER.readTree(body).toPrettyString());
+  }
+
+  private static List<CompletionWork.Done> done(
+      OpenAiRequest request, GenerationResult... results) {
+    List<CompletionWork> work = CompletionWork.of(request, MODEL);
+    List<CompletionWork.Done> done = new ArrayList<>();
+    for (int i = 0; i < results.length; i++) {
+      done.add(
+          new CompletionWork.Done(work.get(i), Optional.of(results[i]), Optional.empty()));
+    }
+    return done;
   }
 
   private static TokenLogprob logprob(String text, double value, TopLogprob... top) {
@@ -172,6 +188,53 @@ class OpenAiResponseTest {
   }
 
   @Test
+  void aPromptThatIsScored() throws IOException {
+    // As evaluation harnesses send it.
+    OpenAiRequest request =
+        request(
+            Endpoint.COMPLETIONS,
+            "{\"model\":\"tiny\",\"prompt\":[[7,8,9]],\"max_tokens\":0,\"logprobs\":1,"
+                + "\"echo\":true,\"temperature\":0,\"seed\":1234}");
+    CompletionWork work = CompletionWork.of(request, MODEL).get(0);
+    assertTrue(work.generation().isEmpty());
+    assertEquals(1, work.score().orElseThrow().logprobs());
+    ScoreResult score =
+        new ScoreResult(
+            List.of(
+                new ContinuationScore(
+                    -3,
+                    false,
+                    List.of(
+                        new TokenLogprob(8, "", -1, 0, List.of(new TopLogprob(8, "", -1))),
+                        new TokenLogprob(9, "", -2, 1, List.of(new TopLogprob(5, "", -0.5)))))),
+            FinishReason.STOP,
+            "",
+            new Usage(3, 2, 0),
+            new Timings(0, 0, 0, 0));
+    CompletionWork.Done done =
+        new CompletionWork.Done(work, Optional.empty(), Optional.of(score));
+    ObjectNode logprobs = MAPPER.createObjectNode();
+    new LogprobsJson(logprobs).prompt(done, MODEL);
+    assertEquals(
+        MAPPER.readTree(
+            """
+            {"tokens":["token_id:7","token_id:8","token_id:9"],"token_logprobs":[null,-1.0,-2.0],
+             "top_logprobs":[null,{"token_id:8":-1.0},{"token_id:5":-0.5,"token_id:9":-2.0}],
+             "text_offset":[0,0,0]}
+            """),
+        logprobs);
+    assertEquals(new Usage(3, 2, 0), OpenAiResponse.usage(List.of(done)));
+    // Without a tokenizer there is no text to repeat.
+    assertEquals(
+        "echo",
+        assertThrows(
+                OpenAiException.class,
+                () -> OpenAiResponse.of(request, List.of(done), MODEL, "x", 0))
+            .error()
+            .param());
+  }
+
+  @Test
   void tokensThatLookAlikeKeepTheLikeliest() throws IOException {
     OpenAiRequest request = request(Endpoint.COMPLETIONS, "{\"prompt\":[1],\"logprobs\":2}");
     GenerationResult result =
@@ -185,7 +248,7 @@ class OpenAiResponseTest {
             new Usage(1, 0, 1));
     assertEquals(
         "{\"\uFFFD\":-1.0}",
-        OpenAiResponse.of(request, List.of(result), MODEL, "x", 0)
+        OpenAiResponse.of(request, done(request, result), MODEL, "x", 0)
             .at("/choices/0/logprobs/top_logprobs/0")
             .toString());
   }
@@ -196,7 +259,7 @@ class OpenAiResponseTest {
     OpenAiException refused =
         assertThrows(
             OpenAiException.class,
-            () -> OpenAiResponse.of(request, List.of(Results.answer("a")), MODEL, "x", 0));
+            () -> OpenAiResponse.of(request, done(request, Results.answer("a")), MODEL, "x", 0));
     assertEquals("echo", refused.error().param());
   }
 
@@ -226,7 +289,7 @@ class OpenAiResponseTest {
         error,
         assertThrows(
                 OpenAiException.class,
-                () -> OpenAiResponse.of(chat(""), List.of(result), MODEL, "x", 0))
+                () -> OpenAiResponse.of(chat(""), done(chat(""), result), MODEL, "x", 0))
             .error());
   }
 

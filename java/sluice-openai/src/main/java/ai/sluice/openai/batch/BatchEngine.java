@@ -2,6 +2,8 @@ package ai.sluice.openai.batch;
 
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.GenerationResult;
+import ai.sluice.api.ScoreRequest;
+import ai.sluice.api.ScoreResult;
 import ai.sluice.core.Engine;
 import java.util.concurrent.CompletableFuture;
 
@@ -13,6 +15,13 @@ public interface BatchEngine {
    * @throws ai.sluice.api.SluiceException as {@link Engine#submit}
    */
   CompletableFuture<GenerationResult> submit(GenerationRequest request);
+
+  /**
+   * Starts to score. Cancelling the future cancels the work.
+   *
+   * @throws ai.sluice.api.SluiceException as {@link Engine#submit}
+   */
+  CompletableFuture<ScoreResult> submit(ScoreRequest request);
 
   /** Sequences that are worth having open at once. */
   int window();
@@ -27,6 +36,11 @@ public interface BatchEngine {
       @Override
       public CompletableFuture<GenerationResult> submit(GenerationRequest request) {
         return engine.submit(request).result();
+      }
+
+      @Override
+      public CompletableFuture<ScoreResult> submit(ScoreRequest request) {
+        return engine.submit(request);
       }
 
       @Override

@@ -1,77 +1,134 @@
 package ai.sluice.openai.batch;
 
+import ai.sluice.api.FinishReason;
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.GenerationResult;
+import ai.sluice.api.ScoreRequest;
+import ai.sluice.api.ScoreResult;
+import ai.sluice.openai.CompletionWork;
 import ai.sluice.openai.OpenAiRequest;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.BiConsumer;
 import org.jspecify.annotations.Nullable;
 
-/** A line that is being answered: its requests, and what has come of them. Not thread-safe. */
+/** A line that is being answered: its parts, and what has come of them. Not thread-safe. */
 final class BatchLine {
   final LineId id;
   final String customId;
   final OpenAiRequest request;
   final long bytes;
-  private final List<@Nullable GenerationResult> results;
+  private final List<CompletionWork> work;
+  private final List<Part> parts = new ArrayList<>();
   private int missing;
   private boolean over;
 
-  /** One of a line's requests. */
-  static final class Part {
-    final BatchLine line;
-    final int index;
-    final GenerationRequest request;
-    int tries;
-    @Nullable CompletableFuture<GenerationResult> future;
-
-    private Part(BatchLine line, int index, GenerationRequest request) {
-      this.line = line;
-      this.index = index;
-      this.request = request;
+  /** The end of a part: the result of a generation or of a score. */
+  record Result(@Nullable GenerationResult generation, @Nullable ScoreResult score) {
+    FinishReason reason() {
+      return generation != null
+          ? generation.finishReason()
+          : Objects.requireNonNull(score).finishReason();
     }
 
-    /** Sequences that the request opens. */
-    int width() {
-      return request.n();
+    String detail() {
+      return generation != null
+          ? generation.detail()
+          : Objects.requireNonNull(score).detail();
     }
   }
 
-  BatchLine(LineId id, String customId, OpenAiRequest request, long bytes) {
+  /** What is submitted at once. */
+  static final class Part {
+    final BatchLine line;
+    private final @Nullable GenerationRequest generation;
+    private final @Nullable ScoreRequest score;
+    private @Nullable Result result;
+    int tries;
+    @Nullable CompletableFuture<?> future;
+
+    private Part(
+        BatchLine line, @Nullable GenerationRequest generation, @Nullable ScoreRequest score) {
+      this.line = line;
+      this.generation = generation;
+      this.score = score;
+    }
+
+    /** Sequences that it opens. */
+    int width() {
+      return generation == null ? 1 : generation.n();
+    }
+
+    /**
+     * Submits it.
+     *
+     * @param end is told the result or the failure, on any thread
+     */
+    CompletableFuture<?> submit(
+        BatchEngine engine, BiConsumer<@Nullable Result, @Nullable Throwable> end) {
+      if (generation != null) {
+        CompletableFuture<GenerationResult> submitted = engine.submit(generation);
+        submitted.whenComplete(
+            (value, failure) ->
+                end.accept(value == null ? null : new Result(value, null), failure));
+        return submitted;
+      }
+      CompletableFuture<ScoreResult> submitted =
+          engine.submit(Objects.requireNonNull(score));
+      submitted.whenComplete(
+          (value, failure) -> end.accept(value == null ? null : new Result(null, value), failure));
+      return submitted;
+    }
+  }
+
+  BatchLine(
+      LineId id, String customId, OpenAiRequest request, List<CompletionWork> work, long bytes) {
     this.id = id;
     this.customId = customId;
     this.request = request;
+    this.work = work;
     this.bytes = bytes;
-    missing = request.requests().size();
-    results = new ArrayList<>(Collections.nCopies(missing, null));
+    for (CompletionWork each : work) {
+      each.score().ifPresent(score -> parts.add(new Part(this, null, score)));
+      each.generation().ifPresent(generation -> parts.add(new Part(this, generation, null)));
+    }
+    missing = parts.size();
   }
 
+  /** What is to be submitted; nothing for prompts of one token that are only scored. */
   List<Part> parts() {
-    List<Part> parts = new ArrayList<>();
-    for (GenerationRequest each : request.requests()) {
-      parts.add(new Part(this, parts.size(), each));
-    }
     return parts;
   }
 
   /** Takes a part's result; true when it was the last that was missing. */
-  boolean complete(Part part, GenerationResult result) {
-    results.set(part.index, result);
+  boolean complete(Part part, Result result) {
+    part.result = result;
     return --missing == 0;
   }
 
-  /** All results; only once none is missing. */
-  List<GenerationResult> results() {
-    List<GenerationResult> all = new ArrayList<>(results.size());
-    for (GenerationResult result : results) {
-      all.add(java.util.Objects.requireNonNull(result));
+  /** What has come of all; only once nothing is missing. */
+  List<CompletionWork.Done> done() {
+    List<CompletionWork.Done> done = new ArrayList<>(work.size());
+    int next = 0;
+    for (CompletionWork each : work) {
+      ScoreResult score = each.score().isPresent() ? result(next++).score() : null;
+      GenerationResult generated =
+          each.generation().isPresent() ? result(next++).generation() : null;
+      done.add(
+          new CompletionWork.Done(
+              each, Optional.ofNullable(generated), Optional.ofNullable(score)));
     }
-    return all;
+    return done;
   }
 
-  /** Whether an error has been written for it already. */
+  private Result result(int part) {
+    return Objects.requireNonNull(parts.get(part).result);
+  }
+
+  /** Whether its answer has been written already. */
   boolean isOver() {
     return over;
   }

@@ -3,7 +3,6 @@ package ai.sluice.openai.batch;
 import ai.sluice.api.EngineClosedException;
 import ai.sluice.api.EngineFailedException;
 import ai.sluice.api.FinishReason;
-import ai.sluice.api.GenerationResult;
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.api.Usage;
 import ai.sluice.openai.OpenAiError;
@@ -17,6 +16,7 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
@@ -81,7 +81,7 @@ public final class BatchRun implements AutoCloseable {
   private record Outcome(
       BatchLine.Part part,
       Slot slot,
-      @Nullable GenerationResult result,
+      BatchLine.@Nullable Result result,
       @Nullable Throwable failure) {}
 
   private BatchRun(
@@ -214,7 +214,7 @@ public final class BatchRun implements AutoCloseable {
     long told = 0;
     try {
       while (true) {
-        fill(reader, run);
+        fill(reader, run, model);
         if (running.isEmpty() && (ready.isEmpty() || cancelled)) {
           break;
         }
@@ -252,7 +252,7 @@ public final class BatchRun implements AutoCloseable {
   }
 
   /** Submits until every engine has enough. */
-  private void fill(LineReader reader, String run) {
+  private void fill(LineReader reader, String run, ServedModel model) {
     while (!cancelled && !pausing) {
       Slot slot = freest();
       if (slot == null) {
@@ -261,7 +261,7 @@ public final class BatchRun implements AutoCloseable {
       BatchLine.Part part = ready.poll();
       if (part != null) {
         submit(part, slot);
-      } else if (stopping || exhausted || !readLine(reader, run)) {
+      } else if (stopping || exhausted || !readLine(reader, run, model)) {
         return;
       }
     }
@@ -293,7 +293,7 @@ public final class BatchRun implements AutoCloseable {
   }
 
   /** Reads a line that is not answered yet; false at the end of the input. */
-  private boolean readLine(LineReader reader, String run) {
+  private boolean readLine(LineReader reader, String run, ServedModel model) {
     InputLine line = input.next();
     if (line == null) {
       exhausted = true;
@@ -323,6 +323,9 @@ public final class BatchRun implements AutoCloseable {
     try {
       BatchLine opened = reader.open(envelope, id, line.length() + 1);
       open++;
+      if (opened.parts().isEmpty()) {
+        answer(opened, model);
+      }
       ready.addAll(opened.parts());
     } catch (OpenAiException e) {
       write(LineWriter.answer(id, envelope.customId(), e.error()));
@@ -336,22 +339,32 @@ public final class BatchRun implements AutoCloseable {
     if (part.line.isOver()) {
       return;
     }
-    CompletableFuture<GenerationResult> future;
+    CompletableFuture<?> future;
+    // Before the submission, which may be over when it returns.
+    slot.taken += part.width();
+    running.add(part);
     try {
-      future = slot.engine.submit(part.request);
+      future =
+          part.submit(
+              slot.engine,
+              (result, failure) -> outcomes.add(new Outcome(part, slot, result, failure)));
     } catch (EngineFailedException | EngineClosedException e) {
+      release(part, slot);
       slot.failure = e;
       ready.addFirst(part);
       return;
     } catch (RuntimeException e) {
+      release(part, slot);
       fail(part.line, OpenAiError.of(e));
       return;
     }
     part.future = future;
-    slot.taken += part.width();
-    running.add(part);
-    future.whenComplete(
-        (result, failure) -> outcomes.add(new Outcome(part, slot, result, failure)));
+  }
+
+  private void release(BatchLine.Part part, Slot slot) {
+    slot.taken -= part.width();
+    running.remove(part);
+    part.future = null;
   }
 
   /** Waits a moment for something to be over, and takes all that is. */
@@ -375,9 +388,7 @@ public final class BatchRun implements AutoCloseable {
 
   private void take(Outcome outcome, ServedModel model) {
     BatchLine.Part part = outcome.part();
-    outcome.slot().taken -= part.width();
-    running.remove(part);
-    part.future = null;
+    release(part, outcome.slot());
     if (part.line.isOver()) {
       return;
     }
@@ -385,8 +396,8 @@ public final class BatchRun implements AutoCloseable {
       failedPart(part, outcome);
       return;
     }
-    GenerationResult result = java.util.Objects.requireNonNull(outcome.result());
-    FinishReason reason = result.finishReason();
+    BatchLine.Result result = Objects.requireNonNull(outcome.result());
+    FinishReason reason = result.reason();
     if (reason == FinishReason.REJECTED) {
       // Others filled the queue: no failure of the line's.
       ready.addFirst(part);
@@ -397,7 +408,7 @@ public final class BatchRun implements AutoCloseable {
     } else if (reason == FinishReason.TIMEOUT && part.tries++ < options.retries()) {
       ready.addLast(part);
     } else {
-      OpenAiError error = OpenAiError.of(result).orElse(null);
+      OpenAiError error = OpenAiError.of(reason, result.detail()).orElse(null);
       if (error != null) {
         fail(part.line, error);
       } else if (part.line.complete(part, result)) {
@@ -418,7 +429,7 @@ public final class BatchRun implements AutoCloseable {
       // A later run does it.
       return;
     } else {
-      fail(part.line, OpenAiError.of(java.util.Objects.requireNonNull(failure)));
+      fail(part.line, OpenAiError.of(Objects.requireNonNull(failure)));
     }
   }
 
@@ -428,7 +439,7 @@ public final class BatchRun implements AutoCloseable {
       body =
           OpenAiResponse.of(
               line.request,
-              line.results(),
+              line.done(),
               model,
               OpenAiResponse.idOf(line.request, line.id.hex()),
               Instant.now().getEpochSecond());
@@ -437,7 +448,7 @@ public final class BatchRun implements AutoCloseable {
       return;
     }
     write(LineWriter.answer(line.id, line.customId, 200, body));
-    Usage usage = OpenAiResponse.usage(line.results());
+    Usage usage = OpenAiResponse.usage(line.done());
     promptTokens += usage.promptTokens();
     cachedPromptTokens += usage.cachedPromptTokens();
     newTokens += usage.newTokens();

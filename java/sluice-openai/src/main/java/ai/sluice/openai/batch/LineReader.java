@@ -1,6 +1,7 @@
 package ai.sluice.openai.batch;
 
 import ai.sluice.api.GenerationRequest;
+import ai.sluice.openai.CompletionWork;
 import ai.sluice.openai.Endpoint;
 import ai.sluice.openai.OpenAiError;
 import ai.sluice.openai.OpenAiException;
@@ -199,7 +200,9 @@ final class LineReader {
       options.timeout().ifPresent(builder::timeout);
       requests.add(builder.build());
     }
-    return new BatchLine(id, envelope.customId(), request.withRequests(requests), bytes);
+    OpenAiRequest seeded = request.withRequests(requests);
+    return new BatchLine(
+        id, envelope.customId(), seeded, CompletionWork.of(seeded, model), bytes);
   }
 
   private long seed(String customId, int index) {

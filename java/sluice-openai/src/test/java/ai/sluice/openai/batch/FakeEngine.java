@@ -2,6 +2,9 @@ package ai.sluice.openai.batch;
 
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.GenerationResult;
+import ai.sluice.api.InvalidRequestException;
+import ai.sluice.api.ScoreRequest;
+import ai.sluice.api.ScoreResult;
 import ai.sluice.openai.Results;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -63,6 +66,11 @@ final class FakeEngine implements BatchEngine, AutoCloseable {
           }
         });
     return future;
+  }
+
+  @Override
+  public CompletableFuture<ScoreResult> submit(ScoreRequest request) {
+    throw new InvalidRequestException("score: (expected: no scores of this engine)");
   }
 
   @Override
