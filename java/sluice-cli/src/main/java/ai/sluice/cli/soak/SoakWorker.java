@@ -7,6 +7,7 @@ import ai.sluice.api.EngineFailedException;
 import ai.sluice.api.FinishReason;
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.GenerationResult;
+import ai.sluice.api.ResponseFormat;
 import ai.sluice.core.Engine;
 import ai.sluice.core.Generation;
 import java.time.Duration;
@@ -111,7 +112,8 @@ final class SoakWorker implements Runnable {
       cancelled(one, request);
     } else if (dice < 30) {
       timedOut(one, request);
-    } else if (dice < 40) {
+    } else if (dice < 40 && one.request().responseFormat() instanceof ResponseFormat.Text) {
+      // A token that a format needs cannot stop it too.
       stopped(one, request);
     } else if (dice < 48) {
       read(one, request, SLOWEST_READ_MILLIS);
