@@ -9,8 +9,9 @@ import org.jspecify.annotations.Nullable;
  * for their content, and how many are promised to running sequences. Not thread-safe.
  *
  * <p>Blocks are promised before they are allocated, and never more than no sequence uses, so an
- * allocation never fails: what no sequence uses is either free or can be evicted. Freed blocks are handed out again last in, first out: steps run in the order of submit,
- * so a step that still writes a freed block has run before its next owner's.
+ * allocation never fails: what no sequence uses is either free or can be evicted. Freed blocks are
+ * handed out again last in, first out: steps run in the order of submit, so a step that still
+ * writes a freed block has run before its next owner's.
  *
  * <p>A block that nobody uses but whose content is published stays, and is evicted when no block is
  * free, the one longest unused first.

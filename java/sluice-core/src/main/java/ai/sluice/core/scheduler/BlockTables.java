@@ -65,8 +65,8 @@ final class BlockTables {
   }
 
   /**
-   * Whether a running sequence can give a waiting one, whose prompt is the same, the state of all of
-   * it but the last token.
+   * Whether a running sequence can give a waiting one, whose prompt is the same, the state of all
+   * of it but the last token.
    */
   boolean canGive(Sequence donor, Sequence sequence) {
     if (!donor.sharesWith(sequence)) {

@@ -52,8 +52,8 @@ final class PrefixCache {
   }
 
   /**
-   * Finds the longest prefix of a waiting sequence, at most all that need not be computed for it, of
-   * which every group still has what its layers see.
+   * Finds the longest prefix of a waiting sequence, at most all that need not be computed for it,
+   * of which every group still has what its layers see.
    */
   void match(Sequence sequence) {
     forget();

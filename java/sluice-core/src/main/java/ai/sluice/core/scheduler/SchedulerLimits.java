@@ -19,8 +19,8 @@ public record SchedulerLimits(
 
   /**
    * The most positions that one sequence can ever hold, running alone. A sequence of {@code p}
-   * prompt tokens and {@code n} new ones holds {@code p + n - 1}, one that gives values or is scored
-   * holds {@code p}.
+   * prompt tokens and {@code n} new ones holds {@code p + n - 1}; one that gives values or is
+   * scored holds {@code p}.
    */
   public int maxPositions() {
     long blocks = Integer.MAX_VALUE;
