@@ -171,6 +171,18 @@ final class SimulatedCase implements TokenSink {
   }
 
   @Override
+  public void likeliest(StepOutput output, int row) {
+    check(!isOver() && admissions == 1, "likeliest tokens after the end or before the beginning");
+    check(kind == Kind.SCORES && sequence.topN > 0, "likeliest tokens that nobody asked for");
+    for (int n = 0; n < sequence.topN; n++) {
+      check(
+          output.topToken(row, 0, n) == n
+              && output.topLogprob(row, 0, n) == FakeModel.logprob(chain, n),
+          "likeliest tokens of another place than that of score " + numScored);
+    }
+  }
+
+  @Override
   public void scored(int position, int token, float logprob, int rank) {
     check(!isOver() && admissions == 1, "a score after the end or before the beginning");
     int target = firstTarget + numScored++;
