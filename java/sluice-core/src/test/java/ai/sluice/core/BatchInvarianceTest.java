@@ -15,10 +15,12 @@ import java.util.List;
 import java.util.Random;
 import java.util.concurrent.CompletableFuture;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** BATCH_INVARIANT: the bits of a generation do not depend on what it was batched with. */
+@Timeout(600)
 class BatchInvarianceTest {
   private static final int REQUESTS = 24;
 

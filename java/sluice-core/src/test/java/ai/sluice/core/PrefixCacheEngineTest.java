@@ -18,10 +18,12 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** A prefix that was found gives the same bits as one that is computed. */
+@Timeout(600)
 class PrefixCacheEngineTest {
   private static EngineOptions.Builder options(String fixture, ComputeDtype dtype) {
     return Fixtures.options(fixture)
