@@ -42,6 +42,7 @@ public final class Generation implements AutoCloseable, Iterable<Chunk> {
   private final Consumer<String> canceller;
   private final int maxUnreadBytes;
   private final ResultFuture result = new ResultFuture();
+  private volatile boolean completing;
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition changed = lock.newCondition();
 
@@ -149,7 +150,8 @@ public final class Generation implements AutoCloseable, Iterable<Chunk> {
 
   /**
    * The result, also of a generation that was cancelled, timed out or was rejected. Completes
-   * exceptionally only if the engine failed. Cancelling the future cancels the generation. Actions
+   * exceptionally only if the engine failed. Cancelling the future, or completing it in any other
+   * way, such as by {@code orTimeout}, cancels the generation. Actions
    * that hang on it run on a thread of the engine's own, one after the other; one that takes long
    * holds up the results of others, so give it an executor ({@code thenApplyAsync}). To wait for
    * another generation in one is harmless.
@@ -448,6 +450,7 @@ public final class Generation implements AutoCloseable, Iterable<Chunk> {
     } finally {
       lock.unlock();
     }
+    completing = true;
     if (cause != null) {
       result.completeExceptionally(cause);
     } else {
@@ -470,13 +473,18 @@ public final class Generation implements AutoCloseable, Iterable<Chunk> {
     GenerationResult make(AlternativeOutput said);
   }
 
-  /** Cancelling a CompletableFuture stops nothing by itself in the JDK. */
+  /**
+   * Completing a CompletableFuture from outside (by cancelling it, by a timeout) stops nothing by
+   * itself in the JDK.
+   */
   private final class ResultFuture extends CompletableFuture<GenerationResult> {
-    @Override
-    public boolean cancel(boolean mayInterruptIfRunning) {
-      boolean cancelled = super.cancel(mayInterruptIfRunning);
-      Generation.this.cancel();
-      return cancelled;
+    ResultFuture() {
+      whenComplete(
+          (value, cause) -> {
+            if (!completing) {
+              Generation.this.cancel();
+            }
+          });
     }
 
     @Override

@@ -39,6 +39,7 @@ final class ScoreJob {
   private final int topN;
   private final Runnable endOthers;
   private int open;
+  private int waiting;
   private int promptTokens;
   private int cachedTokens;
   private FinishReason reason = FinishReason.STOP;
@@ -89,6 +90,7 @@ final class ScoreJob {
    */
   TokenSink sink(int first, int promptLength, List<Integer> members) {
     open++;
+    waiting++;
     return new Sink(first, promptLength, members);
   }
 
@@ -168,7 +170,10 @@ final class ScoreJob {
     @Override
     public void admitted(int tokens) {
       cachedTokens += tokens;
-      place.leaveQueue();
+      if (--waiting == 0) {
+        // While one waits, the request's tokens are held against others.
+        place.leaveQueue();
+      }
     }
 
     @Override

@@ -179,6 +179,22 @@ class AdmissionTest {
   }
 
   @Test
+  void whoeverCompletesAResultEndsTheGeneration() {
+    try (Engine engine = Engine.open(options().build())) {
+      Generation late = engine.submit(request(3).maxNewTokens(390).build());
+      late.iterator().next();
+      Generation replaced = engine.submit(request(3).maxNewTokens(390).build());
+      late.result().orTimeout(1, TimeUnit.NANOSECONDS);
+      assertThrows(CompletionException.class, () -> late.result().join());
+      replaced.result().complete(Unstarted.generation(FinishReason.ERROR, "mine", 0));
+      assertEquals("mine", replaced.result().join().detail());
+      assertEquals(2, idle(engine).finished().get(FinishReason.CANCELLED));
+      engine.generate(request(3).maxNewTokens(5).build());
+      assertEquals(2, engine.metrics().finished().get(FinishReason.CANCELLED));
+    }
+  }
+
+  @Test
   void nothingIsAValueOfItsOwn() {
     try (Engine engine = Engine.open(options().build())) {
       List<Runnable> calls =
