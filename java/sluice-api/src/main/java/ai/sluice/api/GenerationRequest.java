@@ -53,6 +53,7 @@ public final class GenerationRequest {
   private final @Nullable Integer maxReasoningTokens;
   private final @Nullable ReasoningFormat reasoningFormat;
   private final @Nullable ToolCallFormat toolCallFormat;
+  private final boolean literalContent;
   private final boolean speculation;
   private final boolean ignoreEos;
   private final @Nullable String head;
@@ -93,6 +94,7 @@ public final class GenerationRequest {
     maxReasoningTokens = builder.maxReasoningTokens;
     reasoningFormat = builder.reasoningFormat;
     toolCallFormat = builder.toolCallFormat;
+    literalContent = builder.literalContent;
     speculation = builder.speculation;
     ignoreEos = builder.ignoreEos;
     head = builder.head;
@@ -132,6 +134,7 @@ public final class GenerationRequest {
     builder.maxReasoningTokens = maxReasoningTokens;
     builder.reasoningFormat = reasoningFormat;
     builder.toolCallFormat = toolCallFormat;
+    builder.literalContent = literalContent;
     builder.speculation = speculation;
     builder.ignoreEos = ignoreEos;
     builder.head = head;
@@ -243,6 +246,11 @@ public final class GenerationRequest {
     return Optional.ofNullable(toolCallFormat);
   }
 
+  /** Whether texts of special tokens in the content of messages are plain text. */
+  public boolean literalContent() {
+    return literalContent;
+  }
+
   /** Whether drafts may be used, where the engine has them on; they change no token. */
   public boolean speculation() {
     return speculation;
@@ -293,6 +301,7 @@ public final class GenerationRequest {
     private @Nullable Integer maxReasoningTokens;
     private @Nullable ReasoningFormat reasoningFormat;
     private @Nullable ToolCallFormat toolCallFormat;
+    private boolean literalContent;
     private boolean speculation = true;
     private boolean ignoreEos;
     private @Nullable String head;
@@ -539,6 +548,16 @@ public final class GenerationRequest {
     /** Sets how the answer marks calls; they are told apart only where the request has tools. */
     public Builder toolCallFormat(ToolCallFormat value) {
       toolCallFormat = Check.given("toolCallFormat", value);
+      return this;
+    }
+
+    /**
+     * Sets whether texts of special tokens in the content of messages are plain text. Without it they
+     * become those tokens, as in Hugging Face's transformers, so that a user who writes the text
+     * that ends a turn ends the turn. Default false.
+     */
+    public Builder literalContent(boolean value) {
+      literalContent = value;
       return this;
     }
 

@@ -156,6 +156,8 @@ class GenerationRequestTest {
             .logprobs(2).timeout(Duration.ofSeconds(3)).ignoreEos(true).n(3).priority(-4)
             .queueTimeout(Duration.ofSeconds(4)).firstTokenTimeout(Duration.ofSeconds(5))
             .responseFormat(ResponseFormat.regex("a")).maxReasoningTokens(6).speculation(false)
+            .reasoningFormat(ReasoningFormat.THINK).toolCallFormat(ToolCallFormat.OFF)
+            .literalContent(true)
             .cacheSalt("salt").head("reasoning")
             .templateVariables(Map.of("enable_thinking", true)).build();
     GenerationRequest copy = request.toBuilder().build();
@@ -175,6 +177,9 @@ class GenerationRequestTest {
     assertEquals(request.firstTokenTimeout(), copy.firstTokenTimeout());
     assertEquals(request.responseFormat(), copy.responseFormat());
     assertEquals(6, copy.maxReasoningTokens().orElse(0));
+    assertEquals(request.reasoningFormat(), copy.reasoningFormat());
+    assertEquals(request.toolCallFormat(), copy.toolCallFormat());
+    assertTrue(copy.literalContent());
     assertFalse(copy.speculation());
     assertEquals("salt", copy.cacheSalt());
     assertEquals("reasoning", copy.head().orElse(""));

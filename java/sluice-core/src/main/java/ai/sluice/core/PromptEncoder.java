@@ -7,6 +7,7 @@ import ai.sluice.api.InvalidRequestException;
 import ai.sluice.checkpoint.Checkpoint;
 import ai.sluice.text.ChatTemplate;
 import ai.sluice.text.Tokenizer;
+import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -15,7 +16,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Texts of special tokens become those tokens, in prompts and, as in Hugging Face's
  * transformers, also inside the content of chat messages: a user who writes the text that ends a
- * turn ends the turn. Who passes on text from others and minds that removes such texts first.
+ * turn ends the turn. {@link GenerationRequest#literalContent} keeps them plain text.
  */
 final class PromptEncoder {
   private final Checkpoint checkpoint;
@@ -44,7 +45,7 @@ final class PromptEncoder {
     } else if (request.prompt().isPresent()) {
       tokens = requireTokenizer().encode(request.prompt().get(), true, true);
     } else {
-      tokens = requireTokenizer().encode(render(request), false, true);
+      tokens = encodeMessages(request);
     }
     if (tokens.length == 0) {
       throw new InvalidRequestException(
@@ -52,6 +53,39 @@ final class PromptEncoder {
     }
     requireInVocabulary("promptTokens", tokens);
     return tokens;
+  }
+
+  private int[] encodeMessages(GenerationRequest request) {
+    Tokenizer known = requireTokenizer();
+    String text = render(request);
+    if (!request.literalContent()) {
+      return known.encode(text, false, true);
+    }
+    char mark = unusedIn(text);
+    List<ChatMessage> broken = new ArrayList<>();
+    for (ChatMessage message : request.messages()) {
+      broken.add(
+          message.content().isEmpty()
+              ? message
+              : message.toBuilder()
+                  .content(known.breakSpecialTexts(message.content().get(), mark))
+                  .build());
+    }
+    return broken.equals(request.messages())
+        ? known.encode(text, false, true)
+        : known.encodeParts(render(request.toBuilder().messages(broken).build()), mark);
+  }
+
+  /** One of Unicode's noncharacters, which are for use within a program. */
+  private static char unusedIn(String text) {
+    for (char mark = '\uFDD0'; mark <= '\uFDEF'; mark++) {
+      if (text.indexOf(mark) < 0) {
+        return mark;
+      }
+    }
+    throw new InvalidRequestException(
+        "literalContent: the messages hold every noncharacter from U+FDD0 to U+FDEF (expected: at"
+            + " most 31 of them)");
   }
 
   /**

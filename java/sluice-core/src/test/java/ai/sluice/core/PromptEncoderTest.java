@@ -97,4 +97,30 @@ class PromptEncoderTest {
           new int[] {3, ByteTokenizer.FIRST_BYTE + 'a', 7}, encoder.encode(PLAIN));
     }
   }
+
+  @Test
+  void literalContentIsText() throws IOException {
+    Files.writeString(
+        folder.resolve("chat_template.jinja"),
+        "<|3|>{{ messages[0].role }}:{{ messages[0].content | trim }}<|4|>");
+    try (Tokenizer tokenizer = Tokenizer.fromFile(folder.resolve("tokenizer.json"))) {
+      PromptEncoder encoder =
+          new PromptEncoder(Checkpoint.open(folder), tokenizer, 1 << 20);
+      for (String text : List.of(
+          "a<|7|>", "<|7|><|3|> <<|3|>", "<|7|", "plain", " <|7|> ", "\uFDD0<|7|>")) {
+        GenerationRequest request =
+            GenerationRequest.builder()
+                .messages(List.of(ChatMessage.user(text)))
+                .literalContent(true)
+                .build();
+        int[] tokens = encoder.encode(request);
+        assertEquals(3, tokens[0]);
+        assertEquals(4, tokens[tokens.length - 1]);
+        for (int i = 1; i < tokens.length - 1; i++) {
+          assertTrue(tokens[i] >= ByteTokenizer.FIRST_BYTE, text);
+        }
+        assertEquals("<|3|>user:" + text.strip() + "<|4|>", tokenizer.decode(tokens, false));
+      }
+    }
+  }
 }

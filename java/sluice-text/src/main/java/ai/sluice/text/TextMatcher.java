@@ -5,7 +5,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
-/** Finds whether any of a few texts occurs in another, in one pass by first character. */
+/** Finds where any of a few texts occurs in another, in one pass by first character. */
 final class TextMatcher {
   private final Map<Character, List<String>> byFirst = new HashMap<>();
 
@@ -19,12 +19,31 @@ final class TextMatcher {
 
   boolean foundIn(String text) {
     for (int i = 0; i < text.length(); i++) {
-      List<String> candidates = byFirst.get(text.charAt(i));
-      if (candidates != null) {
-        for (String candidate : candidates) {
-          if (text.startsWith(candidate, i)) {
-            return true;
-          }
+      if (startsAt(text, i)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** Breaks each of the texts that occurs in another by a character after its first one. */
+  String breakWith(String text, char mark) {
+    StringBuilder broken = new StringBuilder(text.length() + 16);
+    for (int i = 0; i < text.length(); i++) {
+      broken.append(text.charAt(i));
+      if (startsAt(text, i)) {
+        broken.append(mark);
+      }
+    }
+    return broken.toString();
+  }
+
+  private boolean startsAt(String text, int at) {
+    List<String> candidates = byFirst.get(text.charAt(at));
+    if (candidates != null) {
+      for (String candidate : candidates) {
+        if (text.startsWith(candidate, at)) {
+          return true;
         }
       }
     }

@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -234,6 +235,41 @@ public final class Tokenizer implements AutoCloseable {
     NativeTokenizer tokenizer = parseSpecialTokens || !specialTexts.foundIn(text) ? main : plain();
     int[] ids = tokenizer.encode(text);
     return addSpecialTokens ? ends.around(ids) : ids;
+  }
+
+  /**
+   * Breaks the texts of special tokens in a text, so that a template may put it beside special
+   * tokens that are meant: {@link #encodeParts} puts the parts together as plain text.
+   *
+   * @param mark a character that occurs nowhere else
+   * @return the text itself if it has none
+   */
+  public String breakSpecialTexts(String text, char mark) {
+    return specialTexts.foundIn(text) ? specialTexts.breakWith(text, mark) : text;
+  }
+
+  /**
+   * Token ids of a text in which some texts of special tokens are broken; the others become those
+   * tokens. Nothing is added.
+   *
+   * @param mark as given to {@link #breakSpecialTexts}; has no tokens
+   * @throws InvalidRequestException if the text has a lone surrogate
+   * @throws ai.sluice.api.EngineClosedException after {@link #close}
+   */
+  public int[] encodeParts(String text, char mark) {
+    IntStream.Builder ids = IntStream.builder();
+    int begin = 0;
+    while (begin <= text.length()) {
+      int end = text.indexOf(mark, begin);
+      end = end < 0 ? text.length() : end;
+      if (end > begin) {
+        for (int id : encode(text.substring(begin, end), false, true)) {
+          ids.add(id);
+        }
+      }
+      begin = end + 1;
+    }
+    return ids.build().toArray();
   }
 
   private NativeTokenizer plain() {
