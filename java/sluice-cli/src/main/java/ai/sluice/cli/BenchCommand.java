@@ -26,13 +26,14 @@ import picocli.CommandLine.Parameters;
     abbreviateSynopsis = true,
     description = {
       "Measure prefill (pp) and decoding (tg) in tokens per second, as llama-bench does:",
-      "random tokens, one sequence, a run to warm up that does not count."
+      "random tokens, a run to warm up that does not count, the tests in turn."
     },
     footer = {
       "",
       "Examples:",
       "  sluice bench SmolLM2-135M-Instruct",
-      "  sluice bench model.gguf -p 128,512 -n 64 -r 3 --threads 2 --json"
+      "  sluice bench model.gguf -p 128,512 -n 64 -r 3 --threads 2 --json",
+      "  sluice bench -p 0 -n 128 -c 1,16"
     })
 final class BenchCommand implements Callable<Integer> {
   private final Console console;
@@ -57,6 +58,13 @@ final class BenchCommand implements Callable<Integer> {
       paramLabel = "N",
       description = "Numbers of tokens to generate; 0: none. Default: 128.")
   List<Integer> newTokens = List.of(128);
+
+  @Option(
+      names = {"-c", "--concurrency"},
+      split = ",",
+      paramLabel = "N",
+      description = "Numbers of requests that generate at once. Default: 1.")
+  List<Integer> concurrency = List.of(1);
 
   @Option(
       names = {"-r", "--repetitions"},
@@ -87,13 +95,18 @@ final class BenchCommand implements Callable<Integer> {
     if (repetitions < 1) {
       throw new InvalidRequestException("-r: " + repetitions + " (expected: 1 or more)");
     }
+    for (int n : concurrency) {
+      if (n < 1) {
+        throw new InvalidRequestException("-c: " + n + " (expected: 1 or more)");
+      }
+    }
     ModelStore store = new ModelStore(console);
     EngineOptions options =
         builder
             .model(model == null ? store.defaultModel() : store.resolve(model))
             .reportExpertCounts(expertLoad)
             .build();
-    BenchmarkReport report = Benchmark.run(options, prompts, news, repetitions);
+    BenchmarkReport report = Benchmark.run(options, prompts, news, concurrency, repetitions);
     console.print(json ? json(report) + "\n" : table(report));
     return Failures.OK;
   }

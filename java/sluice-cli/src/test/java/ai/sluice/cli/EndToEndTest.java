@@ -305,11 +305,14 @@ class EndToEndTest {
 
   @Test
   void benchMeasures() throws IOException {
-    CliRun run = run("bench", TINY, "-p", "8,16", "-n", "4", "-r", "2", "--json");
+    CliRun run =
+        run("bench", TINY, "-p", "8,16", "-n", "4", "-c", "1,3", "-r", "2", "--json");
     assertEquals(0, run.code(), run.err());
     assertEquals("pp8", Json.at(run.out(), "/results/0/test"));
     assertEquals("pp16", Json.at(run.out(), "/results/1/test"));
     assertEquals("tg4", Json.at(run.out(), "/results/2/test"));
+    assertEquals("tg4x3", Json.at(run.out(), "/results/3/test"));
+    assertEquals("12", Json.at(run.out(), "/results/3/tokens"));
     double speed = Double.parseDouble(Json.at(run.out(), "/results/2/tokens_per_second"));
     assertTrue(speed > 0, run.out());
   }

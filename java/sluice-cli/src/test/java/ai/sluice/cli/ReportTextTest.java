@@ -135,6 +135,7 @@ class ReportTextTest {
         "-p 5,x       | --prompt-tokens: x (expected: a whole number)",
         "-p 0 -n 0    | -p, -n: both 0 (expected: at least one test)",
         "-r 0         | -r: 0 (expected: 1 or more)",
+        "-c 16,0      | -c: 0 (expected: 1 or more)",
         "--threads -1 | --threads: -1 (expected: 1 to 1024)",
       })
   void benchRefusesBadNumbers(String arguments, String message) {

@@ -21,10 +21,11 @@ public record BenchmarkReport(
 
   /**
    * One test, in the manner of llama-bench: {@code pp512} computes a prompt of 512 tokens, {@code
-   * tg128} generates 128 tokens one by one from an empty context.
+   * tg128} generates 128 tokens one by one from an empty context, {@code tg128x16} as many for each
+   * of 16 requests at once.
    *
    * @param name for example {@code pp512}
-   * @param tokens tokens of one repetition
+   * @param tokens tokens of one repetition, of all requests
    * @param repetitions how often it was run, after one run that does not count
    * @param tokensPerSecond mean over the repetitions
    * @param standardDeviation of tokensPerSecond; 0 for one repetition
