@@ -243,11 +243,17 @@ void find_values(const Work& w, int64_t first_key, int64_t begin, int64_t end,
   const KvCacheView& kv = w.p->kv;
   constexpr int64_t kValues = DotStep<kBf16>::kValues;
   int copies = 0;
-  for (int64_t s = begin; s < end; ++s) {
+  int64_t block = (first_key + begin * kValues) / kv.block_size;
+  int64_t in_block = (first_key + begin * kValues) % kv.block_size;
+  for (int64_t s = begin; s < end; ++s, in_block += kValues) {
+    if (in_block >= kv.block_size) {
+      in_block = 0;
+      ++block;
+    }
     const int64_t key = first_key + s * kValues;
-    const char* row = w.v_head +
-                      static_cast<int64_t>(w.table[key / kv.block_size]) * kv.v_block_stride +
-                      key % kv.block_size / kValues * w.v_row16 * 4;
+    const char* row = w.v_head + static_cast<int64_t>(w.table[block]) * kv.v_block_stride +
+                      in_block / kValues * w.v_row16 * 4;
+    fetch(row, w.v_dim16 * 4);
     if constexpr (kBf16) {
       const bool even = key >= w.tile->key_begin, odd = key + 1 < w.tile->key_end;
       if (!even || !odd) {
@@ -273,6 +279,7 @@ void run_span(const Work& w, int64_t span) {
   const int64_t begin = w.tile->key_begin > span_begin ? w.tile->key_begin : span_begin;
   const int64_t end =
       w.tile->key_end < span_begin + kKeySpan ? w.tile->key_end : span_begin + kKeySpan;
+  if (!shares_rows(*w.p)) fetch_keys(w, begin / kKeyTile * kKeyTile);
   for (int64_t first = begin / kKeyTile * kKeyTile; first < end; first += kKeyTile) {
     const int64_t last = end < first + kKeyTile ? end - first : kKeyTile;
     const int64_t step_begin = begin > first ? (begin - first) / kValues : 0;
@@ -282,6 +289,7 @@ void run_span(const Work& w, int64_t span) {
     if (shares_rows(*w.p)) {
       shared_scores<kBf16>(w, first, begin, end);
     } else {
+      if (first + kKeyTile < end) fetch_keys(w, first + kKeyTile);
       const char* k[4];
       find_keys(w, first, k);
       scores<kBf16>(w, k, first);

@@ -114,6 +114,25 @@ SLUICE_INLINE Work make_work(const AttentionParams& p, const AttentionTile& tile
   return w;
 }
 
+/// Asks for lines of the cache before they are read.
+SLUICE_INLINE void fetch(const char* from, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 3);
+}
+
+/// Asks for the keys of a tile: blocks lie anywhere, so the hardware does not see the next coming.
+SLUICE_INLINE void fetch_keys(const Work& w, int64_t first_key) {
+  const KvCacheView& kv = w.p->kv;
+  if (kv.block_size < kLanes) return;
+  const int64_t group_bytes = w.k_dim16 * kLanes * (kv.format == Format::kBf16 ? 2 : 4);
+  for (int64_t key = first_key; key < first_key + kKeyTile; key += kLanes) {
+    if (key + kLanes <= w.tile->key_begin || key >= w.tile->key_end) continue;
+    const auto at = static_cast<uint32_t>(key), size = static_cast<uint32_t>(kv.block_size);
+    fetch(w.k_head + static_cast<int64_t>(w.table[at / size]) * kv.k_block_stride +
+              at % size / kLanes * group_bytes,
+          group_bytes);
+  }
+}
+
 }  // namespace sluice::SLUICE_ISA_NAMESPACE
 
 #endif  // SLUICE_OPS_ATTENTION_ATTENTION_WORK_H_

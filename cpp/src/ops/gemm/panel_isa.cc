@@ -169,17 +169,22 @@ void units_of(const PanelParams& p, int64_t unit_begin, int64_t unit_end) {
   for (int64_t row = 0; row < p.num_rows; row += block) {
     const int64_t end = row + block < p.num_rows ? row + block : p.num_rows;
     for (int64_t unit = unit_begin; unit < unit_end;) {
-      const bool whole = kTileVecs == 4 && unit % 4 == 0 && unit + 4 <= unit_end;
-      if (whole) {
-        const char* next = nullptr;
-        if (unit + 8 <= unit_end) {
-          next = static_cast<const char*>(p.w.data) + (unit / 4 + 1) * panel_bytes<kBf16>(p);
-        }
+      const int64_t left = unit_end - unit;
+      // Worth it when most of the next panel is the thread's own.
+      const char* next = nullptr;
+      if ((unit / 4 + 1) * 4 + 2 <= unit_end) {
+        next = static_cast<const char*>(p.w.data) + (unit / 4 + 1) * panel_bytes<kBf16>(p);
+      }
+      if (kTileVecs == 4 && unit % 4 == 0 && left >= 4) {
         rows_of_tile<kBf16, kBf16Out, 4>(p, row, end, unit * kUnitRows, next);
+        unit += 4;
+      } else if (kTileVecs == 4 && unit % 2 == 0 && left >= 2) {
+        rows_of_tile<kBf16, kBf16Out, 2>(p, row, end, unit * kUnitRows, next);
+        unit += 2;
       } else {
         rows_of_tile<kBf16, kBf16Out, 1>(p, row, end, unit * kUnitRows, nullptr);
+        ++unit;
       }
-      unit += whole ? 4 : 1;
     }
   }
 }
