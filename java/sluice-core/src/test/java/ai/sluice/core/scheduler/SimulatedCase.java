@@ -7,9 +7,9 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * One sequence of a {@link Simulation}: it works out what the sequence would get alone, and compares
- * every call with that. What is wrong is told to the simulation, since a scheduler takes what a sink
- * throws for the sequence's own failure.
+ * One sequence of a {@link Simulation}: it works out what the sequence would get alone, and
+ * compares every call with that. What is wrong is told to the simulation, since a scheduler takes
+ * what a sink throws for the sequence's own failure.
  */
 final class SimulatedCase implements TokenSink {
   /** What a sequence asks for. */
