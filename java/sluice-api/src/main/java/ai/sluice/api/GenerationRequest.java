@@ -552,9 +552,9 @@ public final class GenerationRequest {
     }
 
     /**
-     * Sets whether texts of special tokens in the content of messages are plain text. Without it they
-     * become those tokens, as in Hugging Face's transformers, so that a user who writes the text
-     * that ends a turn ends the turn. Default false.
+     * Sets whether texts of special tokens in the content of messages are plain text. Without it
+     * they become those tokens, as in Hugging Face's transformers, so that a user who writes the
+     * text that ends a turn ends the turn. Default false.
      */
     public Builder literalContent(boolean value) {
       literalContent = value;

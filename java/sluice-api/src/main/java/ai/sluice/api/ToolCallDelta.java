@@ -9,8 +9,8 @@ import java.util.Optional;
  * wrote them.
  *
  * <p>Whether a call was whole is known at its end: what {@link GenerationResult#toolCalls} lists
- * was. A call that was cut off or malformed is given up; its text as the model wrote it then follows
- * as {@link ChunkKind#ANSWER}, and the result's detail says so.
+ * was. A call that was cut off or malformed is given up; its text as the model wrote it then
+ * follows as {@link ChunkKind#ANSWER}, and the result's detail says so.
  *
  * @param index which call of its alternative it is, from 0; calls that were given up count too
  * @param id the id for the tool's result; present in the first piece of a call alone

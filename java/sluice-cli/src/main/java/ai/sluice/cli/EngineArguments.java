@@ -44,7 +44,11 @@ final class EngineArguments {
   /** {@link #options}, for one conversation at a time, with the load shown when it takes long. */
   EngineOptions.Builder singleUser(Console console, LoadLine line) {
     // One sequence needs no more workspace than this; the engine then opens faster.
-    return options(console).maxSequences(1).loadListener(line::show);
+    // A terminal that is held or a pager that waits must not lose the answer.
+    return options(console)
+        .maxSequences(1)
+        .maxUnreadBytes(1 << 30)
+        .loadListener(line::show);
   }
 
   /** Shows a load that takes more than a moment on a terminal, and nothing elsewhere. */

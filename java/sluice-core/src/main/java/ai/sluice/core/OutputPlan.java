@@ -13,6 +13,7 @@ import ai.sluice.text.output.OutputParser;
 import ai.sluice.text.output.ReasoningConstraint;
 import ai.sluice.text.output.ReasoningEnd;
 import java.util.Set;
+import java.util.concurrent.ConcurrentMap;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -34,8 +35,10 @@ record OutputPlan(
    * What the end of reasoning depends on.
    *
    * @param vocabSize ids of the model
+   * @param ends of reasoning by format, those that were needed; thread-safe
    */
-  record Model(ChatTemplate template, int vocabSize) {}
+  record Model(
+      ChatTemplate template, int vocabSize, ConcurrentMap<ReasoningFormat, ReasoningEnd> ends) {}
 
   /** A decoder in which markers have text, or null where there is no tokenizer. */
   @Nullable StreamingDecoder newDecoder() {
@@ -75,7 +78,10 @@ record OutputPlan(
         || grammar == null && !bounded) {
       return grammar;
     }
-    ReasoningEnd end = ReasoningEnd.of(format, about.template(), known.specialTokens());
+    ReasoningEnd end =
+        about.ends().computeIfAbsent(
+            format.reasoning(),
+            any -> ReasoningEnd.of(format, about.template(), known.specialTokens()));
     if (grammar != null && format.reasoningEnd().isPresent()) {
       String marker = format.reasoningEnd().get();
       if (single(known, marker) == ReasoningConstraint.NO_TOKEN && startsInReasoning) {

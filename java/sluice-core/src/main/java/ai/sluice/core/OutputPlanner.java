@@ -8,10 +8,13 @@ import ai.sluice.api.ToolCallFormat;
 import ai.sluice.api.ToolDefinition;
 import ai.sluice.text.Tokenizer;
 import ai.sluice.text.output.OutputFormat;
+import ai.sluice.text.output.ReasoningEnd;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentMap;
 import org.jspecify.annotations.Nullable;
 
 /** Decides how the answers to a request are read. Thread-safe. */
@@ -24,6 +27,7 @@ final class OutputPlanner {
   private final ReasoningFormat reasoningFormat;
   private final ToolCallFormat toolCallFormat;
   private final int vocabSize;
+  private final ConcurrentMap<ReasoningFormat, ReasoningEnd> ends = new ConcurrentHashMap<>();
 
   /**
    * Creates a planner for one model.
@@ -77,7 +81,7 @@ final class OutputPlanner {
         format,
         startsInReasoning(known, format, prompt),
         names(request),
-        new OutputPlan.Model(encoder.requireTemplate(), vocabSize));
+        new OutputPlan.Model(encoder.requireTemplate(), vocabSize, ends));
   }
 
   private static boolean startsInReasoning(Tokenizer tokenizer, OutputFormat format, int[] prompt) {

@@ -31,7 +31,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
-import java.util.regex.Pattern;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -91,13 +90,15 @@ class OutputEngineTest {
   }
 
   private static GenerationRequest.Builder says(long seed, String text) {
-    // Or a random model might begin to reason.
-    return request(seed, false).reasoningFormat(ReasoningFormat.OFF).responseFormat(ResponseFormat.regex(Pattern.quote(text)
-        .replace("\\Q", "").replace("\\E", "").replaceAll("[\\[\\]{}()|.?*+^$\\\\]", "\\\\$0")));
+    String literal = text.replaceAll("[\\[\\]{}()|.?*+^$\\\\]", "\\\\$0");
+    return request(seed, false)
+        .reasoningFormat(ReasoningFormat.OFF) // or a random model might begin to reason
+        .responseFormat(ResponseFormat.regex(literal));
   }
 
   /** What chunks of one alternative join to. */
-  private record Streamed(String answer, String reasoning, List<String> calls, List<Integer> tokens) {
+  private record Streamed(
+      String answer, String reasoning, List<String> calls, List<Integer> tokens) {
     static Streamed of(Iterable<Chunk> chunks) {
       StringBuilder answer = new StringBuilder();
       StringBuilder reasoning = new StringBuilder();

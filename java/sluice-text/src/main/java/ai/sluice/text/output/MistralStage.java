@@ -4,8 +4,8 @@ import ai.sluice.api.ChunkKind;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Calls after {@code [TOOL_CALLS]}: a list of JSON objects, or a name, perhaps {@code [CALL_ID]} and
- * an id, {@code [ARGS]} and a JSON object.
+ * Calls after {@code [TOOL_CALLS]}: a list of JSON objects, or a name, perhaps {@code [CALL_ID]}
+ * and an id, {@code [ARGS]} and a JSON object.
  */
 final class MistralStage implements Stage {
   private static final String OPEN = "[TOOL_CALLS]";

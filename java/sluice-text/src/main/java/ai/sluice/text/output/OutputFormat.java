@@ -117,8 +117,8 @@ public record OutputFormat(ReasoningFormat reasoning, ToolCallFormat toolCalls) 
   }
 
   /**
-   * The texts that mark something. Where a vocabulary has them as special tokens, which have no text
-   * otherwise, a parser has to see them.
+   * The texts that mark something. Where a vocabulary has them as special tokens, which have no
+   * text otherwise, a parser has to see them.
    */
   public Set<String> markers() {
     Set<String> markers = new LinkedHashSet<>();

@@ -19,8 +19,8 @@ public record ReasoningEnd(String text, String gap) {
   private static final String ANSWER = "sluice-answer";
 
   /**
-   * What a model was trained to see there: what its template puts between the reasoning and the text
-   * of an answer that has both, or else what is usual.
+   * What a model was trained to see there: what its template puts between the reasoning and the
+   * text of an answer that has both, or else what is usual.
    *
    * @param format not OFF
    */

@@ -88,8 +88,10 @@ class OutputParserTest {
     return List.of(
         ok(THINK, hermes,
             "<think>\nhm\n</think>\n\nLet me see.\n<tool_call>\n{\"name\": \"get_weather\","
-                + " \"arguments\": {\"city\": \"Z\u00fcrich \\\"{\", \"days\": [1, 2]}}\n</tool_call>",
-            "|R:hm|A:Let me see.|C:get_weather {\"city\": \"Z\u00fcrich \\\"{\", \"days\": [1, 2]}!"),
+                + " \"arguments\": {\"city\": \"Z\u00fcrich \\\"{\", \"days\": [1, 2]}}\n"
+                + "</tool_call>",
+            "|R:hm|A:Let me see.|C:get_weather "
+                + "{\"city\": \"Z\u00fcrich \\\"{\", \"days\": [1, 2]}!"),
         ok(NO_REASONING, hermes,
             "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>\n<tool_call>\n"
                 + "{\"arguments\": {\"a\": {\"b\": null}}, \"name\": \"g\"}\n</tool_call>\n",
@@ -167,8 +169,8 @@ class OutputParserTest {
             "{\"name\": \"get_weather\", \"parameters\": {\"city\": \"Bern\"}}",
             "|C:get_weather {\"city\": \"Bern\"}!"),
         ok(NO_REASONING, llama,
-            "<|python_tag|>{\"type\": \"function\", \"name\": \"f\", \"parameters\": {}}; {\"name\":"
-                + " \"f\", \"parameters\": {\"x\": 2}}\n",
+            "<|python_tag|>{\"type\": \"function\", \"name\": \"f\", \"parameters\": {}};"
+                + " {\"name\": \"f\", \"parameters\": {\"x\": 2}}\n",
             "|C:f {}!|C:f {\"x\": 2}!"),
         ok(NO_REASONING, llama, "{\"name\": \"Ada\", \"parameters\": {}}",
             "|A:{\"name\": \"Ada\", \"parameters\": {}}"),
@@ -187,7 +189,8 @@ class OutputParserTest {
   private static List<Case> sections() {
     ToolCallFormat deepseek = ToolCallFormat.DEEPSEEK;
     ToolCallFormat kimi = ToolCallFormat.KIMI;
-    String v3 = "<｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{\"a\": 1}\n```<｜tool▁call▁end｜>";
+    String v3 =
+        "<｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{\"a\": 1}\n```<｜tool▁call▁end｜>";
     return List.of(
         ok(THINK, deepseek,
             "@hm\n</think>\n\nok<｜tool▁calls▁begin｜>" + v3 + "\n" + v3 + "<｜tool▁calls▁end｜>",
@@ -229,8 +232,8 @@ class OutputParserTest {
                 + "<|call|>",
             "|R:hm\n|C:f {}!"),
         ok(channels, harmony,
-            analysis + "<|start|>assistant<|channel|>commentary<|message|>First, the weather.<|end|>"
-                + "<|start|>assistant<|channel|>analysis<|message|>so<|end|>",
+            analysis + "<|start|>assistant<|channel|>commentary<|message|>First, the weather."
+                + "<|end|><|start|>assistant<|channel|>analysis<|message|>so<|end|>",
             "|R:hm\n|A:First, the weather.|R:so"),
         ok(channels, ToolCallFormat.OFF, "<|channel|>analysis<|message|>cut <|en",
             "|R:cut <|en"),
@@ -317,8 +320,9 @@ class OutputParserTest {
       OutputFormat format = formats.get(seed % formats.size());
       List<String> parts = new ArrayList<>(format.markers());
       parts.addAll(
-          List.of("{\"name\": \"f\", \"arguments\": {\"a\": [1, \"}\"]}}", "{}", "{", "}", "\"", "\n",
-              "[", "]", ";", ",", " ", "f", "to=functions.f", "analysis", "final", "\u4e16", "<",
+          List.of(
+              "{\"name\": \"f\", \"arguments\": {\"a\": [1, \"}\"]}}", "{}", "{", "}", "\"", "\n", "[",
+              "]", ";", ",", " ", "f", "to=functions.f", "analysis", "final", "\u4e16", "<",
               "{\"name\": \"get_weather\", \"parameters\": {\"x\": \"\\\\\"}}", "\\", "name"));
       StringBuilder text = new StringBuilder();
       for (int i = random.nextInt(25); i >= 0; i--) {

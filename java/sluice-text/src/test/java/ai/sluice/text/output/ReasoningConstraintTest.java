@@ -43,7 +43,8 @@ class ReasoningConstraintTest {
     StringBuilder vocabulary = new StringBuilder();
     StringBuilder added = new StringBuilder();
     List<String> markers =
-        List.of("<think>", "</think>", "<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<eos>");
+        List.of(
+            "<think>", "</think>", "<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<eos>");
     for (int i = 0; i < markers.size(); i++) {
       added.append(i == 0 ? "" : ",").append("{\"id\":").append(i).append(",\"content\":\"")
           .append(markers.get(i))
@@ -148,7 +149,8 @@ class ReasoningConstraintTest {
   @Test
   void reasoningEndsWhenItsBudgetIsSpent() {
     assertEquals(
-        "<think>abcde</think>\n\nfghij", say(constraint(THINK, false, 5, null), "<think>abcdefghij"));
+        "<think>abcde</think>\n\nfghij",
+        say(constraint(THINK, false, 5, null), "<think>abcdefghij"));
     assertEquals("abc</think>\n\ndef", say(constraint(THINK, true, 3, null), "abcdef"));
   }
 
@@ -281,7 +283,8 @@ class ReasoningConstraintTest {
   void theEndIsWhatTheTemplatePutsThere() {
     assertEquals(new ReasoningEnd("\n</think>\n\n", "\n\n"), end("Qwen-Qwen3-0.6B"));
     assertEquals(
-        new ReasoningEnd("\n</think>\n\n", "\n\n"), end("deepseek-ai-DeepSeek-R1-Distill-Llama-8B"));
+        new ReasoningEnd("\n</think>\n\n", "\n\n"),
+        end("deepseek-ai-DeepSeek-R1-Distill-Llama-8B"));
     assertEquals(new ReasoningEnd("</seed:think>\n", "\n"), end("ByteDance-Seed-OSS"));
     assertEquals("final", end("openai-gpt-oss-120b").text().split("\\|>")[3].split("<")[0]);
   }
