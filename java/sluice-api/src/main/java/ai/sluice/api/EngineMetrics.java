@@ -6,7 +6,7 @@ import java.util.Map;
  * A snapshot of an engine's counters. Gauges tell the moment; the rest only grows. Taken without
  * stopping the engine, so two numbers may be a step apart.
  *
- * @param waiting gauge: requests in the queue
+ * @param waiting gauge: requests in the queue; one with several sequences counts once
  * @param running gauge: sequences being computed
  * @param kvBlocksTotal gauge: KV blocks, summed over groups
  * @param kvBlocksUsed gauge: of these, in use
@@ -20,7 +20,8 @@ import java.util.Map;
  * @param prefixEvictions blocks that the prefix cache gave up for others
  * @param preemptions times that a running sequence gave up its blocks to others, to be computed
  *     again later
- * @param finished generations ended, by reason; every reason has an entry
+ * @param finished sequences ended, by reason: each alternative of a generation, each row of
+ *     continuations of a score; and requests that were rejected. Every reason has an entry
  * @param stepMicros time in which at least one step was running
  * @param planMicros time of the scheduler thread spent planning and applying steps
  * @param drafts tokens guessed ahead

@@ -10,9 +10,9 @@ import org.jspecify.annotations.Nullable;
  * What to score: how likely a model finds continuations of a prompt, or a text by itself. Immutable
  * and thread-safe; may be submitted many times.
  *
- * <p>The prompt is exactly one of: a text, token ids as they are, or chat messages. Where prompt and
- * continuation are texts, they are split into tokens as evaluation harnesses do: white space at the
- * prompt's end goes to the continuation's start; both together are tokenized, and what comes after
+ * <p>The prompt is exactly one of: a text, token ids as they are, or chat messages. Where prompt
+ * and continuation are texts, they are split into tokens as evaluation harnesses do: white space at
+ * the prompt's end goes to the continuation's start; both together are tokenized, and what comes after
  * as many tokens as the prompt alone has is the continuation, even if the tokenizer joins text
  * across the boundary. An empty prompt is the token that begins a document, or that ends one where
  * the tokenizer names none that begins one. Texts of special tokens become those tokens.
@@ -79,8 +79,8 @@ public final class ScoreRequest {
   }
 
   /**
-   * A request for a text by itself: each of its tokens after those before it. The first token has no
-   * score unless the tokenizer puts one before it that begins a document.
+   * A request for a text by itself: each of its tokens after those before it. The first token has
+   * no score unless the tokenizer puts one before it that begins a document.
    */
   public static ScoreRequest ofText(String text) {
     return builder().text(text).build();

@@ -5,12 +5,12 @@ import java.util.List;
 /**
  * The end of a score request.
  *
- * @param scores one per continuation, in the request's order; one for a text by itself. Empty unless
- *     the reason is STOP
+ * @param scores one per continuation, in the request's order; one for a text by itself. Empty
+ *     unless the reason is STOP
  * @param finishReason STOP when the scores are there
  * @param detail more in words, or empty
- * @param usage tokens of all continuations, each behind its prompt; of these, what several share and
- *     what was found in the prefix cache counts as cached
+ * @param usage tokens of all continuations, each behind its prompt; of these, what several share
+ *     and what was found in the prefix cache counts as cached
  * @param timings where the time went
  */
 public record ScoreResult(

@@ -48,7 +48,7 @@ final class BatchWindow<T> {
   }
 
   /**
-   * Takes the batch that is due: a full one, or what there is when the first has waited long enough.
+   * Takes the batch that is due: a full one, or what there is once the first has waited enough.
    *
    * @param flush whether what there is is due at once
    * @return in the order of arrival; empty if none is due

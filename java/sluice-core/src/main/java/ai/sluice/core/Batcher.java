@@ -26,8 +26,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Gathers classifications and scores into batches: a batch is handed to the engine when it is full
- * or its first request has waited long enough, shortest sequences first. Meant for many callers with
- * one small request each. Made by {@link Engine#batcher}. Thread-safe, also from virtual threads.
+ * or its first request has waited long enough, shortest sequences first. Meant for many callers
+ * with one small request each. Made by {@link Engine#batcher}. Thread-safe, also from virtual
+ * threads.
  *
  * <p>A request that the engine has no room for waits, and is never lost. One that fails, fails
  * alone. Times of results, and timeouts, count from the submit to the batcher.
@@ -356,8 +357,8 @@ public final class Batcher implements AutoCloseable {
 
   /**
    * Hands on what waits, and waits until every request is over; takes no new ones. An interrupt
-   * cancels what is not over: those results say {@link FinishReason#CANCELLED}, and the thread stays
-   * interrupted. Harmless when repeated, concurrent, or from an action on a result.
+   * cancels what is not over: those results say {@link FinishReason#CANCELLED}, and the thread
+   * stays interrupted. Harmless when repeated, concurrent, or from an action on a result.
    */
   @Override
   public void close() {

@@ -1,6 +1,6 @@
 package ai.sluice.core;
 
-/** There is no room among those that wait; nothing was started. Says why, and has no stack trace. */
+/** There is no room among those that wait; nothing was started. Has no stack trace. */
 final class QueueFullException extends RuntimeException {
   private static final long serialVersionUID = 1L;
 

@@ -49,7 +49,7 @@ final class ScoreEncoder {
   /**
    * Encodes a request.
    *
-   * @throws InvalidRequestException if a token is not in the vocabulary, or nothing is left to score
+   * @throws InvalidRequestException if a token is not in the vocabulary, or nothing is to score
    * @throws ai.sluice.api.CheckpointFormatException if an input is text and the checkpoint has no
    *     tokenizer, or messages and it has no chat template
    */
@@ -156,8 +156,8 @@ final class ScoreEncoder {
   /**
    * Tokens of a text.
    *
-   * @param plain whether the tokenizer may put tokens around it; it puts no second one that begins a
-   *     document before a text that starts with it
+   * @param plain whether the tokenizer may put tokens around it; it puts no second one that begins
+   *     a document before a text that starts with it
    */
   private int[] encode(String text, boolean plain) {
     Tokenizer tokenizer = encoder.requireTokenizer();

@@ -85,8 +85,8 @@ final class ScoreJob {
    *
    * @param first position of the first token of a continuation
    * @param promptLength tokens that the sequence is given
-   * @param members continuations whose last tokens are the targets behind those, in their order; all
-   *     but their last tokens are what the sequence is given from {@code first} on
+   * @param members continuations whose last tokens are the targets behind those, in their order;
+   *     all but their last tokens are what the sequence is given from {@code first} on
    */
   TokenSink sink(int first, int promptLength, List<Integer> members) {
     open++;

@@ -10,9 +10,10 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * The result of work that an engine does. Whoever completes it from outside ends the work: by {@code
- * cancel}, {@code orTimeout}, {@code completeOnTimeout} or any other way. The engine completes it on
- * the thread for results, so that what users hang on it never runs on the scheduler's.
+ * The result of work that an engine does. Whoever completes it from outside ends the work: by
+ * {@code cancel}, {@code orTimeout}, {@code completeOnTimeout} or any other way. The engine
+ * completes it on the thread for results, so that what users hang on it never runs on the
+ * scheduler's.
  */
 final class WorkFuture<T> extends CompletableFuture<T> {
   private static final Logger LOG = LoggerFactory.getLogger(WorkFuture.class);

@@ -9,6 +9,7 @@ import ai.sluice.api.EngineOptions;
 import ai.sluice.api.ScoreRequest;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Random;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
@@ -19,9 +20,9 @@ import org.junit.jupiter.api.Test;
 /**
  * Prints the latency of a batcher at a stated load: requests of random lengths that come at random
  * (exponential gaps). Not run by default: {@code mvn -pl java/sluice-core -am test
- * -Dtest=BatcherBench -Dsurefire.failIfNoSpecifiedTests=false}, with {@code
- * -DargLine="-Dsluice.bench.model=PATH"} for scores of four answers by a model of one's own, and
- * {@code -Dsluice.bench.rate}, {@code .requests}, {@code .tokens}.
+ * -Dtest=BatcherBench -Dsurefire.failIfNoSpecifiedTests=false}; with {@code
+ * -Dsluice.test.args="-Dsluice.bench.model=PATH -Dsluice.bench.rate=4"} for scores of four answers
+ * by a model of one's own, and with {@code sluice.bench.requests} and {@code sluice.bench.tokens}.
  */
 class BatcherBench {
   private static final Random RANDOM = new Random(1);
@@ -69,7 +70,7 @@ class BatcherBench {
                     ScoreRequest.builder()
                         .promptTokens(tokens(most, vocab))
                         .continuationTokens(
-                            java.util.List.of(
+                            List.of(
                                 new int[] {1}, new int[] {2}, new int[] {3}, new int[] {4}))
                         .build())
                 : batcher.submit(

@@ -215,7 +215,8 @@ class ScoreTest {
       assertEquals(1, total, 1e-5);
       assertEquals(1, result.scores().stream().filter(ContinuationScore::isGreedy).count());
       assertEquals(
-          vocab, result.scores().stream().mapToInt(s -> s.tokens().get(0).rank()).distinct().count());
+          vocab,
+          result.scores().stream().mapToInt(s -> s.tokens().get(0).rank()).distinct().count());
       // Rows of at most 256 targets each.
       long rows = (vocab + 255) / 256;
       assertTrue(
