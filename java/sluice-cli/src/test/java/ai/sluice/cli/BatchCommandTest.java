@@ -127,6 +127,33 @@ class BatchCommandTest {
   }
 
   @Test
+  void answersKeepToASchema() throws IOException {
+    String schema =
+        "{\"type\":\"object\",\"properties\":{\"a\":{\"enum\":[1,22]}},\"required\":[\"a\"],"
+            + "\"additionalProperties\":false}";
+    Files.write(
+        input,
+        List.of(
+            chat(
+                "a",
+                "hi",
+                ",\"n\":2,\"max_completion_tokens\":40,\"response_format\":{\"type\":"
+                    + "\"json_schema\",\"json_schema\":{\"name\":\"x\",\"schema\":" + schema
+                    + "}}")
+                .replace("\"max_tokens\":5,", ""),
+            chat("b", "hi", ",\"response_format\":{\"type\":\"regex\",\"pattern\":\"(\"}")));
+    CliRun run = batch();
+    assertEquals(0, run.code(), run.err());
+    for (int i = 0; i < 2; i++) {
+      String content =
+          Json.at(answer("a"), "/response/body/choices/" + i + "/message/content");
+      assertTrue(content.matches("\\{\\s*\"a\"\\s*:\\s*(1|22)\\s*\\}"), content);
+    }
+    assertEquals("400", Json.at(answer("b"), "/response/status_code"));
+    assertEquals("response_format", Json.at(answer("b"), "/response/body/error/param"));
+  }
+
+  @Test
   void aCutOutputIsFinished() throws IOException {
     List<String> lines = new ArrayList<>();
     for (int i = 0; i < 20; i++) {
@@ -180,6 +207,8 @@ class BatchCommandTest {
         "-i nowhere.jsonl | 1 | nowhere.jsonl: not found (expected: a file of JSON lines)",
         "-o /no/such/file | 1 | /no/such/file: No such file or directory (expected: a file that",
         "-i /tmp          | 1 | /tmp: a folder (expected: a file of JSON lines)",
+        "-o /tmp          | 1 | /tmp: no regular file (expected: a new file, or one that a batch",
+        "-o /dev/full     | 1 | /dev/full: no regular file (expected: a new file, or one that",
       })
   void badArgumentsAreOneLine(String arguments, int code, String message) throws IOException {
     Files.write(input, List.of(chat("a", "x", "")));

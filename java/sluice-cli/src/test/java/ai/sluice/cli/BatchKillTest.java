@@ -138,6 +138,26 @@ class BatchKillTest {
   }
 
   @Test
+  void aFullDiskLosesNothing() throws Exception {
+    List<String> limited = new ArrayList<>(List.of("bash", "-c", "ulimit -f 200; exec \"$@\"", "-"));
+    limited.addAll(command(output));
+    Process full =
+        new ProcessBuilder(limited)
+            .redirectErrorStream(true)
+            .redirectOutput(folder.resolve("log").toFile())
+            .start();
+    assertEquals(1, full.waitFor(), this::log);
+    assertTrue(
+        log().contains("sluice: " + output + ": File too large (expected: a file that can be"),
+        this::log);
+    int before = answers(output).size();
+    assertTrue(before > 100 && before < LINES, "answered: " + before);
+    assertEquals(0, start().waitFor(), this::log);
+    assertTrue(log().contains("answered already: " + before), this::log);
+    assertEquals(LINES, answers(output).size());
+  }
+
+  @Test
   void anInterruptedBatchSaysSoAndGoesOn() throws Exception {
     Process process = start();
     while (process.isAlive() && size(output) < 20_000) {

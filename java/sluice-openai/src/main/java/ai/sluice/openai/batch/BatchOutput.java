@@ -48,8 +48,10 @@ final class BatchOutput implements AutoCloseable {
   static BatchOutput open(Path path, boolean restart) {
     RandomAccessFile file = null;
     try {
-      if (Files.isDirectory(path)) {
-        throw new BatchException(path + ": a folder (expected: a file to write)");
+      if (Files.exists(path) && !Files.isRegularFile(path)) {
+        // A device or a pipe cannot say what was answered; some could be read for ever.
+        throw new BatchException(
+            path + ": no regular file (expected: a new file, or one that a batch left)");
       }
       file = new RandomAccessFile(path.toFile(), "rw");
       lock(path, file.getChannel());
