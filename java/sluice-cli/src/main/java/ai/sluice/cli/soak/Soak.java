@@ -34,6 +34,7 @@ public final class Soak {
   /** Share of the blocks that the running sequences could need. */
   private static final int POOL_DIVISOR = 4;
 
+  private static final int DRAFT_TOKENS = 4;
   private static final long LOOK_MILLIS = 100;
   private static final int MOST_LOOKS = 20;
   /** Enough to be seen, too few to do harm. */
@@ -76,6 +77,7 @@ public final class Soak {
             .maxQueuedRequests(Math.max(1, settings.concurrency() - 3))
             .maxStepTokens(Math.max(64, sequences))
             .maxLogprobs(2)
+            .maxDraftTokens(DRAFT_TOKENS)
             .build();
     MemoryPlan plan = Engine.planMemory(sized);
     long blocks = (plan.maxContextLength() + sized.blockSize() - 1L) / sized.blockSize();
@@ -117,7 +119,7 @@ public final class Soak {
       catalog.refused().forEach((name, why) -> status.accept("without " + name + ": " + why));
       before = ProcessSample.take();
       long start = System.nanoTime();
-      start(engine, catalog.cases());
+      start(engine, catalog);
       stall = watch(engine, start);
       nanos = System.nanoTime() - start;
       if (!stall.isEmpty()) {
@@ -158,10 +160,10 @@ public final class Soak {
     return sample;
   }
 
-  private void start(Engine engine, List<SoakCase> cases) {
+  private void start(Engine engine, SoakCatalog catalog) {
     for (int i = 0; i < settings.concurrency(); i++) {
       SoakWorker worker =
-          new SoakWorker(settings, i, engine, cases, tally, () -> stopping, this::misbehave);
+          new SoakWorker(settings, i, engine, catalog, tally, () -> stopping, this::misbehave);
       workers.add(worker);
       Thread thread = new Thread(worker, "soak-" + i);
       thread.setDaemon(true);

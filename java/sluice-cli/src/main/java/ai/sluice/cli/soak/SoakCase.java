@@ -1,5 +1,6 @@
 package ai.sluice.cli.soak;
 
+import ai.sluice.api.FinishReason;
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.GenerationResult;
 
@@ -12,9 +13,37 @@ import ai.sluice.api.GenerationResult;
  */
 record SoakCase(String name, GenerationRequest request, GenerationResult reference) {
   /**
-   * Says how a whole result differs from the reference; empty if it does not.
+   * Says how a result differs from the reference; empty if it does not.
+   *
+   * @param mayBeCut whether it may have been cancelled or timed out; then it is a beginning
    */
-  String difference(GenerationResult result) {
+  String difference(GenerationResult result, boolean mayBeCut) {
+    String own =
+        mayBeCut && isCut(result) ? differenceOfBeginning(result) : differenceOfWhole(result);
+    if (!own.isEmpty()) {
+      return own;
+    }
+    for (int i = 0; i < reference.alternatives().size(); i++) {
+      if (i >= result.alternatives().size()) {
+        return name + ": " + result.alternatives().size() + " further alternatives (expected: "
+            + reference.alternatives().size() + ")";
+      }
+      String difference =
+          new SoakCase(name + " " + (i + 1), request, reference.alternatives().get(i))
+              .difference(result.alternatives().get(i), mayBeCut);
+      if (!difference.isEmpty()) {
+        return difference;
+      }
+    }
+    return "";
+  }
+
+  private static boolean isCut(GenerationResult result) {
+    return result.finishReason() == FinishReason.CANCELLED
+        || result.finishReason() == FinishReason.TIMEOUT;
+  }
+
+  private String differenceOfWhole(GenerationResult result) {
     if (result.finishReason() != reference.finishReason()) {
       return name + ": ended with " + result.finishReason() + " " + result.detail()
           + " (expected: " + reference.finishReason() + ")";
@@ -32,8 +61,7 @@ record SoakCase(String name, GenerationRequest request, GenerationResult referen
     return "";
   }
 
-  /** Says how a result that was cut short differs from the reference; empty if it does not. */
-  String differenceOfBeginning(GenerationResult result) {
+  private String differenceOfBeginning(GenerationResult result) {
     int length = Math.min(result.tokens().size(), reference.tokens().size());
     return result.tokens().equals(reference.tokens().subList(0, length))
         ? ""

@@ -8,6 +8,8 @@ import ai.sluice.api.InvalidRequestException;
 import ai.sluice.api.ModelInfo;
 import ai.sluice.api.ResponseFormat;
 import ai.sluice.api.Sampling;
+import ai.sluice.api.ScoreResult;
+import ai.sluice.api.UnsupportedModelException;
 import ai.sluice.core.Engine;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -37,6 +39,7 @@ final class SoakCatalog {
   private final int context;
   private final int[][] headers = new int[NUM_HEADERS][];
   private final List<SoakCase> cases = new ArrayList<>();
+  private final List<SoakScore> scores = new ArrayList<>();
   private final Map<String, String> refused = new LinkedHashMap<>();
 
   private SoakCatalog(Engine engine, SoakSettings settings) {
@@ -59,6 +62,11 @@ final class SoakCatalog {
     SoakCatalog catalog = new SoakCatalog(engine, settings);
     catalog.fill();
     return catalog;
+  }
+
+  /** May be empty. */
+  List<SoakScore> scores() {
+    return scores;
   }
 
   /** At least one. */
@@ -85,6 +93,8 @@ final class SoakCatalog {
         () -> random(greedy.toBuilder().repetitionPenalty(1.3).frequencyPenalty(0.2).build()));
     add("sampled", 4, () -> random(sampled()).seed(random.nextLong()));
     add("logprobs", 2, () -> random(greedy).logprobs(2));
+    add("alternatives", 3, () -> random(sampled()).seed(random.nextLong()).n(3));
+    addScores();
     ModelInfo model = engine.modelInfo();
     if (!model.hasTokenizer()) {
       return;
@@ -164,7 +174,10 @@ final class SoakCatalog {
       try {
         reference =
             engine.generate(
-                request.toBuilder().cacheSalt(REFERENCE_SALT + cases.size()).build());
+                request.toBuilder()
+                    .cacheSalt(REFERENCE_SALT + cases.size())
+                    .speculation(false)
+                    .build());
       } catch (InvalidRequestException e) {
         refused.put(name, String.valueOf(e.getMessage()));
         return;
@@ -176,6 +189,29 @@ final class SoakCatalog {
                 + " though nothing ran beside it (expected: STOP or LENGTH)");
       }
       cases.add(new SoakCase(name, request, falsified(reference)));
+    }
+  }
+
+  private void addScores() {
+    for (int i = 0; i < NUM_HEADERS; i++) {
+      int[] prompt = headers[i];
+      int most = Math.max(1, Math.min(MOST_TAIL_TOKENS, context - prompt.length) / 2);
+      List<int[]> continuations =
+          List.of(tokens(1), tokens(1), tokens(1 + random.nextInt(most)));
+      ScoreResult reference;
+      try {
+        reference =
+            engine.score(SoakScore.request(prompt, continuations, REFERENCE_SALT + "score " + i));
+      } catch (InvalidRequestException | UnsupportedModelException e) {
+        refused.put("scores", String.valueOf(e.getMessage()));
+        return;
+      }
+      if (!reference.succeeded()) {
+        throw new IllegalStateException(
+            "scores: ended with " + reference.finishReason() + " " + reference.detail()
+                + " though nothing ran beside them (expected: STOP)");
+      }
+      scores.add(new SoakScore(prompt, continuations, reference.scores()));
     }
   }
 

@@ -57,6 +57,10 @@ public final class SoakReport {
             "%d new tokens, %.1f a second; %d prompt tokens computed, %d found; %d preemptions",
             metrics.newTokens(), metrics.newTokens() / seconds, metrics.promptTokens(),
             metrics.prefixHitTokens(), metrics.preemptions()));
+    facts.add(
+        String.format(
+            Locale.ROOT, "%d of %d draft tokens accepted (%.0f %%)", metrics.drafts().accepted(),
+            metrics.drafts().proposed(), PERCENT * metrics.drafts().acceptanceRate()));
     if (!settings.exact()) {
       facts.add(tally.numDifferent() + " outputs differed, which these numerics allow");
     }

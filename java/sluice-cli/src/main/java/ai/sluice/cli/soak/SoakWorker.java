@@ -8,6 +8,7 @@ import ai.sluice.api.FinishReason;
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.GenerationResult;
 import ai.sluice.api.ResponseFormat;
+import ai.sluice.api.ScoreResult;
 import ai.sluice.core.Engine;
 import ai.sluice.core.Generation;
 import java.time.Duration;
@@ -28,6 +29,7 @@ final class SoakWorker implements Runnable {
 
   private final Engine engine;
   private final List<SoakCase> cases;
+  private final List<SoakScore> scores;
   private final SoakTally tally;
   private final boolean exact;
   private final BooleanSupplier stopping;
@@ -44,7 +46,7 @@ final class SoakWorker implements Runnable {
    * @param settings of the soak
    * @param number of the worker, from 0
    * @param engine shared with other workers
-   * @param cases to choose from
+   * @param catalog to choose from
    * @param tally counts what happens
    * @param stopping whether it is to end
    * @param perRequest run with every request
@@ -53,12 +55,13 @@ final class SoakWorker implements Runnable {
       SoakSettings settings,
       int number,
       Engine engine,
-      List<SoakCase> cases,
+      SoakCatalog catalog,
       SoakTally tally,
       BooleanSupplier stopping,
       Runnable perRequest) {
     this.engine = engine;
-    this.cases = cases;
+    cases = catalog.cases();
+    scores = catalog.scores();
     this.tally = tally;
     this.exact = settings.exact();
     this.stopping = stopping;
@@ -121,6 +124,8 @@ final class SoakWorker implements Runnable {
       read(one, request, 0);
     } else if (dice < 72) {
       handed(one, request);
+    } else if (dice < 80 && !scores.isEmpty()) {
+      scored();
     } else {
       tally.count("whole");
       try (Generation generation = engine.submit(request.build())) {
@@ -158,7 +163,12 @@ final class SoakWorker implements Runnable {
   private void timedOut(SoakCase one, GenerationRequest.Builder request)
       throws InterruptedException, ExecutionException {
     tally.count("timed out");
-    request.timeout(Duration.of(someMicros(one), ChronoUnit.MICROS));
+    Duration limit = Duration.of(someMicros(one), ChronoUnit.MICROS);
+    switch (random.nextInt(3)) {
+      case 0 -> request.queueTimeout(limit);
+      case 1 -> request.firstTokenTimeout(limit);
+      default -> request.timeout(limit);
+    }
     try (Generation generation = engine.submit(request.build())) {
       check(one, generation.result().get(), true);
     }
@@ -236,6 +246,20 @@ final class SoakWorker implements Runnable {
     }
   }
 
+  private void scored() throws InterruptedException, ExecutionException {
+    tally.count("scored");
+    SoakScore one = scores.get(random.nextInt(scores.size()));
+    ScoreResult result =
+        engine.submit(one.request(random.nextInt(4) == 0 ? "another tenant" : "")).get();
+    if (result.finishReason() == FinishReason.REJECTED) {
+      Thread.sleep(REJECTED_MILLIS);
+    } else if (!result.scores().equals(one.reference())) {
+      report(
+          "scores: " + result.finishReason() + " " + result.detail() + result.scores()
+              + " (expected: " + one.reference() + ")");
+    }
+  }
+
   private static void take(Chunk chunk, StringBuilder text) {
     if (chunk.kind() == ChunkKind.ANSWER && chunk.index() == 0) {
       text.append(chunk.text());
@@ -255,11 +279,7 @@ final class SoakWorker implements Runnable {
     if (wasRejected(result)) {
       return;
     }
-    boolean cut =
-        result.finishReason() == FinishReason.CANCELLED
-            || result.finishReason() == FinishReason.TIMEOUT;
-    String difference =
-        cut && mayBeCut ? one.differenceOfBeginning(result) : one.difference(result);
+    String difference = one.difference(result, mayBeCut);
     if (!difference.isEmpty()) {
       report(difference);
     }
