@@ -101,12 +101,16 @@ final class Arrivals {
     if (ofTokens && oneIn(4)) {
       long drawn = random.nextLong();
       c.constraint = new FakeConstraint(drawn);
-      sequence.constrain(new FakeConstraint(drawn));
+      FakeConstraint driven = new FakeConstraint(drawn);
+      c.limitsBreak = oneIn(12);
+      driven.breaksAt = c.limitsBreak ? random.nextInt(12) : Integer.MAX_VALUE;
+      sequence.constrain(driven);
     }
     if (ofTokens && oneIn(2)) {
       c.maxDraftLen = random.nextInt(sizes.maxDraftLen() + 1);
       sequence.speculate(c.maxDraftLen);
     }
+    c.breaksAt = oneIn(24) ? 1 + random.nextInt(10) : Integer.MAX_VALUE;
     if (oneIn(6)) {
       // Three preemptions of one sequence are rare; this one had some before.
       sequence.numPreemptions = 1 + random.nextInt(3);

@@ -17,6 +17,8 @@ final class FakeConstraint implements TokenConstraint {
   private final boolean uncertain;
   private long state;
   private int accepted;
+  /** After how many tokens it throws. */
+  int breaksAt = Integer.MAX_VALUE;
 
   FakeConstraint(long seed) {
     this.seed = seed;
@@ -33,6 +35,12 @@ final class FakeConstraint implements TokenConstraint {
     this(other.seed);
     state = other.state;
     accepted = other.accepted;
+  }
+
+  private void breakDown() {
+    if (accepted >= breaksAt) {
+      throw new IllegalStateException(SimulatedCase.ASKED_FOR);
+    }
   }
 
   /** One in the same state. */
@@ -65,6 +73,7 @@ final class FakeConstraint implements TokenConstraint {
   @Override
   public boolean limitsWithin(int tokens) {
     FakeStep.check(tokens >= 1, "limitsWithin", tokens);
+    breakDown();
     if (limits()) {
       return true;
     }
@@ -78,6 +87,7 @@ final class FakeConstraint implements TokenConstraint {
 
   @Override
   public void allow(ByteBuffer words, int offset) {
+    breakDown();
     FakeStep.check(limits(), "allow() where nothing is limited, after tokens", accepted);
     FakeStep.check(!isOver(), "allow() after the end");
     // What lies past the vocabulary must not matter.

@@ -36,6 +36,7 @@ class SchedulerSimulationTest {
     assertTrue(met.cancelled > thousands * 5, "cancelled: " + met.cancelled);
     assertTrue(met.timedOut > thousands, "timed out: " + met.timedOut);
     assertTrue(met.notFinite > thousands / 2, "not finite: " + met.notFinite);
+    assertTrue(met.broken > thousands, "broke down: " + met.broken);
     assertTrue(met.failed > thousands / 10, "failed with the engine: " + met.failed);
     assertTrue(met.hits > thousands * 15, "prefix hits: " + met.hits);
     assertTrue(met.evictions > thousands * 15, "evictions: " + met.evictions);

@@ -19,6 +19,9 @@ final class SimulatedCase implements TokenSink {
     SCORES
   }
 
+  /** What sinks and constraints throw that are to break down. */
+  static final String ASKED_FOR = "a failure that was asked for";
+
   final Simulation simulation;
   final Kind kind;
   final int promptLength;
@@ -33,6 +36,13 @@ final class SimulatedCase implements TokenSink {
   int priority;
   /** Ends the sequence as a stop string would, after so many tokens. */
   int stopAfter = Integer.MAX_VALUE;
+
+  /** Throws when it is told of that many tokens or scores. */
+  int breaksAt = Integer.MAX_VALUE;
+
+  boolean broke;
+  /** Whether the constraint that the scheduler drives throws at some time. */
+  boolean limitsBreak;
 
   /** What limits the tokens, in the state that it has to have; never the scheduler's own. */
   @Nullable FakeConstraint constraint;
@@ -157,6 +167,7 @@ final class SimulatedCase implements TokenSink {
       constraint.accept(token);
     }
     simulation.note(token);
+    breakDown(numOutputs());
     return numOutputs() >= stopAfter;
   }
 
@@ -200,6 +211,15 @@ final class SimulatedCase implements TokenSink {
       chain = FakeModel.chain(chain, token);
     }
     simulation.note(token);
+    breakDown(numScored);
+  }
+
+  private void breakDown(int told) {
+    check(!broke, "told of more after it broke down");
+    if (told >= breaksAt) {
+      broke = true;
+      throw new IllegalStateException(ASKED_FOR);
+    }
   }
 
   private int numTargets() {
@@ -210,6 +230,7 @@ final class SimulatedCase implements TokenSink {
   public void finished(FinishReason why, String detail, SequenceTimes times) {
     check(!isOver(), "ended twice, now with " + why);
     reason = why;
+    check(!broke || why == FinishReason.ERROR, "broke down, but ended with " + why);
     check(times.finished() == simulation.now(), "ended at another time");
     switch (why) {
       case LENGTH -> check(
@@ -217,7 +238,8 @@ final class SimulatedCase implements TokenSink {
       case STOP -> check(stops(), "STOP after " + numOutputs());
       case CANCELLED -> check(cancelAsked, "CANCELLED, but nobody asked");
       case TIMEOUT -> check(isLate(times.started(), times.firstToken()), "TIMEOUT too early");
-      case ERROR -> check(failsSoon(), "ERROR: " + detail);
+      case ERROR -> check(
+          broke || failsSoon() || limitsBreak && detail.contains(ASKED_FOR), "ERROR: " + detail);
       default -> check(false, "ended with " + why);
     }
     simulation.note(why.ordinal());

@@ -11,6 +11,7 @@ final class Tally {
   long cancelled;
   long timedOut;
   long notFinite;
+  long broken;
   long cachedTokens;
   long preempted;
   long pinned;
@@ -31,7 +32,9 @@ final class Tally {
     ended += c.reason == FinishReason.STOP || c.reason == FinishReason.LENGTH ? 1 : 0;
     cancelled += c.reason == FinishReason.CANCELLED ? 1 : 0;
     timedOut += c.reason == FinishReason.TIMEOUT ? 1 : 0;
-    notFinite += c.reason == FinishReason.ERROR ? 1 : 0;
+    boolean broke = c.broke || c.limitsBreak;
+    notFinite += c.reason == FinishReason.ERROR && !broke ? 1 : 0;
+    broken += c.reason == FinishReason.ERROR && broke ? 1 : 0;
     cachedTokens += c.cachedTokens;
     preempted += c.sequence.numPreemptions > 0 ? 1 : 0;
     pinned += c.sequence.isPinned() ? 1 : 0;
@@ -62,6 +65,7 @@ final class Tally {
     cancelled += other.cancelled;
     timedOut += other.timedOut;
     notFinite += other.notFinite;
+    broken += other.broken;
     cachedTokens += other.cachedTokens;
     preempted += other.preempted;
     pinned += other.pinned;
@@ -82,7 +86,8 @@ final class Tally {
   @Override
   public String toString() {
     return steps + " steps, " + arrivals + " sequences: " + ended + " ended, " + cancelled
-        + " cancelled, " + timedOut + " timed out, " + notFinite + " not finite, " + failed
+        + " cancelled, " + timedOut + " timed out, " + notFinite + " not finite, " + broken
+        + " broke down, " + failed
         + " failed with the engine; " + preemptions + " preemptions of " + preempted + " ("
         + pinned + " three times), " + hits + " prefix hits, " + evictions + " evictions, "
         + copies + " copies, " + constrained + " limited (" + maskedRows + " masked rows), "
