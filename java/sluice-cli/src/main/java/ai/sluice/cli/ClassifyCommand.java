@@ -8,7 +8,6 @@ import com.fasterxml.jackson.core.JsonGenerator;
 import java.io.IOException;
 import java.io.StringWriter;
 import java.io.UncheckedIOException;
-import java.time.Duration;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
@@ -67,10 +66,7 @@ final class ClassifyCommand implements Callable<Integer> {
       request.prompt(text);
     }
     Values.give("--head", head, request::head);
-    if (timeout != null) {
-      Values.give(
-          "--timeout", Duration.ofMillis((long) Math.ceil(timeout * 1000)), request::timeout);
-    }
+    Values.giveSeconds("--timeout", timeout, request::timeout);
     try (EngineArguments.LoadLine line = new EngineArguments.LoadLine(console);
         Engine engine = Engine.open(engineArguments.singleUser(console, line).build())) {
       line.wipe();

@@ -67,6 +67,12 @@ final class GenerateCommand implements Callable<Integer> {
   @Mixin RequestArguments requestArguments = new RequestArguments();
 
   @Option(
+      names = "--alternatives",
+      paramLabel = "N",
+      description = "Answer N times, each in its own way; the prompt is computed once.")
+  @Nullable Integer alternatives;
+
+  @Option(
       names = "--logprobs",
       paramLabel = "N",
       description = "With --json: log-probabilities, with the N likeliest tokens each.")
@@ -92,6 +98,7 @@ final class GenerateCommand implements Callable<Integer> {
     console.mark("options read");
     GenerationRequest.Builder request = requestArguments.request();
     Values.give("--logprobs", logprobs, request::logprobs);
+    Values.give("--alternatives", alternatives, request::n);
     if (raw && system != null) {
       throw new InvalidRequestException(
           "--system: given with --raw (expected: one of them; --raw has no place for a system"
@@ -121,6 +128,7 @@ final class GenerateCommand implements Callable<Integer> {
             Engine.open(
                 engineArguments
                     .singleUser(console, line)
+                    .maxSequences(alternatives == null ? 1 : alternatives)
                     .reportExpertCounts(expertLoad)
                     .build())) {
       line.wipe();

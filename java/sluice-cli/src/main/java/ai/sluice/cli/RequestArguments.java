@@ -2,7 +2,6 @@ package ai.sluice.cli;
 
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.InvalidRequestException;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -35,6 +34,32 @@ final class RequestArguments {
   @Nullable Double timeout;
 
   @Option(
+      names = "--queue-timeout",
+      paramLabel = "SECONDS",
+      description = "Give up what has not begun to be computed after this time.")
+  @Nullable Double queueTimeout;
+
+  @Option(
+      names = "--first-token-timeout",
+      paramLabel = "SECONDS",
+      description = "Give up what has no first token after this time.")
+  @Nullable Double firstTokenTimeout;
+
+  @Option(
+      names = "--priority",
+      paramLabel = "N",
+      description = "The higher number goes first; default: 0.")
+  @Nullable Integer priority;
+
+  @Option(
+      names = "--cache-salt",
+      paramLabel = "TEXT",
+      description = "Share cached prefixes only with requests of the same text.")
+  @Nullable String cacheSalt;
+
+  @Mixin FormatArguments format = new FormatArguments();
+
+  @Option(
       names = "--max-reasoning-tokens",
       paramLabel = "N",
       description = "Make a reasoning model answer after N tokens of reasoning.")
@@ -52,11 +77,12 @@ final class RequestArguments {
     Values.give(
         "--max-reasoning-tokens", maxReasoningTokens, builder::maxReasoningTokens);
     Values.give("--stop", stop, builder::stop);
-    if (timeout != null) {
-      // Beyond a century the library sees none; the cast keeps a huge number huge.
-      Duration duration = Duration.ofMillis((long) Math.ceil(timeout * 1000));
-      Values.give("--timeout", duration, builder::timeout);
-    }
+    Values.giveSeconds("--timeout", timeout, builder::timeout);
+    Values.giveSeconds("--queue-timeout", queueTimeout, builder::queueTimeout);
+    Values.giveSeconds("--first-token-timeout", firstTokenTimeout, builder::firstTokenTimeout);
+    Values.give("--priority", priority, builder::priority);
+    Values.give("--cache-salt", cacheSalt, builder::cacheSalt);
+    format.apply(builder);
     return builder;
   }
 }

@@ -30,6 +30,18 @@ final class RunArguments {
       description = "fast, or batch-invariant: bit-equal however work is scheduled.")
   @Nullable Numerics numerics;
 
+  @Option(names = "--no-prefix-cache", description = "Compute every prompt from its beginning.")
+  boolean noPrefixCache;
+
+  @Option(
+      names = "--draft-tokens",
+      paramLabel = "N",
+      description = {
+        "Guess up to N tokens ahead from what was said before, and check them in one step;",
+        "no answer changes. Default: 0, none."
+      })
+  @Nullable Integer draftTokens;
+
   /**
    * Engine options without the model.
    *
@@ -41,6 +53,7 @@ final class RunArguments {
     Values.give("--threads", threads, builder::threads);
     Values.give("--tensor-parallel-size", tensorParallelSize, builder::tensorParallelSize);
     Values.give("--numerics", numerics, builder::numerics);
-    return builder;
+    Values.give("--draft-tokens", draftTokens, builder::maxDraftTokens);
+    return builder.prefixCache(!noPrefixCache);
   }
 }

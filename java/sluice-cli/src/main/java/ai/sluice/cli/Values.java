@@ -3,6 +3,7 @@ package ai.sluice.cli;
 import ai.sluice.api.ComputeDtype;
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.api.Numerics;
+import java.time.Duration;
 import java.util.Locale;
 import java.util.function.Consumer;
 import java.util.regex.Pattern;
@@ -84,6 +85,14 @@ final class Values {
   private static TypeConversionException fail(String text, String expected) {
     return new TypeConversionException(
         (text.isEmpty() ? "empty" : text) + " (expected: " + expected + ")");
+  }
+
+  /** Gives a time to a setter of the library; see {@link #give}. */
+  static void giveSeconds(String option, @Nullable Double seconds, Consumer<Duration> setter) {
+    if (seconds != null) {
+      // Beyond a century the library sees none; the cast keeps a huge number huge.
+      give(option, Duration.ofMillis((long) Math.ceil(seconds * 1000)), setter);
+    }
   }
 
   /**

@@ -20,6 +20,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -59,6 +60,59 @@ class EndToEndTest {
     assertTrue(run.out().endsWith("\n"));
     assertEquals(
         run.out(), Json.at(generate("-n", "20", "the sky"), "/text") + "\n");
+  }
+
+  @Test
+  void aSchemaOrAnExpressionBindsTheAnswer() throws IOException {
+    String schema =
+        "{\"type\":\"object\",\"properties\":{\"ok\":{\"type\":\"boolean\"}},"
+            + "\"required\":[\"ok\"],\"additionalProperties\":false}";
+    String inline = generate("-n", "60", "--json-schema", schema, "hi");
+    assertTrue(Json.at(Json.at(inline, "/text"), "/ok").matches("true|false"), inline);
+    Path file = Files.writeString(home.resolve("schema.json"), schema);
+    assertEquals(
+        Json.at(inline, "/tokens"),
+        Json.at(generate("-n", "60", "--json-schema", file.toString(), "hi"), "/tokens"));
+    assertTrue(
+        Json.at(generate("-n", "20", "--regex", "[0-9]{4}", "hi"), "/text").matches("[0-9]{4}"));
+  }
+
+  @Test
+  void alternativesArePrintedOneAfterAnother() throws IOException {
+    String json = generate("-t", "1", "--alternatives", "3", "hi");
+    assertEquals(5, Json.intAt(json, "/alternatives/1/usage/new_tokens"));
+    CliRun run = run("generate", "-m", TINY, "-n", "4", "--alternatives", "2", "hi");
+    assertEquals(0, run.code(), run.err());
+    assertTrue(run.out().contains("\n[2]\n"), run.out());
+  }
+
+  @Test
+  void whatTheEngineMayDoChangesNoToken() throws IOException {
+    String plain = tokens("-n", "30", "hi");
+    assertEquals(plain, tokens("-n", "30", "--draft-tokens", "4", "hi"));
+    assertEquals(plain, tokens("-n", "30", "--no-prefix-cache", "hi"));
+    assertEquals(plain, tokens("-n", "30", "--cache-salt", "mine", "--priority", "-3", "hi"));
+  }
+
+  @ParameterizedTest
+  @CsvSource(delimiter = '|', value = {
+    "--alternatives|0|1 to",
+    "--alternatives|-1|1 to",
+    "--alternatives|129|1 to",
+    "--draft-tokens|-1|0 to 16",
+    "--draft-tokens|17|0 to 16",
+    "--queue-timeout|-1|above zero",
+    "--first-token-timeout|0|above zero",
+    "--priority|2147483648|a whole number",
+    "--json-schema|{\"type\"|a JSON object",
+    "--json-schema|no-such-file|expected",
+    "--regex|(|expected"
+  })
+  void optionsOfTheEngineRefuseBadValues(String option, String value, String expected) {
+    CliRun run = run("generate", "-m", TINY, option, value, "hi");
+    assertEquals(2, run.code(), run.err());
+    assertEquals(1, run.errLines(), run.err());
+    assertTrue(run.err().contains(expected), run.err());
   }
 
   @Test
