@@ -265,10 +265,14 @@ class ScoreTest {
         assertEquals(alone.get(i).logprob(), result.scores().get(i).logprob(), 1e-4);
       }
       if (!prefixCache) {
-        // Nothing that one request left is found by another.
-        assertEquals(0, engine.score(
-                ScoreRequest.builder().promptTokens(prompt).continuationTokens(List.of(
-                    new int[] {7, 8})).build()).usage().cachedPromptTokens());
+        // Nothing that one request left is found by another: the second row finds the first's.
+        ScoreResult other =
+            engine.score(
+                ScoreRequest.builder()
+                    .promptTokens(prompt)
+                    .continuationTokens(List.of(new int[] {7, 8}, new int[] {9, 8}))
+                    .build());
+        assertTrue(other.usage().cachedPromptTokens() <= prompt.length, other.usage().toString());
       }
     }
   }
