@@ -1,6 +1,7 @@
 package ai.sluice.cli;
 
 import ai.sluice.api.EngineOptions;
+import ai.sluice.api.InvalidRequestException;
 import ai.sluice.core.Engine;
 import ai.sluice.openai.ServedModel;
 import ai.sluice.openai.batch.BatchEngine;
@@ -32,8 +33,8 @@ import picocli.CommandLine.Option;
     description = {
       "Answer a file of OpenAI batch lines: {\"custom_id\", \"method\", \"url\", \"body\"}, with"
           + " bodies of /v1/chat/completions and /v1/completions.",
-      "Each line gets exactly one line of the output, as answers come; an error is told in its line."
-          + " The same command goes on with what an earlier one left, however that ended."
+      "Each line gets exactly one line of the output, as answers come; an error is told in its"
+          + " line. The same command goes on with what an earlier one left, however that ended."
     },
     footer = {
       "",
@@ -139,7 +140,7 @@ final class BatchCommand implements Callable<Integer> {
     } catch (InvalidPathException e) {
       // Said below.
     }
-    throw new ai.sluice.api.InvalidRequestException(
+    throw new InvalidRequestException(
         option + ": " + (file.isEmpty() ? "empty" : file) + " (expected: a file's path)");
   }
 

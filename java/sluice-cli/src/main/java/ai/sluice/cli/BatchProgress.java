@@ -9,8 +9,8 @@ import org.jline.utils.Signals;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Shows how far a batch is: on a terminal one line that is redrawn and never wider than it, elsewhere
- * a line every ten seconds. Not thread-safe.
+ * Shows how far a batch is: on a terminal one line that is redrawn and never wider than it,
+ * elsewhere a line every ten seconds. Not thread-safe.
  */
 final class BatchProgress implements AutoCloseable {
   private static final long LOG_NANOS = 10_000_000_000L;

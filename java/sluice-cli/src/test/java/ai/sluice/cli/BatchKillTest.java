@@ -3,9 +3,12 @@ package ai.sluice.cli;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.File;
 import java.io.IOException;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -57,7 +60,7 @@ class BatchKillTest {
     Stream.of("jdk.module.path", "java.class.path")
         .map(System::getProperty)
         .filter(path -> path != null && !path.isEmpty())
-        .reduce((a, b) -> a + java.io.File.pathSeparator + b)
+        .reduce((a, b) -> a + File.pathSeparator + b)
         .ifPresent(path -> command.addAll(List.of("-cp", path)));
     command.addAll(
         List.of(
@@ -139,7 +142,8 @@ class BatchKillTest {
 
   @Test
   void aFullDiskLosesNothing() throws Exception {
-    List<String> limited = new ArrayList<>(List.of("bash", "-c", "ulimit -f 200; exec \"$@\"", "-"));
+    List<String> limited =
+        new ArrayList<>(List.of("bash", "-c", "ulimit -f 200; exec \"$@\"", "-"));
     limited.addAll(command(output));
     Process full =
         new ProcessBuilder(limited)
@@ -189,8 +193,8 @@ class BatchKillTest {
   }
 
   private void cut(int bytes) throws IOException {
-    try (java.nio.channels.FileChannel channel =
-        java.nio.channels.FileChannel.open(output, java.nio.file.StandardOpenOption.WRITE)) {
+    try (FileChannel channel =
+        FileChannel.open(output, StandardOpenOption.WRITE)) {
       channel.truncate(Math.max(0, channel.size() - bytes));
     }
   }

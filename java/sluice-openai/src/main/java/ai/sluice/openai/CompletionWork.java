@@ -13,7 +13,8 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * What an engine has to do for one prompt of a body: generate, score the prompt, or both. Immutable.
+ * What an engine has to do for one prompt of a body: generate, score the prompt, or both.
+ * Immutable.
  *
  * @param generation what to generate, unless the prompt is only scored
  * @param score the prompt's own tokens, where the body wants their log-probabilities and there is a

@@ -41,7 +41,9 @@ final class MessageFields {
     if (content == null && !(assistant && !calls.isEmpty())) {
       fields.required(
           "content",
-          assistant ? "a string, an array of parts or tool_calls" : "a string or an array of parts");
+          assistant
+              ? "a string, an array of parts or tool_calls"
+              : "a string or an array of parts");
     }
     if (!calls.isEmpty() && !assistant) {
       throw Fields.invalid(
@@ -130,7 +132,10 @@ final class MessageFields {
         "name",
         name,
         value ->
-            made[0] = id == null ? ToolCall.of(value, arguments) : ToolCall.of(id, value, arguments));
+            made[0] =
+                id == null
+                    ? ToolCall.of(value, arguments)
+                    : ToolCall.of(id, value, arguments));
     return made[0];
   }
 

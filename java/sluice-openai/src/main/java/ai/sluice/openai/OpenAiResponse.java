@@ -137,7 +137,8 @@ public final class OpenAiResponse {
   }
 
   private static void finish(ObjectNode choice, OpenAiRequest request, GenerationResult result) {
-    boolean calls = request.endpoint() == Endpoint.CHAT_COMPLETIONS && !result.toolCalls().isEmpty();
+    boolean calls =
+        request.endpoint() == Endpoint.CHAT_COMPLETIONS && !result.toolCalls().isEmpty();
     choice.put(
         "finish_reason",
         calls && result.finishReason() == FinishReason.STOP

@@ -12,6 +12,7 @@ import ai.sluice.api.ResponseFormat;
 import ai.sluice.api.Sampling;
 import ai.sluice.api.ToolCall;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
@@ -373,7 +374,7 @@ class RequestBodyTest {
     assertTrue(
         refused(Endpoint.CHAT_COMPLETIONS, "{\"seed\":" + digits + "}").message().length() < 500);
     byte[] text = new byte[100 << 20];
-    java.util.Arrays.fill(text, (byte) 'a');
+    Arrays.fill(text, (byte) 'a');
     byte[] open = "{\"prompt\":\"".getBytes(StandardCharsets.UTF_8);
     System.arraycopy(open, 0, text, 0, open.length);
     text[text.length - 2] = '"';

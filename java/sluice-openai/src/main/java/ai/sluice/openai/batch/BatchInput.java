@@ -122,7 +122,8 @@ final class BatchInput implements AutoCloseable {
     if (count <= 0) {
       if (size >= 0 && position < size) {
         throw new IOException(
-            path + ": ended at byte " + position + " of " + size + "; it was cut while it was read");
+            path + ": ended at byte " + position + " of " + size
+                + "; it was cut while it was read");
       }
       return false;
     }

@@ -184,8 +184,8 @@ final class BatchOutput implements AutoCloseable {
     if (!run.isEmpty() && !run.equals(now)) {
       throw new InvalidRequestException(
           path + ": begun with another model or other options, fingerprint " + run + ", now " + now
-              + " (expected: the same model, --dtype, --numerics, --seed and --timeout; or --restart"
-              + " to begin anew)");
+              + " (expected: the same model, --dtype, --numerics, --seed and --timeout; or"
+              + " --restart to begin anew)");
     }
   }
 

@@ -10,6 +10,7 @@ import ai.sluice.openai.OpenAiException;
 import ai.sluice.openai.OpenAiResponse;
 import ai.sluice.openai.ServedModel;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.ArrayDeque;
@@ -18,6 +19,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Objects;
 import java.util.Set;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -39,6 +41,7 @@ public final class BatchRun implements AutoCloseable {
 
   private final Path inputPath;
   private final Path outputPath;
+  private final BatchFiles files;
   private final BatchOptions options;
   private final BatchInput input;
   private final BatchOutput output;
@@ -84,17 +87,13 @@ public final class BatchRun implements AutoCloseable {
       BatchLine.@Nullable Result result,
       @Nullable Throwable failure) {}
 
-  private BatchRun(
-      Path inputPath,
-      Path outputPath,
-      BatchOptions options,
-      BatchInput input,
-      BatchOutput output) {
-    this.inputPath = inputPath;
-    this.outputPath = outputPath;
+  private BatchRun(BatchFiles files, BatchOptions options) {
+    this.files = files;
     this.options = options;
-    this.input = input;
-    this.output = output;
+    inputPath = files.inputPath();
+    outputPath = files.outputPath();
+    input = files.input();
+    output = files.output();
   }
 
   /**
@@ -105,64 +104,7 @@ public final class BatchRun implements AutoCloseable {
    * @throws BatchException if a file cannot be opened, or another process writes the output
    */
   public static BatchRun open(Path inputPath, Path outputPath, BatchOptions options) {
-    BatchInput input = BatchInput.open(inputPath);
-    BatchOutput output = null;
-    try {
-      requireTwoFiles(inputPath, outputPath);
-      output = BatchOutput.open(outputPath, options.restart());
-      BatchRun run = new BatchRun(inputPath, outputPath, options, input, output);
-      run.requireSameInput();
-      return run;
-    } catch (RuntimeException e) {
-      input.close();
-      if (output != null) {
-        output.close();
-      }
-      throw e;
-    }
-  }
-
-  private static void requireTwoFiles(Path input, Path output) {
-    try {
-      if (java.nio.file.Files.exists(output) && java.nio.file.Files.isSameFile(input, output)) {
-        throw new InvalidRequestException(
-            output + ": the input itself (expected: another file for the answers)");
-      }
-    } catch (java.io.IOException e) {
-      throw BatchInput.failure(input, e);
-    }
-  }
-
-  /** Compares every line that the output answers with the input's, before anything is written. */
-  private void requireSameInput() {
-    DoneLines done = output.done();
-    if (done.count() == 0) {
-      return;
-    }
-    long seen = 0;
-    try (BatchInput again = BatchInput.open(inputPath)) {
-      InputLine line = again.next();
-      while (line != null && line.number() <= done.last()) {
-        long hash = done.hash(line.number());
-        if (hash != 0) {
-          seen++;
-          if (hash != line.hash()) {
-            throw otherInput("line " + line.number() + " is not the line");
-          }
-        }
-        line = again.next();
-      }
-    }
-    if (seen != done.count()) {
-      throw otherInput("has only " + seen + " of the " + done.count() + " lines");
-    }
-  }
-
-  private InvalidRequestException otherInput(String what) {
-    return new InvalidRequestException(
-        inputPath + ": " + what + " that " + outputPath
-            + " answers (expected: the input that it was begun with, to which lines may have been"
-            + " added; or --restart to begin anew)");
+    return new BatchRun(BatchFiles.open(inputPath, outputPath, options.restart()), options);
   }
 
   /** Lines that the output answers already. */
@@ -243,7 +185,7 @@ public final class BatchRun implements AutoCloseable {
     String text =
         model.fingerprint() + "\n" + options.seed() + "\n" + options.timeout().orElse(null);
     byte[] digest =
-        BatchInput.sha256().digest(text.getBytes(java.nio.charset.StandardCharsets.UTF_8));
+        BatchInput.sha256().digest(text.getBytes(StandardCharsets.UTF_8));
     StringBuilder hex = new StringBuilder();
     for (int i = 0; i < LineId.RUN_LENGTH / 2; i++) {
       hex.append(String.format("%02x", digest[i]));
@@ -425,7 +367,7 @@ public final class BatchRun implements AutoCloseable {
     if (failure instanceof EngineFailedException || failure instanceof EngineClosedException) {
       outcome.slot().failure = failure;
       ready.addFirst(part);
-    } else if (failure instanceof java.util.concurrent.CancellationException && cancelled) {
+    } else if (failure instanceof CancellationException && cancelled) {
       // A later run does it.
       return;
     } else {
@@ -504,8 +446,6 @@ public final class BatchRun implements AutoCloseable {
   /** Closes both files. Lines that are being answered then are not in the output. */
   @Override
   public void close() {
-    try (input) {
-      output.close();
-    }
+    files.close();
   }
 }

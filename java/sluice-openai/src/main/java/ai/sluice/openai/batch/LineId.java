@@ -5,8 +5,8 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * The id of an output line. It says all that a later run needs to know: which line is answered, what
- * that line was, and by what it was answered; so the output needs no file beside it.
+ * The id of an output line. It says all that a later run needs to know: which line is answered,
+ * what that line was, and by what it was answered; so the output needs no file beside it.
  *
  * @param run fingerprint of model and options
  * @param number of the input line, from 1

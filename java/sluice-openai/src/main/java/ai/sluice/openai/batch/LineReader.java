@@ -14,6 +14,7 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Set;
@@ -121,7 +122,7 @@ final class LineReader {
             && (bytes[0] & 0xFF) == 0xEF
             && (bytes[1] & 0xFF) == 0xBB
             && (bytes[2] & 0xFF) == 0xBF;
-    return marked ? java.util.Arrays.copyOfRange(bytes, 3, bytes.length) : bytes;
+    return marked ? Arrays.copyOfRange(bytes, 3, bytes.length) : bytes;
   }
 
   private String customId(ObjectNode object) throws BadLine {

@@ -16,7 +16,8 @@ import java.util.concurrent.Executors;
 import java.util.function.Function;
 
 /**
- * Answers with the prompt turned around, on threads of its own and in an order that a seed shuffles.
+ * Answers with the prompt turned around, on threads of its own and in an order that a seed
+ * shuffles.
  */
 final class FakeEngine implements BatchEngine, AutoCloseable {
   private final ExecutorService threads = Executors.newFixedThreadPool(3);
