@@ -1,9 +1,7 @@
 package ai.sluice.text.grammar;
 
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
@@ -64,6 +62,9 @@ final class Pushdown {
   /** Stands for no state in the tables. */
   private static final State DEAD = new State(new int[0], new Frame[0], 0, false);
 
+  /** So many places are compared one by one. */
+  private static final int FEW = 16;
+
   private final Automaton automaton;
   private final int classes;
   private final int maxStates;
@@ -76,6 +77,11 @@ final class Pushdown {
   private int[] places = new int[8];
   private @Nullable Frame[] in = new Frame[8];
   private int size;
+  private int[] slots = {};
+  private boolean slotsUsed;
+
+  /** Counts what was computed, for those who limit it. */
+  private long work;
 
   Pushdown(Automaton automaton, long maxBytes) {
     this.automaton = automaton;
@@ -139,6 +145,7 @@ final class Pushdown {
       }
     }
     State next = size == 0 ? DEAD : finish();
+    work += 4 + next.places.length;
     State[] known = state.next;
     if (known == null) {
       known = new State[classes];
@@ -146,6 +153,11 @@ final class Pushdown {
     }
     known[c] = next;
     return next;
+  }
+
+  /** How many places were computed so far; under the lock. */
+  long work() {
+    return work;
   }
 
   /** The state that reads on after the rule of this frame. */
@@ -171,15 +183,45 @@ final class Pushdown {
 
   private void begin() {
     size = 0;
+    if (slotsUsed) {
+      Arrays.fill(slots, 0);
+      slotsUsed = false;
+    }
   }
 
+  /** Adds a place unless it is there; many are looked up by hash. */
   private void add(int place, @Nullable Frame frame) {
-    for (int i = 0; i < size; i++) {
-      if (places[i] == place && in[i] == frame) {
-        return;
+    if (size < FEW) {
+      for (int i = 0; i < size; i++) {
+        if (places[i] == place && in[i] == frame) {
+          return;
+        }
+      }
+      append(place, frame);
+      return;
+    }
+    if (!slotsUsed || size * 2 >= slots.length) {
+      slots = new int[Math.max(4 * FEW, size * 4)];
+      slotsUsed = true;
+      for (int i = 0; i < size; i++) {
+        slots[slot(places[i], in[i])] = i + 1;
       }
     }
-    append(place, frame);
+    int slot = slot(place, frame);
+    if (slots[slot] == 0) {
+      append(place, frame);
+      slots[slot] = size;
+    }
+  }
+
+  /** Where a place is, or the free slot for it. */
+  private int slot(int place, @Nullable Frame frame) {
+    int slot = (place * 0x9E3779B1 + idOf(frame) * 0x85EBCA6B >>> 1) % slots.length;
+    while (slots[slot] != 0
+        && (places[slots[slot] - 1] != place || in[slots[slot] - 1] != frame)) {
+      slot = slot + 1 == slots.length ? 0 : slot + 1;
+    }
+    return slot;
   }
 
   private void append(int place, @Nullable Frame frame) {
@@ -291,6 +333,27 @@ final class Pushdown {
   }
 
   private void sort() {
+    sort(places, in, size);
+  }
+
+  private static void sort(int[] places, @Nullable Frame[] in, int size) {
+    if (size > FEW) {
+      int[] oldPlaces = Arrays.copyOf(places, size);
+      Frame[] oldIn = Arrays.copyOf(in, size);
+      Integer[] order = new Integer[size];
+      Arrays.setAll(order, i -> i);
+      Arrays.sort(
+          order,
+          (a, b) ->
+              oldPlaces[a] != oldPlaces[b]
+                  ? Integer.compare(oldPlaces[a], oldPlaces[b])
+                  : Integer.compare(idOf(oldIn[a]), idOf(oldIn[b])));
+      for (int i = 0; i < size; i++) {
+        places[i] = oldPlaces[order[i]];
+        in[i] = oldIn[order[i]];
+      }
+      return;
+    }
     for (int i = 1; i < size; i++) {
       int place = places[i];
       Frame frame = in[i];
@@ -316,28 +379,34 @@ final class Pushdown {
   /** Who calls one rule at one byte. */
   private static final class Callers {
     final int rule;
-    private final List<Integer> returns = new ArrayList<>(2);
-    private final List<@Nullable Frame> parents = new ArrayList<>(2);
+    private int[] returns = new int[2];
+    private @Nullable Frame[] parents = new Frame[2];
+    private int size;
 
     Callers(int rule) {
       this.rule = rule;
     }
 
     void add(int place, @Nullable Frame parent) {
-      int at = 0;
-      while (at < returns.size() && isAfter(place, parent, returns.get(at), parents.get(at))) {
-        at++;
+      if (size == returns.length) {
+        returns = Arrays.copyOf(returns, size * 2);
+        parents = Arrays.copyOf(parents, size * 2);
       }
-      if (at < returns.size() && returns.get(at) == place && parents.get(at) == parent) {
-        return;
-      }
-      returns.add(at, place);
-      parents.add(at, parent);
+      returns[size] = place;
+      parents[size++] = parent;
     }
 
+    /** In order, each once. */
     Key key() {
-      int[] places = returns.stream().mapToInt(place -> place).toArray();
-      return new Key(places, parents.toArray(new Frame[0]), places.length, false);
+      sort(returns, parents, size);
+      int kept = 0;
+      for (int i = 0; i < size; i++) {
+        if (i == 0 || returns[i] != returns[i - 1] || parents[i] != parents[i - 1]) {
+          returns[kept] = returns[i];
+          parents[kept++] = parents[i];
+        }
+      }
+      return new Key(returns, parents, kept, false);
     }
   }
 

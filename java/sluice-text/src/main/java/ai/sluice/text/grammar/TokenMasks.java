@@ -21,6 +21,12 @@ final class TokenMasks {
   /** A state that is kept for its mask alone. */
   private static final int STATE_BYTES = 512;
 
+  /**
+   * Places computed for one mask, each some 50 ns. Beyond that, which takes thousands of alternatives
+   * that overlap, only tokens of one byte are tried: what they spell goes on as before.
+   */
+  private static final long MAX_WORK = 400_000;
+
   /** What a place alone decides. */
   private static final class Inside {
     final TokenSet tokens;
@@ -55,6 +61,8 @@ final class TokenMasks {
   private final State[] path;
   private int[] ends = new int[64];
   private int numEnds;
+  private long workLimit;
+  private final long maxWork;
 
   /**
    * Keeps masks for a grammar.
@@ -62,6 +70,11 @@ final class TokenMasks {
    * @param maxBytes for all masks together
    */
   TokenMasks(Pushdown pushdown, TokenTable tokens, long maxBytes) {
+    this(pushdown, tokens, maxBytes, MAX_WORK);
+  }
+
+  TokenMasks(Pushdown pushdown, TokenTable tokens, long maxBytes, long maxWork) {
+    this.maxWork = maxWork;
     this.pushdown = pushdown;
     this.tokens = tokens;
     int classes = 0;
@@ -103,6 +116,7 @@ final class TokenMasks {
       if (known != null) {
         return known;
       }
+      workLimit = pushdown.work() + maxWork;
       Inside[] here = new Inside[state.own];
       for (int i = 0; i < state.own; i++) {
         here[i] = inside(state.places[i]);
@@ -197,8 +211,9 @@ final class TokenMasks {
       for (int b = 0; b < 256; b++) {
         following += automaton.next(place, automaton.classes.of[b]) >= 0 ? 1 : 0;
       }
-      if (following > 64) {
+      if (following > 128) {
         synchronized (pushdown) {
+          workLimit = pushdown.work() + maxWork;
           inside(place);
         }
         prepared++;
@@ -235,6 +250,10 @@ final class TokenMasks {
     int node = firstNode;
     while (node < endNode) {
       int nodeDepth = tokens.nodeDepth[node];
+      if (nodeDepth > 1 && pushdown.work() > workLimit) {
+        node = nodeEnd[node];
+        continue;
+      }
       State state = pushdown.step(path[nodeDepth - 1], nodeByte[node] & 0xFF);
       if (state == null) {
         node = nodeEnd[node];

@@ -195,4 +195,54 @@ class CompiledGrammarTest {
       threads.shutdownNow();
     }
   }
+
+  /** Hundreds of objects that begin alike: a mask may then miss tokens, but never a way on. */
+  @Test
+  void manyOverlappingAlternativesAreLimited() {
+    List<Object> options = new ArrayList<>();
+    for (int i = 0; i < 300; i++) {
+      Map<String, Object> value = Map.of("type", "string", "pattern", "^.{" + i % 10 + "}x" + i);
+      options.add(
+          Map.of("type", "object", "properties", Map.of("a", value), "required", List.of("a")));
+    }
+    Vocabularies vocabulary = Vocabularies.BYTE_LEVEL;
+    GrammarLimits patient =
+        new GrammarLimits(32, 5000, 5000, 120_000, 900_000, Duration.ofMinutes(9), 8 << 20);
+    CompiledGrammar grammar =
+        CompiledGrammar.compile(
+            ResponseFormat.jsonSchema(Map.of("anyOf", options)), vocabulary.table(), patient);
+    Walk walk = new Walk(grammar, vocabulary);
+    for (int seed = 0; seed < 3; seed++) {
+      String text = walk.run(new Random(seed), 30, false);
+      assertTrue(text.startsWith("{\"a\":"), text);
+    }
+  }
+
+  /** Without any work to spare, single bytes are still found, and nothing wrong is. */
+  @Test
+  void limitedMasksHoldTheSingleBytes() {
+    TokenTable tokens = Vocabularies.MADE_UP.table();
+    CompiledGrammar grammar =
+        CompiledGrammar.compile(
+            ResponseFormat.jsonSchema(SchemaCorpus.all().get("invoice")), tokens);
+    TokenMasks limited = new TokenMasks(grammar.pushdown(), tokens, 1 << 20, -1);
+    ByteBuffer words = ByteBuffer.allocate((tokens.vocabSize() + 31) / 32 * 4);
+    Pushdown.State state = grammar.pushdown().start();
+    Random random = new Random(5);
+    for (int step = 0; step < 200 && !state.isEnd(); step++) {
+      limited.write(state, words, 0);
+      List<Integer> allowed = new ArrayList<>();
+      for (int token = 0; token < tokens.vocabSize(); token++) {
+        boolean fits =
+            tokens.length(token) == 1
+                && grammar.pushdown().step(state, tokens.byteAt(token, 0)) != null;
+        assertEquals(fits, (words.get(token / 8) >> token % 8 & 1) != 0, "token " + token);
+        if (fits) {
+          allowed.add(token);
+        }
+      }
+      int token = allowed.get(random.nextInt(allowed.size()));
+      state = grammar.pushdown().step(state, tokens.byteAt(token, 0));
+    }
+  }
 }
