@@ -12,8 +12,8 @@ import org.jspecify.annotations.Nullable;
  * and threads: what one of them computes, all of them use. Thread-safe; owns no native memory.
  */
 public final class CompiledGrammar {
-  /** Places whose tokens are found while compiling; about a millisecond each. */
-  private static final int PREPARED_PLACES = 16;
+  /** Places whose tokens are found while compiling, not while others wait; a millisecond each. */
+  private static final int PREPARED_PLACES = 64;
 
   private final TokenTable tokens;
   private final Automaton automaton;
@@ -60,9 +60,7 @@ public final class CompiledGrammar {
     }
     Automaton automaton = Automaton.of(rules, tokens, budget);
     CompiledGrammar grammar = new CompiledGrammar(automaton, tokens, limits);
-    if (budget.isAmple()) {
-      grammar.masks.prepare(PREPARED_PLACES);
-    }
+    grammar.masks.prepare(PREPARED_PLACES, budget);
     return grammar;
   }
 

@@ -196,12 +196,12 @@ final class TokenMasks {
     }
   }
 
-  /** Finds ahead of use what takes longest: the places where almost any text may follow. */
-  void prepare(int maxPlaces) {
+  /** Finds ahead of use what takes longest: the places where many texts may follow. */
+  void prepare(int maxPlaces, CompileBudget budget) {
     Automaton automaton = pushdown.automaton();
     boolean[] seen = new boolean[inside.length];
     int prepared = 0;
-    for (int place = 0; place < automaton.states() && prepared < maxPlaces; place++) {
+    for (int place = 0; place < automaton.states(); place++) {
       int maskClass = automaton.maskClass(place);
       if (seen[maskClass]) {
         continue;
@@ -211,12 +211,14 @@ final class TokenMasks {
       for (int b = 0; b < 256; b++) {
         following += automaton.next(place, automaton.classes.of[b]) >= 0 ? 1 : 0;
       }
-      if (following > 128) {
+      if (following > 32) {
+        if (++prepared > maxPlaces || !budget.isAmple()) {
+          return;
+        }
         synchronized (pushdown) {
           workLimit = pushdown.work() + maxWork;
           inside(place);
         }
-        prepared++;
       }
     }
   }
