@@ -39,20 +39,6 @@ AdaptivePattern pattern_of(const AdaptiveSpec& spec, int32_t layer) {
   return pattern;
 }
 
-GemmParams product(const LayerContext& context, int64_t num_rows, const void* x,
-                   const WeightView& w, const float* bias, float* y) {
-  GemmParams params;
-  params.num_rows = num_rows;
-  params.x = x;
-  params.x_format = context.compute_format;
-  params.x_stride = w.cols;
-  params.w = w;
-  params.bias = bias;
-  params.y = y;
-  params.y_stride = w.rows;
-  return params;
-}
-
 }  // namespace
 
 AdaptiveLayer::AdaptiveLayer(const AdaptiveSpec& spec, int32_t kv_group, int32_t layer,
@@ -138,10 +124,7 @@ void AdaptiveLayer::run(LayerContext& context, const StepBatch& batch, const KvC
   params.out_stride = size;
   attend(context, batch, params);
 
-  GemmParams project = product(context, tokens, out, weights_.o, weights_.o_bias, target.residual);
-  project.alpha = target.multiplier;
-  project.accumulate = true;
-  matrix_product(context, project);
+  matrix_product(context, product(context, tokens, out, weights_.o, weights_.o_bias, target));
 }
 
 void AdaptiveLayer::open_gates(LayerContext& context, int64_t num_tokens, const float* x,

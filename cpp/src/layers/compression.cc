@@ -22,32 +22,17 @@ void Compression::run(LayerContext& context, int64_t num_rows, const float* x, v
   void* input = context.workspace.allocate(num_rows * hidden * context.element_bytes());
   round_values(context, num_rows * hidden, x, input);
 
-  GemmParams encoder;
-  encoder.num_rows = num_rows;
-  encoder.x = input;
-  encoder.x_format = context.compute_format;
-  encoder.x_stride = hidden;
-  encoder.w = weights_.encoder;
-  encoder.bias = weights_.encoder_bias;
+  GemmParams encoder =
+      product(context, num_rows, input, weights_.encoder, weights_.encoder_bias, nullptr);
   encoder.y = context.workspace.allocate(num_rows * inner * context.element_bytes());
   encoder.y_format = context.compute_format;
-  encoder.y_stride = inner;
   matrix_product(context, encoder);
   activate(context, spec_.activation, num_rows, inner, encoder.y, context.compute_format);
 
   auto* sum = context.workspace.allocate_array<float>(num_rows * hidden);
   std::copy_n(x, num_rows * hidden, sum);
-  GemmParams decoder;
-  decoder.num_rows = num_rows;
-  decoder.x = encoder.y;
-  decoder.x_format = context.compute_format;
-  decoder.x_stride = inner;
-  decoder.w = weights_.decoder;
-  decoder.bias = weights_.decoder_bias;
-  decoder.accumulate = true;
-  decoder.y = sum;
-  decoder.y_stride = hidden;
-  matrix_product(context, decoder);
+  matrix_product(context, product(context, num_rows, encoder.y, weights_.decoder,
+                                  weights_.decoder_bias, ResidualTarget{sum, 1}));
   norm_rows(context, spec_.norm, weights_.norm, num_rows, hidden, sum, h, context.compute_format);
 }
 

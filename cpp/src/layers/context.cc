@@ -36,6 +36,28 @@ void activate(LayerContext& context, const ActivationSpec& spec, int64_t num_row
   activation(context.exec, params);
 }
 
+GemmParams product(const LayerContext& context, int64_t num_rows, const void* x,
+                   const WeightView& w, const float* bias, float* y) {
+  GemmParams params;
+  params.num_rows = num_rows;
+  params.x = x;
+  params.x_format = context.compute_format;
+  params.x_stride = w.cols;
+  params.w = w;
+  params.bias = bias;
+  params.y = y;
+  params.y_stride = w.rows;
+  return params;
+}
+
+GemmParams product(const LayerContext& context, int64_t num_rows, const void* x,
+                   const WeightView& w, const float* bias, const ResidualTarget& target) {
+  GemmParams params = product(context, num_rows, x, w, bias, target.residual);
+  params.alpha = target.multiplier;
+  params.accumulate = true;
+  return params;
+}
+
 void matrix_product(LayerContext& context, const GemmParams& params) {
   const LayerTimer timer(context.times.dense);
   const ArenaScope scope(context.workspace);

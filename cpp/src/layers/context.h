@@ -115,6 +115,15 @@ void round_values(const LayerContext& context, int64_t count, const float* x, vo
 void activate(LayerContext& context, const ActivationSpec& spec, int64_t num_rows, int64_t cols,
               void* y, Format format);
 
+/// The product y = x W^T + bias of dense rows in the compute format; y in float32, dense. What
+/// differs is changed before matrix_product().
+GemmParams product(const LayerContext& context, int64_t num_rows, const void* x,
+                   const WeightView& w, const float* bias, float* y);
+
+/// The same, added to what a sublayer adds to.
+GemmParams product(const LayerContext& context, int64_t num_rows, const void* x,
+                   const WeightView& w, const float* bias, const ResidualTarget& target);
+
 /// Runs a matrix product with workspace from the context's arena, and counts its time.
 void matrix_product(LayerContext& context, const GemmParams& params);
 

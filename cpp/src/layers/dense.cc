@@ -24,16 +24,10 @@ void DenseLayer::run(LayerContext& context, const StepBatch& batch,
   auto* inner = static_cast<std::byte*>(
       context.workspace.allocate(batch.num_tokens * inner_cols * context.element_bytes()));
 
-  GemmParams up;
-  up.num_rows = batch.num_tokens;
-  up.x = x;
-  up.x_format = context.compute_format;
-  up.x_stride = weights_.gate_up.cols;
-  up.w = weights_.gate_up;
-  up.bias = weights_.gate_up_bias;
+  GemmParams up =
+      product(context, batch.num_tokens, x, weights_.gate_up, weights_.gate_up_bias, nullptr);
   up.y = inner;
   up.y_format = context.compute_format;
-  up.y_stride = inner_cols;
   matrix_product(context, up);
 
   // In place, over the gate's columns: the second product then reads every other half row.
@@ -53,17 +47,9 @@ void DenseLayer::run(LayerContext& context, const StepBatch& batch,
   act.y_stride = inner_cols;
   activation(context.exec, act);
 
-  GemmParams down;
-  down.num_rows = batch.num_tokens;
-  down.x = inner;
-  down.x_format = context.compute_format;
+  GemmParams down =
+      product(context, batch.num_tokens, inner, weights_.down, weights_.down_bias, target);
   down.x_stride = inner_cols;
-  down.w = weights_.down;
-  down.bias = weights_.down_bias;
-  down.alpha = target.multiplier;
-  down.accumulate = true;
-  down.y = target.residual;
-  down.y_stride = weights_.down.rows;
   matrix_product(context, down);
 }
 

@@ -62,32 +62,14 @@ void GqaLayer::run(LayerContext& context, const StepBatch& batch, const KvCacheV
   attend(context, batch, kv, qkv, out);
   if (spec_.output_gate) gate(context, batch.num_tokens, x, out);
 
-  GemmParams params;
-  params.num_rows = batch.num_tokens;
-  params.x = out;
-  params.x_format = context.compute_format;
-  params.x_stride = spec_.q_size();
-  params.w = weights_.o;
-  params.bias = weights_.o_bias;
-  params.alpha = target.multiplier;
-  params.accumulate = true;
-  params.y = target.residual;
-  params.y_stride = weights_.o.rows;
-  matrix_product(context, params);
+  matrix_product(context,
+                 product(context, batch.num_tokens, out, weights_.o, weights_.o_bias, target));
 }
 
 void GqaLayer::project(LayerContext& context, const StepBatch& batch, const void* x,
                        float* qkv) const {
-  GemmParams params;
-  params.num_rows = batch.num_tokens;
-  params.x = x;
-  params.x_format = context.compute_format;
-  params.x_stride = weights_.qkv.cols;
-  params.w = weights_.qkv;
-  params.bias = weights_.qkv_bias;
-  params.y = qkv;
-  params.y_stride = spec_.qkv_size();
-  matrix_product(context, params);
+  matrix_product(context,
+                 product(context, batch.num_tokens, x, weights_.qkv, weights_.qkv_bias, qkv));
   if (spec_.qkv_clamp == 0) return;
   parallel_ranges(context.exec, batch.num_tokens * spec_.qkv_size(), grain_for_bytes(8),
                   [&](int64_t begin, int64_t end) {
@@ -103,15 +85,7 @@ void GqaLayer::gate(LayerContext& context, int64_t num_tokens, const void* x, vo
   const ArenaScope scope(context.workspace);
   const int64_t values = num_tokens * spec_.q_size();
   float* gates = context.workspace.allocate_array<float>(values);
-  GemmParams params;
-  params.num_rows = num_tokens;
-  params.x = x;
-  params.x_format = context.compute_format;
-  params.x_stride = weights_.output_gate.cols;
-  params.w = weights_.output_gate;
-  params.y = gates;
-  params.y_stride = spec_.q_size();
-  matrix_product(context, params);
+  matrix_product(context, product(context, num_tokens, x, weights_.output_gate, nullptr, gates));
   const auto multiply = [](float value, float gate) { return value / (1 + std::exp(-gate)); };
   parallel_ranges(context.exec, values, grain_for_bytes(32), [&](int64_t begin, int64_t end) {
     if (context.compute_format == Format::kF32) {

@@ -28,16 +28,8 @@ void OutputHead::transform(LayerContext& context, int64_t num_rows, const void* 
   const ArenaScope scope(context.workspace);
   const int64_t hidden = weights_.transform.cols;
   auto* sum = context.workspace.allocate_array<float>(num_rows * hidden);
-  GemmParams params;
-  params.num_rows = num_rows;
-  params.x = x;
-  params.x_format = context.compute_format;
-  params.x_stride = hidden;
-  params.w = weights_.transform;
-  params.bias = weights_.transform_bias;
-  params.y = sum;
-  params.y_stride = hidden;
-  matrix_product(context, params);
+  matrix_product(context,
+                 product(context, num_rows, x, weights_.transform, weights_.transform_bias, sum));
   activate(context, spec_.activation, num_rows, hidden, sum, Format::kF32);
   ResidualAddParams add;
   add.num_rows = num_rows;
@@ -56,21 +48,13 @@ void OutputHead::run(LayerContext& context, int64_t num_rows, const void* x, flo
   const bool split = weights_.num_ranks > 1;
   float* own = values;
   if (split) own = context.workspace.allocate_array<float>(num_rows * weights_.matrix.rows);
-  GemmParams params;
-  params.num_rows = num_rows;
-  params.x = x;
-  params.x_format = context.compute_format;
-  params.x_stride = weights_.matrix.cols;
+  GemmParams params = product(context, num_rows, x, weights_.matrix, weights_.bias, own);
   if (spec_.kind == HeadKind::kReasoning) {
     void* h = context.workspace.allocate(num_rows * params.x_stride * context.element_bytes());
     transform(context, num_rows, x, h);
     params.x = h;
   }
-  params.w = weights_.matrix;
-  params.bias = weights_.bias;
   params.alpha = spec_.logit_multiplier;
-  params.y = own;
-  params.y_stride = weights_.matrix.rows;
   matrix_product(context, params);
   if (split) {
     context.comm->all_gather(own, num_rows, weights_.matrix.rows * int64_t{sizeof(float)}, values);

@@ -32,20 +32,6 @@ void convert_rows(LayerContext& context, int64_t num_rows, int64_t cols, const f
                   });
 }
 
-GemmParams product(const LayerContext& context, int64_t num_rows, const void* x,
-                   const WeightView& w, const float* bias, float* y) {
-  GemmParams params;
-  params.num_rows = num_rows;
-  params.x = x;
-  params.x_format = context.compute_format;
-  params.x_stride = w.cols;
-  params.w = w;
-  params.bias = bias;
-  params.y = y;
-  params.y_stride = w.rows;
-  return params;
-}
-
 }  // namespace
 
 int64_t MlaLayer::absorbed_tokens() const {
@@ -104,11 +90,8 @@ void MlaLayer::run(LayerContext& context, const StepBatch& batch, const KvCacheV
   store(context, batch, kv, latent);
   attend({context, batch, kv, q, out});
 
-  GemmParams params = product(context, batch.num_tokens, out, weights_.o, weights_.o_bias, nullptr);
-  params.alpha = target.multiplier;
-  params.accumulate = true;
-  params.y = target.residual;
-  matrix_product(context, params);
+  matrix_product(context,
+                 product(context, batch.num_tokens, out, weights_.o, weights_.o_bias, target));
 }
 
 void MlaLayer::project_queries(LayerContext& context, int64_t num_tokens, const void* x,

@@ -144,15 +144,10 @@ void MlaLayer::decompress(const Call& call, int32_t sequence, int64_t first_key,
   read.row_stride = spec_.latent_size();
   kv_read_values(context.exec, read);
 
-  GemmParams expand;
-  expand.num_rows = num_keys;
-  expand.x = piece.latents;
-  expand.x_format = context.compute_format;
+  GemmParams expand = product(context, num_keys, piece.latents, weights_.kv_b, nullptr, nullptr);
   expand.x_stride = spec_.latent_size();
-  expand.w = weights_.kv_b;
   expand.y = piece.heads;
   expand.y_format = context.compute_format;
-  expand.y_stride = weights_.kv_b.rows;
   matrix_product(context, expand);
 
   const LayerTimer timer(context.times.attention);
