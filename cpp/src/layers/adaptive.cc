@@ -16,14 +16,6 @@ constexpr int64_t kKeepBytes = int64_t{1} << 20;
 
 float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 
-int64_t longest_context(const StepBatch& batch) {
-  int64_t longest = 1;
-  for (int32_t s = 0; s < batch.num_sequences; ++s) {
-    longest = std::max<int64_t>(longest, batch.context_len[s]);
-  }
-  return longest;
-}
-
 AdaptivePattern pattern_of(const AdaptiveSpec& spec, int32_t layer) {
   AdaptivePattern pattern;
   pattern.kind = spec.kind;

@@ -18,13 +18,26 @@ void round_values(const LayerContext& context, int64_t count, const float* x, vo
   std::transform(x, x + count, static_cast<Bf16*>(y), [](float value) { return to_bf16(value); });
 }
 
-void activate(LayerContext& context, const ActivationSpec& spec, int64_t num_rows, int64_t cols,
-              void* y, Format format) {
+int64_t longest_context(const StepBatch& batch) {
+  int64_t longest = 1;
+  for (int32_t s = 0; s < batch.num_sequences; ++s) {
+    longest = std::max<int64_t>(longest, batch.context_len[s]);
+  }
+  return longest;
+}
+
+ActivationParams activation_of(const ActivationSpec& spec) {
   ActivationParams params;
   params.kind = spec.kind;
   params.alpha = spec.alpha;
   params.beta = spec.beta;
   params.limit = spec.limit;
+  return params;
+}
+
+void activate(LayerContext& context, const ActivationSpec& spec, int64_t num_rows, int64_t cols,
+              void* y, Format format) {
+  ActivationParams params = activation_of(spec);
   params.num_rows = num_rows;
   params.cols = cols;
   params.x = y;

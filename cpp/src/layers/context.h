@@ -12,6 +12,7 @@
 #include "device/cpu.h"
 #include "layers/observer.h"
 #include "layers/spec.h"
+#include "ops/activation/activation.h"
 #include "ops/gemm/gemm.h"
 #include "ops/kv_write/kv_cache.h"
 
@@ -83,6 +84,9 @@ struct StepBatch {
   std::span<const RopeAngles> ropes;  ///< [ropes of the model]
 };
 
+/// The longest context of the step's sequences, at least 1.
+int64_t longest_context(const StepBatch& batch);
+
 /// State that every position leaves for one layer beside keys and values, addressed by KV slot:
 /// slot s starts at data + s * bytes_per_token.
 struct SideChannelView {
@@ -110,6 +114,9 @@ int64_t arena_bytes(int64_t bytes);
 
 /// y[i] = x[i] in the compute format.
 void round_values(const LayerContext& context, int64_t count, const float* x, void* y);
+
+/// The kind of an activation and its numbers; rows are to be filled in.
+ActivationParams activation_of(const ActivationSpec& spec);
 
 /// y = act(y) in place: dense rows of `cols` values, without a gate.
 void activate(LayerContext& context, const ActivationSpec& spec, int64_t num_rows, int64_t cols,

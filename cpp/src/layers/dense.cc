@@ -31,11 +31,7 @@ void DenseLayer::run(LayerContext& context, const StepBatch& batch,
   matrix_product(context, up);
 
   // In place, over the gate's columns: the second product then reads every other half row.
-  ActivationParams act;
-  act.kind = spec_.activation.kind;
-  act.alpha = spec_.activation.alpha;
-  act.beta = spec_.activation.beta;
-  act.limit = spec_.activation.limit;
+  ActivationParams act = activation_of(spec_.activation);
   act.num_rows = batch.num_tokens;
   act.cols = spec_.intermediate_size;
   act.x = inner;

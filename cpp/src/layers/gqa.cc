@@ -150,13 +150,9 @@ void GqaLayer::attend(LayerContext& context, const StepBatch& batch, const KvCac
   params.out = out;
   params.out_format = context.compute_format;
   params.out_stride = spec_.q_size();
-  int64_t longest = 1;
-  for (int32_t s = 0; s < batch.num_sequences; ++s) {
-    longest = std::max<int64_t>(longest, batch.context_len[s]);
-  }
-  const int64_t bytes =
-      attention_workspace_bytes(context.exec, batch.num_tokens, batch.num_sequences, longest,
-                                spec_.num_q_heads, spec_.head_dim, spec_.head_dim);
+  const int64_t bytes = attention_workspace_bytes(
+      context.exec, batch.num_tokens, batch.num_sequences, longest_context(batch),
+      spec_.num_q_heads, spec_.head_dim, spec_.head_dim);
   attention(context.exec, params, context.workspace.allocate(bytes), bytes);
 }
 

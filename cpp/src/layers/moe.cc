@@ -15,19 +15,6 @@
 #include "ops/simd/parallel.h"
 
 namespace sluice {
-namespace {
-
-ActivationParams activation_of(const ActivationSpec& spec) {
-  ActivationParams params;
-  params.kind = spec.kind;
-  params.alpha = spec.alpha;
-  params.beta = spec.beta;
-  params.limit = spec.limit;
-  return params;
-}
-
-}  // namespace
-
 MoeLayer::MoeLayer(const MoeSpec& spec, int32_t kv_group, const MoeWeights& weights)
     : spec_(spec), kv_group_(kv_group), weights_(weights) {
   if (spec.shared) shared_.emplace(*spec.shared, weights.shared);
