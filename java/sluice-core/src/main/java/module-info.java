@@ -6,6 +6,7 @@ module ai.sluice.core {
   requires transitive ai.sluice.text;
   requires ai.sluice.checkpoint;
   requires ai.sluice.jni;
+  requires com.google.common;
   requires com.google.protobuf;
   requires org.slf4j;
   requires static jdk.jfr;

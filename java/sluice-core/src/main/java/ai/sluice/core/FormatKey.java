@@ -2,6 +2,7 @@ package ai.sluice.core;
 
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.api.ResponseFormat;
+import com.google.common.hash.Hashing;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
@@ -33,7 +34,8 @@ final class FormatKey {
     if (format instanceof ResponseFormat.JsonSchema json) {
       FormatKey key = new FormatKey();
       key.add(json.schema(), 0);
-      return "schema " + key.text;
+      // Kept as long as the format is, which may take less memory than its text.
+      return "schema " + Hashing.sha256().hashUnencodedChars(key.text);
     }
     if (format instanceof ResponseFormat.Regex regex) {
       return "regex " + regex.pattern();

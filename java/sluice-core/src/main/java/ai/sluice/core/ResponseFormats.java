@@ -102,6 +102,8 @@ final class ResponseFormats {
     try {
       CompletableFuture<CompiledGrammar> known = cache.get(key);
       if (known != null) {
+        // What is used grows, also when nothing new is compiled.
+        trim(key);
         return known;
       }
       CompletableFuture<CompiledGrammar> future = new CompletableFuture<>();

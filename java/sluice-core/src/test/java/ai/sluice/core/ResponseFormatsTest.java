@@ -203,6 +203,15 @@ class ResponseFormatsTest {
   }
 
   @Test
+  void aLongSchemaIsNotKeptAsText() {
+    String key = key(Map.of("type", "string", "description", "x".repeat(1_000_000)));
+    assertTrue(key.length() < 100, key.length() + " characters");
+    assertNotEquals(key, key(Map.of("type", "string", "description", "x".repeat(999_999))));
+    // Halves of surrogate pairs are kept apart from what they would be encoded as.
+    assertNotEquals(key(Map.of("const", "\ud800")), key(Map.of("const", "?")));
+  }
+
+  @Test
   void theOrderOfPropertiesCounts() {
     Map<String, Object> one = new LinkedHashMap<>();
     one.put("a", Map.of("type", "string"));
