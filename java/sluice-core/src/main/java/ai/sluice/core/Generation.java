@@ -237,21 +237,20 @@ public final class Generation implements AutoCloseable, Iterable<Chunk> {
           }
           return null;
         }
-        try {
-          changed.await();
-        } catch (InterruptedException e) {
-          Thread.currentThread().interrupt();
-          cancel();
-          return null;
-        }
+        changed.await();
       }
       unreadBytes -= piece.owner.unreadBytes();
       piece.owner.read(piece);
       unreadBytes += piece.owner.unreadBytes();
       return piece.chunk();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
     } finally {
       lock.unlock();
     }
+    // Not under the lock: an engine that is being closed may write to this while it is asked.
+    cancel();
+    return null;
   }
 
   /** Adds a token whose text is not certain yet. */

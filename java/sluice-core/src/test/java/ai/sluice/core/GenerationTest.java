@@ -121,6 +121,27 @@ class GenerationTest {
   }
 
   @Test
+  void anInterruptedReaderHoldsNobodyUpWhileItCancels() {
+    // As an engine that is being closed does: another thread writes while the canceller waits.
+    Generation[] made = new Generation[1];
+    made[0] =
+        new Generation(
+            callbacks,
+            callbacks,
+            1,
+            100,
+            detail ->
+                CompletableFuture.runAsync(() -> end(made[0], 0, FinishReason.CANCELLED), callbacks)
+                    .orTimeout(20, TimeUnit.SECONDS)
+                    .join());
+    Iterator<Chunk> reader = made[0].iterator();
+    Thread.currentThread().interrupt();
+    assertFalse(reader.hasNext());
+    assertTrue(Thread.interrupted());
+    assertEquals(FinishReason.CANCELLED, made[0].result().join().finishReason());
+  }
+
+  @Test
   void cancellingADependentFutureDoesNot() {
     CompletableFuture<String> dependent = generation.result().thenApply(GenerationResult::text);
     dependent.cancel(true);
