@@ -38,6 +38,7 @@ final class ScoreJob {
   private final List<List<List<TopLogprob>>> tops = new ArrayList<>();
   private final int topN;
   private final Runnable endOthers;
+  private boolean ending;
   private int open;
   private int waiting;
   private int promptTokens;
@@ -56,7 +57,7 @@ final class ScoreJob {
    * @param place given back when the request no longer waits, and when it is over
    * @param continuations the tokens that are scored
    * @param topN likeliest tokens to report at each of their places
-   * @param endOthers asks for the end of all sequences; may be called many times
+   * @param endOthers asks for the end of all sequences; called once at most
    */
   ScoreJob(
       WorkFuture<ScoreResult> future,
@@ -96,7 +97,8 @@ final class ScoreJob {
 
   private void ended() {
     if (--open > 0) {
-      if (reason != FinishReason.STOP || failure != null) {
+      if (!ending && (reason != FinishReason.STOP || failure != null)) {
+        ending = true;
         endOthers.run();
       }
       return;
