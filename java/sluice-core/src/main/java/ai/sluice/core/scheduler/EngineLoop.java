@@ -244,6 +244,8 @@ public final class EngineLoop implements Runnable {
   }
 
   private void park(long deadline) {
+    // Nobody has a reason to interrupt this thread; while it is interrupted it would not sleep.
+    Thread.interrupted();
     if (!commands.isEmpty() || stopping) {
       return;
     }

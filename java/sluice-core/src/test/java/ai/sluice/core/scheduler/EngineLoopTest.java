@@ -209,6 +209,26 @@ class EngineLoopTest {
   }
 
   @Test
+  void anInterruptOfItsThreadMeansNothing() {
+    RecordingSink first = new RecordingSink();
+    loop.start();
+    loop.add(sequence(5, first));
+    until(() -> first.reason != null);
+    Thread thread =
+        Thread.getAllStackTraces().keySet().stream()
+            .filter(t -> t.getName().equals("test"))
+            .findFirst()
+            .orElseThrow();
+    thread.interrupt();
+    // It parks again, instead of turning for ever.
+    until(() -> !thread.isInterrupted());
+    RecordingSink second = new RecordingSink();
+    loop.add(sequence(5, second));
+    until(() -> second.reason != null);
+    assertEquals(FinishReason.LENGTH, second.reason);
+  }
+
+  @Test
   void aWaitingSequenceTimesOutThoughNothingRuns() {
     loop.start();
     RecordingSink sink = new RecordingSink();
