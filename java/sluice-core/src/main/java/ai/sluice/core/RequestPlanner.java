@@ -134,11 +134,11 @@ final class RequestPlanner {
       sequence.expire(
           Deadlines.of(submitted, request.queueTimeout()),
           Deadlines.of(submitted, request.firstTokenTimeout()));
-      if (prefixCache) {
-        sequence.cachePrefix(request.cacheSalt(), model.options().blockSize());
-      }
-      if (request.speculation()) {
-        sequence.speculate(model.options().message().getMaxDraftLen());
+      if (i > 0) {
+        sequence.forkOf(sequences.get(0));
+        sequence.prepareAs(sequences.get(0));
+      } else {
+        prepare(sequence, request);
       }
       TokenConstraint constraint =
           output.constraint(
@@ -146,12 +146,19 @@ final class RequestPlanner {
       if (constraint != null) {
         sequence.constrain(constraint);
       }
-      if (i > 0) {
-        sequence.forkOf(sequences.get(0));
-      }
       sequences.add(sequence);
     }
     return sequences;
+  }
+
+  /** Does here, on the caller's thread, what takes as long as the prompt is. */
+  private void prepare(Sequence sequence, GenerationRequest request) {
+    if (prefixCache) {
+      sequence.cachePrefix(request.cacheSalt(), model.options().blockSize());
+    }
+    if (request.speculation()) {
+      sequence.speculate(model.options().message().getMaxDraftLen());
+    }
   }
 
   private @Nullable Function<int[], TokenConstraint> grammars(

@@ -21,8 +21,8 @@ final class Drafter {
 
   private static final int LONGEST_PAUSE = 512;
 
-  private final NgramIndex longRuns = new NgramIndex(LONG_RUN);
-  private final NgramIndex shortRuns = new NgramIndex(SHORT_RUN);
+  private final NgramIndex longRuns;
+  private final NgramIndex shortRuns;
   private final int[] draft;
   private int length;
   private int credit = CREDIT;
@@ -31,8 +31,19 @@ final class Drafter {
 
   /** Creates one whose drafts have at most {@code most} tokens, at least 1. */
   Drafter(int most) {
+    this(most, new NgramIndex(LONG_RUN), new NgramIndex(SHORT_RUN));
+  }
+
+  private Drafter(int most, NgramIndex longRuns, NgramIndex shortRuns) {
+    this.longRuns = longRuns;
+    this.shortRuns = shortRuns;
     draft = new int[most];
     length = (most + 1) / 2;
+  }
+
+  /** One of its own for a sequence that begins with all the tokens learned so far. */
+  Drafter fork() {
+    return new Drafter(draft.length, longRuns.fork(), shortRuns.fork());
   }
 
   /** The tokens of the last draft. */

@@ -2,7 +2,7 @@ package ai.sluice.core.scheduler;
 
 /**
  * Finds where a run of {@code n} tokens stood last in a growing list of tokens. Constant time per
- * token; allocates only to grow. Not thread-safe.
+ * token; allocates only to grow, or to part from an index that it shares with. Not thread-safe.
  */
 final class NgramIndex {
   /** Stands for a run that did not occur before. */
@@ -14,6 +14,9 @@ final class NgramIndex {
   /** Positions after runs, plus 1; 0: empty. Linear probing, at most half full. */
   private int[] slots = new int[LEAST_SLOTS];
 
+  /** Whether another index has the same slots, so that nobody may write them. */
+  private boolean shared;
+
   private int numRuns;
   /** Runs that end before this position are in the index. */
   private int indexed;
@@ -23,12 +26,26 @@ final class NgramIndex {
     indexed = n;
   }
 
+  /** One that knows the same, and shares memory with this one until either learns more. */
+  NgramIndex fork() {
+    NgramIndex fork = new NgramIndex(n);
+    shared = true;
+    fork.shared = true;
+    fork.slots = slots;
+    fork.numRuns = numRuns;
+    fork.indexed = indexed;
+    return fork;
+  }
+
   /** Adds the runs that a token of the first {@code length} follows. */
   void extend(int[] tokens, int length) {
     for (; indexed < length; indexed++) {
       if (2 * (numRuns + 1) > slots.length) {
         grow(tokens);
+      } else if (shared) {
+        slots = slots.clone();
       }
+      shared = false;
       put(tokens, indexed);
     }
   }

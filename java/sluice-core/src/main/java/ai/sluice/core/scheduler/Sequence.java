@@ -59,6 +59,8 @@ public final class Sequence {
   int nextScored;
   /** Whose prompt's state it takes over, or null. */
   @Nullable Sequence leader;
+  /** With whose admission its request left the queue, or null: its own alone. */
+  private @Nullable Sequence first;
   /** Queued sequences that are to take over its state. */
   int numForks;
 
@@ -260,7 +262,8 @@ public final class Sequence {
 
   /**
    * Lets it take over the state of another sequence's prompt, which is the same as its own, instead
-   * of computing it again. Called before the scheduler knows either.
+   * of computing it again; once that one is admitted, it is no longer held to its time in the
+   * queue. Called before the scheduler knows either.
    */
   public void forkOf(Sequence sequence) {
     if (!Arrays.equals(tokens, 0, promptLength, sequence.tokens, 0, sequence.promptLength)) {
@@ -269,6 +272,17 @@ public final class Sequence {
               + promptLength + " as the fork's)");
     }
     leader = sequence;
+    first = sequence;
+  }
+
+  /**
+   * Takes over what {@link #cachePrefix} and {@link #speculate} made for a sequence of the same
+   * prompt, instead of making it again. Called before the scheduler knows either.
+   */
+  public void prepareAs(Sequence sequence) {
+    rootKey = sequence.rootKey;
+    keys = sequence.keys;
+    drafter = sequence.drafter == null ? null : sequence.drafter.fork();
   }
 
   /** Whether a fork of it can take its blocks. */
@@ -316,10 +330,16 @@ public final class Sequence {
     firstTokenDeadline = beforeFirstToken;
   }
 
+  /** Whether its request was never admitted. */
+  private boolean isQueued() {
+    return started == SequenceTimes.NEVER
+        && (first == null || first.started == SequenceTimes.NEVER);
+  }
+
   /** When it times out as it stands now. */
   long nextDeadline() {
     long next = deadline;
-    if (started == SequenceTimes.NEVER) {
+    if (isQueued()) {
       next = Math.min(next, queueDeadline);
     }
     return firstToken == SequenceTimes.NEVER ? Math.min(next, firstTokenDeadline) : next;
@@ -327,7 +347,7 @@ public final class Sequence {
 
   /** Which time is over, in words; empty: that for the whole. */
   String lateness(long now) {
-    if (started == SequenceTimes.NEVER && queueDeadline <= now) {
+    if (isQueued() && queueDeadline <= now) {
       return "queueTimeout passed before it was admitted";
     }
     if (firstToken == SequenceTimes.NEVER && firstTokenDeadline <= now) {

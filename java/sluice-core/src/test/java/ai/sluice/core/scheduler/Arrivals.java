@@ -67,7 +67,12 @@ final class Arrivals {
     c.priority = leader.priority;
     c.isFork = true;
     complete(c);
+    c.leader = leader;
     c.sequence.forkOf(leader.sequence);
+    if (oneIn(2)) {
+      c.sequence.prepareAs(leader.sequence);
+      c.maxDraftLen = leader.maxDraftLen;
+    }
     return c;
   }
 

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ai.sluice.api.FinishReason;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -180,6 +181,68 @@ class ForkTest {
       first.check(0);
       second.check(0);
       assertTrue(bench.counters.preemptions.get() > 0);
+    }
+  }
+
+  @Test
+  void whatWasPreparedForTheLeaderIsNotMadeAgain() {
+    int[] prompt = TestBench.prompt(100_000, 1);
+    Sequence leader = TestBench.sequence(prompt, 1, new RecordingSink());
+    leader.cachePrefix("salt", TestBench.BLOCK);
+    leader.speculate(4);
+    List<Sequence> forks = new ArrayList<>();
+    for (int i = 0; i < 127; i++) {
+      forks.add(
+          new Sequence(
+              prompt, 1, HeadChoice.tokens(0), SamplingParams.GREEDY, i, Sequence.NO_LOGPROBS,
+              new int[0], List.of(), 0, Sequence.NO_DEADLINE, new RecordingSink()));
+    }
+    long before = Allocation.bytes();
+    for (Sequence fork : forks) {
+      fork.forkOf(leader);
+      fork.prepareAs(leader);
+    }
+    long allocated = Allocation.bytes() - before;
+    // Keys and index of such a prompt take megabytes.
+    assertTrue(allocated < 200_000, allocated + " bytes for 127 forks");
+    for (Sequence fork : forks) {
+      assertTrue(leader.sharesWith(fork));
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void forksDraftFromWhatTheirLeaderLearned(boolean cached) {
+    int[] prompt = new int[40];
+    Arrays.setAll(prompt, i -> 1 + i % 5);
+    TestBench bench = new TestBench(2, 4, 60);
+    bench.engine.repetitive = true;
+    List<RecordingSink> sinks = new ArrayList<>();
+    List<Sequence> sequences = new ArrayList<>();
+    for (int i = 0; i < 4; i++) {
+      sinks.add(new RecordingSink());
+      Sequence sequence = sequence(prompt, 40, i, false, sinks.get(i));
+      if (i == 0) {
+        if (cached) {
+          sequence.cachePrefix("", TestBench.BLOCK);
+        }
+        sequence.speculate(4);
+      } else {
+        sequence.forkOf(sequences.get(0));
+        sequence.prepareAs(sequences.get(0));
+      }
+      sequences.add(sequence);
+    }
+    sequences.forEach(bench.scheduler::add);
+    bench.drain();
+    assertTrue(bench.engine.acceptedDrafts > 0 && bench.engine.rejectedDrafts > 0);
+    for (int i = 0; i < 4; i++) {
+      TestBench other = new TestBench(1, 1, 12);
+      other.engine.repetitive = true;
+      RecordingSink sink = new RecordingSink();
+      other.scheduler.add(sequence(prompt, 40, i, false, sink));
+      other.drain();
+      assertEquals(sink.tokens, sinks.get(i).tokens, "sequence " + i);
     }
   }
 }

@@ -56,6 +56,8 @@ final class SimulatedCase implements TokenSink {
   boolean cancelAsked;
   long deadline = Sequence.NO_DEADLINE;
   long queueDeadline = Sequence.NO_DEADLINE;
+  /** Of a fork. */
+  @Nullable SimulatedCase leader;
   long firstTokenDeadline = Sequence.NO_DEADLINE;
   Sequence sequence;
   @Nullable FinishReason reason;
@@ -260,7 +262,9 @@ final class SimulatedCase implements TokenSink {
   boolean isLate(long started, long firstToken) {
     long now = simulation.now();
     return deadline <= now
-        || queueDeadline <= now && started == SequenceTimes.NEVER
+        || queueDeadline <= now
+            && started == SequenceTimes.NEVER
+            && (leader == null || leader.sequence.started == SequenceTimes.NEVER)
         || firstTokenDeadline <= now && firstToken == SequenceTimes.NEVER;
   }
 

@@ -71,6 +71,44 @@ class TimeoutsTest {
   }
 
   @Test
+  void aRequestLeavesTheQueueWithItsFirstSequence() {
+    // One slot, and five steps for the prompt that the fork waits for.
+    RecordingSink fork = new RecordingSink();
+    Sequence leader = add(40, NEVER, 10, NEVER);
+    addFork(leader, 10, fork);
+    bench.turn();
+    assertEquals(1, sink.admissions);
+    expireAt(10);
+    assertNull(fork.reason);
+    assertEquals(NEVER, bench.scheduler.nearestDeadline());
+    // Not even when it has to go on by itself.
+    bench.scheduler.finish(leader, FinishReason.CANCELLED, "", 11);
+    expireAt(12);
+    bench.drain();
+    assertEquals(FinishReason.LENGTH, fork.reason);
+  }
+
+  @Test
+  void aForkWhoseLeaderLeavesWithoutBeingAdmittedWaitsOn() {
+    RecordingSink fork = new RecordingSink();
+    Sequence leader = add(40, NEVER, 10, NEVER);
+    addFork(leader, 10, fork);
+    bench.scheduler.finish(leader, FinishReason.CANCELLED, "", 5);
+    expireAt(9);
+    assertNull(fork.reason);
+    expireAt(10);
+    assertEquals(FinishReason.TIMEOUT, fork.reason);
+    assertEquals(IN_QUEUE, fork.detail);
+  }
+
+  private void addFork(Sequence leader, long inQueue, RecordingSink into) {
+    Sequence sequence = TestBench.sequence(TestBench.prompt(40, 1), 20, into);
+    sequence.expire(inQueue, NEVER);
+    sequence.forkOf(leader);
+    bench.scheduler.add(sequence);
+  }
+
+  @Test
   void theFirstTokenDeadlineCountsInTheQueueAndInThePrompt() {
     add(4, NEVER, NEVER, 10);
     expireAt(10);
