@@ -1,7 +1,9 @@
 package ai.sluice.text.grammar;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
@@ -57,6 +59,11 @@ final class Pushdown {
     boolean isEnd() {
       return own == 0;
     }
+
+    /** Heap without what follows it, guessed at the high side, as the key of a map counted. */
+    long bytes() {
+      return 300 + 12L * places.length + 12L * own;
+    }
   }
 
   /** Stands for no state in the tables. */
@@ -67,9 +74,15 @@ final class Pushdown {
 
   private final Automaton automaton;
   private final int classes;
-  private final int maxStates;
+  private final long maxBytes;
   private final Map<Key, State> states = new HashMap<>();
   private final Map<Key, Frame> frames = new HashMap<>();
+
+  // Those that lead on, also such as were let go of and are reached from elsewhere: what they lead
+  // to would otherwise be held for as long as they are.
+  private final List<State> linked = new ArrayList<>();
+  private final List<Frame> popped = new ArrayList<>();
+  private long bytes;
   private int nextFrameId = 1;
   private final State start;
 
@@ -86,7 +99,7 @@ final class Pushdown {
   Pushdown(Automaton automaton, long maxBytes) {
     this.automaton = automaton;
     this.classes = automaton.classes.count();
-    maxStates = (int) Math.min(1 << 20, Math.max(256, maxBytes / bytesOfState()));
+    this.maxBytes = maxBytes;
     synchronized (this) {
       begin();
       add(automaton.start(0), null);
@@ -94,26 +107,14 @@ final class Pushdown {
     }
   }
 
-  /** A guess at the high side for one state, its frame and their keys. */
-  private int bytesOfState() {
-    return 400 + 4 * classes;
+  /** Heap taken now, about. */
+  synchronized long bytes() {
+    return bytes;
   }
 
-  synchronized int size() {
-    return Math.max(states.size(), frames.size());
-  }
-
-  int maxStates() {
-    return maxStates;
-  }
-
-  /** Heap taken now. */
-  long bytes() {
-    return (long) size() * bytesOfState();
-  }
-
+  /** The most that is taken, unless a single state needs more. */
   long maxBytes() {
-    return (long) maxStates * bytesOfState();
+    return maxBytes;
   }
 
   /** Before the first byte. */
@@ -150,6 +151,8 @@ final class Pushdown {
     if (known == null) {
       known = new State[classes];
       state.next = known;
+      linked.add(state);
+      bytes += 24 + 4L * classes;
     }
     known[c] = next;
     return next;
@@ -162,16 +165,17 @@ final class Pushdown {
 
   /** The state that reads on after the rule of this frame. */
   synchronized State after(Frame frame) {
-    State popped = frame.popped;
-    if (popped == null) {
+    State after = frame.popped;
+    if (after == null) {
       begin();
       for (int i = 0; i < frame.returns.length; i++) {
         add(frame.returns[i], frame.parents[i]);
       }
-      popped = finish();
-      frame.popped = popped;
+      after = finish();
+      frame.popped = after;
+      popped.add(frame);
     }
-    return popped;
+    return after;
   }
 
   /** The state at one place of a rule that nothing called; the end of that rule is its end. */
@@ -281,10 +285,11 @@ final class Pushdown {
     }
     State state =
         new State(Arrays.copyOf(places, size), Arrays.copyOf(in, size), own, complete);
-    if (states.size() >= maxStates || frames.size() >= maxStates) {
+    if (bytes + state.bytes() > maxBytes) {
       forget();
     }
     states.put(key, state);
+    bytes += state.bytes();
     return state;
   }
 
@@ -313,6 +318,7 @@ final class Pushdown {
     if (frame == null) {
       frame = new Frame(key.places, key.frames, nextFrameId++);
       frames.put(key, frame);
+      bytes += 200 + 12L * frame.returns.length;
     }
     return frame;
   }
@@ -322,14 +328,17 @@ final class Pushdown {
    * what they need.
    */
   private void forget() {
-    for (State state : states.values()) {
+    for (State state : linked) {
       state.next = null;
     }
-    for (Frame frame : frames.values()) {
+    for (Frame frame : popped) {
       frame.popped = null;
     }
+    linked.clear();
+    popped.clear();
     states.clear();
     frames.clear();
+    bytes = 0;
   }
 
   private void sort() {

@@ -18,9 +18,6 @@ import org.jspecify.annotations.Nullable;
  * <p>Thread-safe: a mask that is known is read without a lock.
  */
 final class TokenMasks {
-  /** A state that is kept for its mask alone. */
-  private static final int STATE_BYTES = 512;
-
   /**
    * Places computed for one mask, each some 50 ns. Beyond that, which takes thousands of alternatives
    * that overlap, only tokens of one byte are tried: what they spell goes on as before.
@@ -137,7 +134,7 @@ final class TokenMasks {
       TokenSet mask = keep(TokenSet.of(bits));
       state.mask = mask;
       keptMasks.add(state);
-      bytes += STATE_BYTES;
+      bytes += state.bytes();
       trim();
       return mask;
     }
@@ -171,7 +168,7 @@ final class TokenMasks {
         keptMasks.add(oldest);
       } else if (mask != null) {
         oldest.mask = null;
-        bytes -= STATE_BYTES;
+        bytes -= oldest.bytes();
         drop(mask);
       }
       if (bytes > maxBytes && keptInside.size() > 1) {

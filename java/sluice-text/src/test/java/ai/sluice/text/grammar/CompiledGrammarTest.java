@@ -170,7 +170,7 @@ class CompiledGrammarTest {
         assertEquals(
             large.run(new Random(seed), steps, false), little.run(new Random(seed), steps, false));
       }
-      assertTrue(grammar.pushdown().size() <= grammar.pushdown().maxStates());
+      assertTrue(grammar.pushdown().bytes() <= grammar.pushdown().maxBytes());
     }
   }
 
