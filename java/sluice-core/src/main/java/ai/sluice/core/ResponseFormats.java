@@ -1,7 +1,6 @@
 package ai.sluice.core;
 
 import ai.sluice.api.EngineClosedException;
-import ai.sluice.api.EngineFailedException;
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.api.ResponseFormat;
 import ai.sluice.api.SluiceException;
@@ -194,9 +193,11 @@ final class ResponseFormats {
     if (cause instanceof InvalidRequestException) {
       return new InvalidRequestException(String.valueOf(cause.getMessage()), cause);
     }
-    return new EngineFailedException(
-        "responseFormat: could not be compiled (expected: no failure; the engine goes on): "
-            + cause,
+    // Not the engine's failure, which would be for good: other requests are served as before.
+    return new InvalidRequestException(
+        "responseFormat: could not be compiled, by a defect of Sluice: "
+            + cause
+            + " (expected: none; remedy: another format)",
         cause);
   }
 

@@ -354,7 +354,7 @@ final class SchemaReader {
     Map<?, ?> properties =
         map.containsKey("properties")
             ? object(where, "properties", map.get("properties"))
-            : Map.of();
+            : Collections.emptyMap();
     Set<Object> required = new HashSet<>();
     if (map.containsKey("required")) {
       required.addAll(list(where, "required", map.get("required")));

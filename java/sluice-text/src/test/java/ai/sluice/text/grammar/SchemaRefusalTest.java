@@ -93,6 +93,8 @@ class SchemaRefusalTest {
         "{'type':'object','properties':{},'additionalProperties':{}} => beside properties",
         "{'type':'object','properties':{'a':{'type':'string'}},'required':['b']} => required: b",
         "{'type':'object','required':'a'} => required: a",
+        "{'type':'object','required':[null]} => required: null",
+        "{'type':'object','properties':{},'required':[null,5]} => required: ",
         "{'type':'object','properties':[]} => properties: []",
         "{'type':'object','properties':{'a':false}} => a: is false",
         "{'enum':[]} => no value",
