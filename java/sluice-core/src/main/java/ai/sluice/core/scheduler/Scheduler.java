@@ -300,8 +300,10 @@ public final class Scheduler {
     if (waiting.isEmpty()) {
       return;
     }
+    // A look-up takes as long as a prompt has blocks, and thousands may begin to wait at once.
+    int lookUps = limits.maxSequences();
     Iterator<Sequence> queue = waiting.iterator();
-    while (queue.hasNext() && numFreeSlots > 0 && hasRoom(message)) {
+    while (queue.hasNext() && numFreeSlots > 0 && lookUps > 0 && hasRoom(message)) {
       Sequence sequence = queue.next();
       if (sequence.awaitsLeader() || sequence.awaitsPrefix()) {
         continue;
@@ -324,6 +326,8 @@ public final class Scheduler {
           welcome(sequence, now);
         }
         schedule(sequence);
+      } else {
+        lookUps--;
       }
     }
   }

@@ -107,6 +107,27 @@ class PrefixCacheTest {
   }
 
   @Test
+  void notAllThatWaitAreLookedUpInOneStep() {
+    Bench bench = new Bench(40);
+    List<RecordingSink> sinks = new ArrayList<>();
+    List<Sequence> sequences = new ArrayList<>();
+    for (int i = 0; i < 12; i++) {
+      sinks.add(new RecordingSink());
+      sequences.add(bench.add(prompt(24, 1), 5, sinks.get(i)));
+    }
+    assertTrue(bench.step());
+    // There are four slots, three of them free: no more could have been admitted.
+    assertEquals(4, sequences.stream().filter(s -> s.awaited != null).count());
+    while (!bench.scheduler.isIdle()) {
+      assertTrue(bench.step(), "work exists, but nothing moves");
+    }
+    for (RecordingSink sink : sinks) {
+      assertEquals(sinks.get(0).tokens, sink.tokens);
+      assertEquals(sink == sinks.get(0) ? 0 : 23, sink.cachedTokens);
+    }
+  }
+
+  @Test
   void whatWasGeneratedIsFoundToo() {
     Bench bench = new Bench(40);
     RecordingSink first = bench.run(prompt(10, 1), 20);
