@@ -94,10 +94,10 @@ public final class SchedulerCounters {
     if (sequence.isCached()) {
       prefixQueryTokens.addAndGet(sequence.promptLength);
       events.prefix(sequence.promptLength, sequence.cachedTokens, prefixEvictions.get());
-    }
-    if (sequence.cachedTokens > 0) {
-      prefixHits.incrementAndGet();
-      prefixHitTokens.addAndGet(sequence.cachedTokens);
+      if (sequence.cachedTokens > 0) {
+        prefixHits.incrementAndGet();
+        prefixHitTokens.addAndGet(sequence.cachedTokens);
+      }
     }
     histograms.admitted(sequence);
     events.queued(

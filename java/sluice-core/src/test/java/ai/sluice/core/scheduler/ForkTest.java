@@ -86,6 +86,10 @@ class ForkTest {
     for (int i = 1; i < 5; i++) {
       assertEquals(length - 1, family.sinks.get(i).cachedTokens);
     }
+    // What a leader gives is only found in the cache where there is one.
+    assertEquals(cached ? 4 * (length - 1) : 0, bench.counters.prefixHitTokens.get());
+    assertEquals(cached ? 5 * length : 0, bench.counters.prefixQueryTokens.get());
+    assertEquals(cached && length > 1 ? 4 : 0, bench.counters.prefixHits.get());
     // The last block is copied for each fork and group, if it holds anything before that token.
     assertEquals((length - 1) % TestBench.BLOCK == 0 ? 0 : 8, bench.engine.copies);
   }

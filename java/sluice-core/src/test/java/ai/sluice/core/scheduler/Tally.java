@@ -35,7 +35,7 @@ final class Tally {
     boolean broke = c.broke || c.limitsBreak;
     notFinite += c.reason == FinishReason.ERROR && !broke ? 1 : 0;
     broken += c.reason == FinishReason.ERROR && broke ? 1 : 0;
-    cachedTokens += c.cachedTokens;
+    cachedTokens += c.salt == null ? 0 : c.cachedTokens;
     preempted += c.sequence.numPreemptions > 0 ? 1 : 0;
     pinned += c.sequence.isPinned() ? 1 : 0;
     scores += c.numScored;
