@@ -90,6 +90,9 @@ final class ScorePlanner {
       if (shares) {
         sequence.cachePrefix(salt, model.options().blockSize());
       }
+      if (!sequences.isEmpty()) {
+        sequence.queueWith(sequences.get(0));
+      }
       sequences.add(sequence);
     }
     return sequences;

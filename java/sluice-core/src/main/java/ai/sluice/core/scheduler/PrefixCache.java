@@ -119,7 +119,9 @@ final class PrefixCache {
     if (candidate == null || !candidate.isComplete()) {
       candidate =
           openings.get(
-              new Opening(sequence.keyBefore(matchedBlocks), sequence.hash(begin, leastPartial)));
+              new Opening(
+                  sequence.keyBefore(matchedBlocks),
+                  Sequence.hash(sequence.tokens(), begin, leastPartial)));
     }
     if (candidate == null || !candidate.isComplete()) {
       return;

@@ -103,7 +103,7 @@ public final class SchedulerCounters {
     events.queued(
         TimeUnit.NANOSECONDS.toMicros(sequence.started - sequence.submitted),
         sequence.promptLength,
-        sequence.priority());
+        sequence.priority);
   }
 
   /** A step's results are there. */

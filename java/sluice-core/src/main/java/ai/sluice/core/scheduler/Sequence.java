@@ -75,7 +75,7 @@ public final class Sequence {
   /** Orders those of one priority: when the scheduler was told of it. */
   long arrival = -1;
 
-  private int priority;
+  int priority;
   /** How often it lost its place among the running. */
   int numPreemptions;
   /** Counts admissions, so that a step planned for an earlier one is not taken for this one's. */
@@ -262,8 +262,7 @@ public final class Sequence {
 
   /**
    * Lets it take over the state of another sequence's prompt, which is the same as its own, instead
-   * of computing it again; once that one is admitted, it is no longer held to its time in the
-   * queue. Called before the scheduler knows either.
+   * of computing it again, and queues it with that one. Called before the scheduler knows either.
    */
   public void forkOf(Sequence sequence) {
     if (!Arrays.equals(tokens, 0, promptLength, sequence.tokens, 0, sequence.promptLength)) {
@@ -272,6 +271,14 @@ public final class Sequence {
               + promptLength + " as the fork's)");
     }
     leader = sequence;
+    queueWith(sequence);
+  }
+
+  /**
+   * Says with whose admission its request leaves the queue, so that its own time there is past.
+   * Called before the scheduler knows either.
+   */
+  public void queueWith(Sequence sequence) {
     first = sequence;
   }
 
@@ -361,10 +368,6 @@ public final class Sequence {
     priority = value;
   }
 
-  int priority() {
-    return priority;
-  }
-
   /** Whether it was preempted as often as may be. */
   boolean isPinned() {
     return numPreemptions >= MOST_PREEMPTIONS;
@@ -422,11 +425,6 @@ public final class Sequence {
       return false;
     }
     return true;
-  }
-
-  /** A hash of some of its tokens. */
-  int hash(int begin, int length) {
-    return hash(tokens, begin, length);
   }
 
   static int hash(int[] tokens, int begin, int length) {

@@ -89,6 +89,27 @@ class TimeoutsTest {
   }
 
   @Test
+  void scoresOfOneRequestLeaveTheQueueTogether() {
+    // One slot: the second waits until the first has ended.
+    ScoringSink[] sinks = {new ScoringSink(), new ScoringSink()};
+    Sequence[] sequences = new Sequence[2];
+    for (int i = 0; i < 2; i++) {
+      sequences[i] = TestBench.sequence(TestBench.prompt(30, 1 + i), 1, sinks[i]);
+      sequences[i].score(1, new int[] {1});
+      sequences[i].expire(10, NEVER);
+    }
+    sequences[1].queueWith(sequences[0]);
+    bench.scheduler.add(sequences[0]);
+    bench.scheduler.add(sequences[1]);
+    assertEquals(10, bench.scheduler.nearestDeadline());
+    bench.turn();
+    expireAt(10);
+    bench.drain();
+    assertEquals(FinishReason.STOP, sinks[0].reason);
+    assertEquals(FinishReason.STOP, sinks[1].reason);
+  }
+
+  @Test
   void aForkWhoseLeaderLeavesWithoutBeingAdmittedWaitsOn() {
     RecordingSink fork = new RecordingSink();
     Sequence leader = add(40, NEVER, 10, NEVER);
