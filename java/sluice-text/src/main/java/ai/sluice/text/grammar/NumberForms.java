@@ -174,11 +174,8 @@ final class NumberForms {
     if (bounds.isOpen() && maxFractionDigits == NUMBER_DIGITS) {
       return NUMBER;
     }
-    Form canonical =
-        RegexParser.whole(
-            where,
-            "(?:0|[1-9][0-9]{0," + (NUMBER_DIGITS - 1) + "})"
-                + (maxFractionDigits == 0 ? "" : "(?:\\.[0-9]{1," + maxFractionDigits + "})?"));
+    boolean excluded = bounds.lowExcluded() || bounds.highExcluded();
+    Form canonical = RegexParser.whole(where, canonical(maxFractionDigits, excluded));
     BigDecimal low = bounds.low() == null ? null : checked(where, bounds.low(), NUMBER_DIGITS);
     BigDecimal high = bounds.high() == null ? null : checked(where, bounds.high(), NUMBER_DIGITS);
     List<Form> signs = new ArrayList<>();
@@ -203,6 +200,27 @@ final class NumberForms {
       signs.add(size);
     }
     return new Form.Choice(signs);
+  }
+
+  /**
+   * Numbers not negative.
+   *
+   * @param distinct whether all of them are different as doubles too, as are those of 15 digits
+   */
+  private static String canonical(int maxFractionDigits, boolean distinct) {
+    if (!distinct) {
+      return "(?:0|[1-9][0-9]{0," + (NUMBER_DIGITS - 1) + "})" + fraction(maxFractionDigits);
+    }
+    StringBuilder all = new StringBuilder("0" + fraction(maxFractionDigits));
+    for (int whole = 1; whole <= NUMBER_DIGITS; whole++) {
+      all.append("|[1-9][0-9]{" + (whole - 1) + "}");
+      all.append(fraction(Math.min(maxFractionDigits, NUMBER_DIGITS - whole)));
+    }
+    return all.toString();
+  }
+
+  private static String fraction(int maxDigits) {
+    return maxDigits == 0 ? "" : "(?:\\.[0-9]{1," + maxDigits + "})?";
   }
 
   /** Numbers not negative that are at least the bound, or above it. */

@@ -102,6 +102,30 @@ class NumberFormsTest {
     }
   }
 
+  /** Most readers make doubles of numbers: what is below a bound must not become the bound. */
+  @ParameterizedTest
+  @CsvSource({"1", "10", "100", "1000", "123456", "99999999", "100000000000000"})
+  void excludedBoundsAreExcludedAmongDoubles(BigDecimal bound) {
+    CompiledGrammar below = compile("number", null, false, bound, true, null);
+    CompiledGrammar above = compile("number", bound, true, null, false, null);
+    CompiledGrammar negative = compile("number", bound.negate(), true, null, false, null);
+    BigDecimal whole = bound.subtract(BigDecimal.ONE);
+    for (int digits = 1; digits <= 15; digits++) {
+      String nines = whole.toPlainString() + "." + "9".repeat(digits);
+      boolean fits = Double.parseDouble(nines) < bound.doubleValue();
+      assertEquals(true, fits || !takes(below, nines), nines);
+      assertEquals(true, fits || !takes(negative, "-" + nines), nines);
+      String more = bound.toPlainString() + "." + "0".repeat(digits - 1) + "1";
+      boolean exceeds = Double.parseDouble(more) > bound.doubleValue();
+      assertEquals(true, exceeds || !takes(above, more), more);
+      if (digits + bound.precision() <= 15) {
+        assertEquals(true, takes(below, nines), nines);
+        assertEquals(true, takes(above, more), more);
+      }
+    }
+    assertEquals(true, takes(below, "0.000000000000001"));
+  }
+
   @Test
   void digitsAreBounded() {
     CompiledGrammar integer = compile("integer", null, false, null, false, null);
