@@ -15,7 +15,6 @@ import ai.sluice.core.scheduler.TokenSink;
 import ai.sluice.text.StreamingDecoder;
 import ai.sluice.text.Tokenizer;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
@@ -25,6 +24,9 @@ import org.jspecify.annotations.Nullable;
  * without its scores, the others are ended too. Lives on the scheduler's thread.
  */
 final class ScoreJob {
+  /** The likeliest tokens of a place, without texts: those are made with the result, elsewhere. */
+  private record Likeliest(int[] tokens, float[] logprobs) {}
+
   private final WorkFuture<ScoreResult> future;
   private final @Nullable Tokenizer tokenizer;
   private final QueuePlace place;
@@ -35,7 +37,8 @@ final class ScoreJob {
   private final int[][] ranks;
 
   /** By continuation and token: the likeliest tokens, where they were asked for. */
-  private final List<List<List<TopLogprob>>> tops = new ArrayList<>();
+  private final @Nullable Likeliest[][] tops;
+
   private final int topN;
   private final Runnable endOthers;
   private boolean ending;
@@ -74,10 +77,11 @@ final class ScoreJob {
     this.endOthers = endOthers;
     logprobs = new float[continuations.size()][];
     ranks = new int[continuations.size()][];
+    tops = new Likeliest[continuations.size()][];
     for (int i = 0; i < logprobs.length; i++) {
       logprobs[i] = new float[continuations.get(i).length];
       ranks[i] = new int[logprobs[i].length];
-      tops.add(new ArrayList<>(Collections.nCopies(logprobs[i].length, List.of())));
+      tops[i] = new Likeliest[logprobs[i].length];
     }
   }
 
@@ -113,7 +117,7 @@ final class ScoreJob {
     List<ContinuationScore> scores = new ArrayList<>();
     if (reason == FinishReason.STOP) {
       for (int i = 0; i < logprobs.length; i++) {
-        scores.add(score(continuations.get(i), logprobs[i], ranks[i], tops.get(i)));
+        scores.add(score(continuations.get(i), logprobs[i], ranks[i], tops[i]));
       }
     }
     boolean ran = started != SequenceTimes.NEVER;
@@ -130,16 +134,29 @@ final class ScoreJob {
   }
 
   private ContinuationScore score(
-      int[] tokens, float[] logprobs, int[] ranks, List<List<TopLogprob>> tops) {
+      int[] tokens, float[] logprobs, int[] ranks, @Nullable Likeliest[] tops) {
     List<TokenLogprob> list = new ArrayList<>(tokens.length);
     double sum = 0;
     boolean greedy = true;
     for (int i = 0; i < tokens.length; i++) {
       sum += logprobs[i];
       greedy &= ranks[i] == 0;
-      list.add(new TokenLogprob(tokens[i], text(tokens[i]), logprobs[i], ranks[i], tops.get(i)));
+      list.add(
+          new TokenLogprob(tokens[i], text(tokens[i]), logprobs[i], ranks[i], named(tops[i])));
     }
     return new ContinuationScore(sum, greedy, list);
+  }
+
+  private List<TopLogprob> named(@Nullable Likeliest likeliest) {
+    if (likeliest == null) {
+      return List.of();
+    }
+    List<TopLogprob> list = new ArrayList<>(topN);
+    for (int n = 0; n < topN; n++) {
+      int token = likeliest.tokens()[n];
+      list.add(new TopLogprob(token, text(token), likeliest.logprobs()[n]));
+    }
+    return list;
   }
 
   private String text(int token) {
@@ -160,7 +177,7 @@ final class ScoreJob {
     private final List<Integer> members;
     private int numNext;
     private boolean over;
-    private List<TopLogprob> top = List.of();
+    private @Nullable Likeliest top;
 
     Sink(int first, int promptLength, List<Integer> members) {
       this.first = first;
@@ -185,12 +202,13 @@ final class ScoreJob {
 
     @Override
     public void likeliest(StepOutput output, int row) {
-      List<TopLogprob> likeliest = new ArrayList<>(topN);
+      int[] tokens = new int[topN];
+      float[] logprobs = new float[topN];
       for (int n = 0; n < topN; n++) {
-        int id = output.topToken(row, 0, n);
-        likeliest.add(new TopLogprob(id, text(id), output.topLogprob(row, 0, n)));
+        tokens[n] = output.topToken(row, 0, n);
+        logprobs[n] = output.topLogprob(row, 0, n);
       }
-      top = likeliest;
+      top = new Likeliest(tokens, logprobs);
     }
 
     @Override
@@ -213,7 +231,7 @@ final class ScoreJob {
       }
       logprobs[member][at] = logprob;
       ranks[member][at] = rank;
-      tops.get(member).set(at, top);
+      tops[member][at] = top;
     }
 
     @Override
