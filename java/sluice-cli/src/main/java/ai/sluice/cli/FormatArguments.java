@@ -7,7 +7,9 @@ import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.type.TypeReference;
 import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import java.util.Locale;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
@@ -52,15 +54,17 @@ final class FormatArguments {
     boolean inline = given.stripLeading().startsWith("{");
     String text = inline ? given : Utf8.readFile("--json-schema", given);
     String named = inline ? "" : given + ": ";
+    String met;
     try {
-      Map<String, @Nullable Object> schema = MAPPER.readValue(text, new TypeReference<>() {});
-      if (schema != null) {
-        return schema;
+      JsonNode schema = MAPPER.readTree(text);
+      if (schema.isObject()) {
+        return MAPPER.convertValue(schema, new TypeReference<>() {});
       }
+      met = schema.isMissingNode() ? "empty" : schema.getNodeType().name().toLowerCase(Locale.ROOT);
     } catch (JsonProcessingException e) {
       throw new InvalidRequestException(
           "--json-schema: " + named + e.getOriginalMessage() + " (expected: a JSON object)", e);
     }
-    throw new InvalidRequestException("--json-schema: " + named + "null (expected: a JSON object)");
+    throw new InvalidRequestException("--json-schema: " + named + met + " (expected: a JSON object)");
   }
 }

@@ -115,6 +115,27 @@ class EndToEndTest {
     assertTrue(run.err().contains(expected), run.err());
   }
 
+  @ParameterizedTest
+  @CsvSource(delimiter = '|', value = {
+    "--json-schema|[1]|array (expected: a JSON object)",
+    "--json-schema|null|null (expected: a JSON object)",
+    "--json-schema|''|empty (expected: a JSON object)",
+    "--tools|{}|object (expected: a list",
+    "--tools|null|null (expected: a list",
+    "--tools|''|empty (expected: a list",
+    "--tools|[null]|a tool without function.name (expected: a list",
+    "--tools|[] []|Trailing token"
+  })
+  void filesOfTheWrongKindAreRefused(String option, String text, String expected)
+      throws IOException {
+    Path file = Files.writeString(home.resolve("given.json"), text);
+    CliRun run = run("generate", "-m", TINY, option, file.toString(), "hi");
+    assertEquals(2, run.code(), run.err());
+    assertTrue(run.err().startsWith("sluice: " + option + ": " + file), run.err());
+    assertTrue(run.err().contains(expected), run.err());
+    assertFalse(run.err().contains("java."), run.err());
+  }
+
   @Test
   void statsGoToStandardError() {
     CliRun run = run("generate", "-m", TINY, "-n", "3", "--stats", "hi");
