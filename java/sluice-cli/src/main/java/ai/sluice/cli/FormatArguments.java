@@ -65,6 +65,7 @@ final class FormatArguments {
       throw new InvalidRequestException(
           "--json-schema: " + named + e.getOriginalMessage() + " (expected: a JSON object)", e);
     }
-    throw new InvalidRequestException("--json-schema: " + named + met + " (expected: a JSON object)");
+    throw new InvalidRequestException(
+        "--json-schema: " + named + met + " (expected: a JSON object)");
   }
 }
