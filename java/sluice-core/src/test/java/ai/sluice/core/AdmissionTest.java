@@ -58,6 +58,21 @@ class AdmissionTest {
     return metrics;
   }
 
+  /** Lets what is submitted next wait for a while, so that it is not over before it is ended. */
+  private static void keepBusy(Engine engine) {
+    for (int i = 0; i < 40; i++) {
+      engine.submit(request(3).maxNewTokens(390).build());
+    }
+  }
+
+  private static void untilCancelled(Engine engine, long requests) {
+    EngineMetrics metrics;
+    do {
+      metrics = engine.metrics();
+    } while (metrics.finished().get(FinishReason.CANCELLED) < requests);
+    assertEquals(requests, metrics.finished().get(FinishReason.CANCELLED));
+  }
+
   private static GenerationResult whole(Engine engine) {
     return engine.generate(request(3).maxNewTokens(50).build());
   }
@@ -158,8 +173,7 @@ class AdmissionTest {
   @Test
   void whoeverCompletesAClassificationEndsIt() {
     try (Engine engine = Engine.open(options().build())) {
-      Generation runs = engine.submit(request(3).maxNewTokens(390).build());
-      runs.iterator().next();
+      keepBusy(engine);
       List<CompletableFuture<ClassificationResult>> open = new ArrayList<>();
       for (int i = 0; i < 4; i++) {
         open.add(engine.submit(ClassificationRequest.builder().promptTokens(1, 2).build()));
@@ -169,26 +183,21 @@ class AdmissionTest {
       open.get(2).complete(Unstarted.classification(FinishReason.ERROR, "mine"));
       open.get(3).orTimeout(1, TimeUnit.NANOSECONDS);
       assertThrows(CompletionException.class, () -> open.get(3).join());
-      EngineMetrics metrics;
-      do {
-        metrics = engine.metrics();
-      } while (metrics.waiting() > 0);
-      assertEquals(4, metrics.finished().get(FinishReason.CANCELLED));
-      assertEquals(1, metrics.running());
+      untilCancelled(engine, 4);
     }
   }
 
   @Test
   void whoeverCompletesAResultEndsTheGeneration() {
     try (Engine engine = Engine.open(options().build())) {
+      keepBusy(engine);
       Generation late = engine.submit(request(3).maxNewTokens(390).build());
-      late.iterator().next();
       Generation replaced = engine.submit(request(3).maxNewTokens(390).build());
       late.result().orTimeout(1, TimeUnit.NANOSECONDS);
       assertThrows(CompletionException.class, () -> late.result().join());
       replaced.result().complete(Unstarted.generation(FinishReason.ERROR, "mine", 0));
       assertEquals("mine", replaced.result().join().detail());
-      assertEquals(2, idle(engine).finished().get(FinishReason.CANCELLED));
+      untilCancelled(engine, 2);
       engine.generate(request(3).maxNewTokens(5).build());
       assertEquals(2, engine.metrics().finished().get(FinishReason.CANCELLED));
     }
@@ -249,7 +258,11 @@ class AdmissionTest {
                     throw new StackOverflowError();
                   });
       assertEquals(alone, whole(engine).tokens());
-      assertEquals(FinishReason.CANCELLED, broken.result().join().finishReason());
+      // Its consumer's thread may be slower than all of it.
+      GenerationResult rest = broken.result().join();
+      assertTrue(
+          rest.finishReason() == FinishReason.CANCELLED || rest.tokens().size() == 300,
+          rest.finishReason() + " after " + rest.tokens().size());
       assertThrows(CompletionException.class, action::join);
       assertThrows(CompletionException.class, scored::join);
       assertEquals(alone, whole(engine).tokens());
