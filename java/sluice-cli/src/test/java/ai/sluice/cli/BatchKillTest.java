@@ -3,7 +3,6 @@ package ai.sluice.cli;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.io.File;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
@@ -47,27 +46,12 @@ class BatchKillTest {
   }
 
   private List<String> command(Path to) {
-    List<String> command = new ArrayList<>();
-    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    command.addAll(
+    return ChildJvm.command(
+        List.of(),
         List.of(
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            "-Dorg.bytedeco.javacpp.noPointerGC=true",
-            "-Dai.djl.offline=true",
-            "-Dsluice.library.path=" + System.getProperty("sluice.library.path")));
-    // The tests run on the module path, and so does the child.
-    Stream.of("jdk.module.path", "java.class.path")
-        .map(System::getProperty)
-        .filter(path -> path != null && !path.isEmpty())
-        .reduce((a, b) -> a + File.pathSeparator + b)
-        .ifPresent(path -> command.addAll(List.of("-cp", path)));
-    command.addAll(
-        List.of(
-            "ai.sluice.cli.Main", "batch", "-i", input.toString(), "-o", to.toString(), "-m",
+            "batch", "-i", input.toString(), "-o", to.toString(), "-m",
             GoldenFiles.TINY_CHAT.toString(), "--numerics", "batch-invariant", "--dtype",
             "float32"));
-    return command;
   }
 
   private Process start() throws IOException {
