@@ -135,9 +135,9 @@ final class Submissions implements BatchTarget {
       split.add(place.split());
     }
     try {
+      HeadChoice head = planner.heads().forTokens(request.head());
       int[] prompt = planner.encode(request);
       place.count(prompt.length);
-      HeadChoice head = planner.heads().forTokens(request.head());
       AtomicReference<List<Sequence>> sequences = new AtomicReference<>();
       Generation generation =
           new Generation(
@@ -177,6 +177,7 @@ final class Submissions implements BatchTarget {
    * @throws QueueFullException if it cannot wait
    */
   WorkFuture<ClassificationResult> classify(ClassificationRequest request) {
+    requireGiven(request);
     long submitted = now();
     return classify(request, submitted, () -> encode(request));
   }
@@ -191,9 +192,10 @@ final class Submissions implements BatchTarget {
       ClassificationRequest request, long submitted, Supplier<int[]> encoder) {
     QueuePlace place = queue.enter(1);
     try {
+      // Before the text is looked at: without the head it does not matter.
+      HeadChoice head = planner.heads().forValues(request.head());
       int[] prompt = encoder.get();
       place.count(prompt.length);
-      HeadChoice head = planner.heads().forValues(request.head());
       WorkFuture<ClassificationResult> future = new WorkFuture<>(results);
       Sequence sequence =
           planner
@@ -221,6 +223,7 @@ final class Submissions implements BatchTarget {
    * @throws QueueFullException if it cannot wait
    */
   WorkFuture<ScoreResult> score(ScoreRequest request) {
+    requireGiven(request);
     long submitted = now();
     return score(request, submitted, () -> encode(request));
   }
@@ -235,6 +238,7 @@ final class Submissions implements BatchTarget {
       ScoreRequest request, long submitted, Supplier<ScoreEncoder.Encoded> encoder) {
     QueuePlace place = queue.enter(1);
     try {
+      planner.heads().forTokens(request.head());
       ScoreEncoder.Encoded encoded = encoder.get();
       place.count(encoded.promptTokens());
       WorkFuture<ScoreResult> future = new WorkFuture<>(results);
