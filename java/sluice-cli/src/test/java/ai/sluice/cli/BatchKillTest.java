@@ -32,6 +32,10 @@ class BatchKillTest {
 
   @BeforeEach
   void write() throws IOException {
+    write(4);
+  }
+
+  private void write(int leastTokens) throws IOException {
     input = folder.resolve("in.jsonl");
     output = folder.resolve("out.jsonl");
     List<String> lines = new ArrayList<>();
@@ -40,7 +44,7 @@ class BatchKillTest {
           i % 7 == 3
               ? "{\"custom_id\":\"id" + i + "\",\"body\":{\"prompt\":\"x\",\"n\":0}}"
               : "{\"custom_id\":\"id" + i + "\",\"body\":{\"prompt\":\"the sky " + i
-                  + "\",\"max_tokens\":" + (4 + i % 13) + ",\"temperature\":0}}");
+                  + "\",\"max_tokens\":" + (leastTokens + i % 13) + ",\"temperature\":0}}");
     }
     Files.write(input, lines);
   }
@@ -147,6 +151,8 @@ class BatchKillTest {
 
   @Test
   void anInterruptedBatchSaysSoAndGoesOn() throws Exception {
+    // Answers long enough that the signal comes before the last of them on a fast machine too.
+    write(100);
     Process process = start();
     while (process.isAlive() && size(output) < 20_000) {
       Thread.onSpinWait();
