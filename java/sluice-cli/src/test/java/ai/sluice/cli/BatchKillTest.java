@@ -59,7 +59,11 @@ class BatchKillTest {
   }
 
   private Process start() throws IOException {
-    return new ProcessBuilder(command(output))
+    return start(command(output));
+  }
+
+  private Process start(List<String> command) throws IOException {
+    return new ProcessBuilder(command)
         .redirectErrorStream(true)
         .redirectOutput(folder.resolve("log").toFile())
         .start();
@@ -153,7 +157,10 @@ class BatchKillTest {
   void anInterruptedBatchSaysSoAndGoesOn() throws Exception {
     // Answers long enough that the signal comes before the last of them on a fast machine too.
     write(100);
-    Process process = start();
+    // Where tests run in the background, an interrupt is ignored, and a child inherits that.
+    List<String> interruptible = new ArrayList<>(List.of("env", "--default-signal=INT"));
+    interruptible.addAll(command(output));
+    Process process = start(interruptible);
     while (process.isAlive() && size(output) < 20_000) {
       Thread.onSpinWait();
     }
