@@ -10,9 +10,12 @@
 
 add_library(sluice_options INTERFACE)
 # -Wno-restrict: GCC 12 sees overlaps in std::string's own concatenation (PR 105651).
-target_compile_options(sluice_options INTERFACE
+target_compile_options(sluice_options INTERFACE $<$<COMPILE_LANGUAGE:C,CXX>:
   -Wall -Wextra -Wpedantic -Wshadow -Wno-psabi -Wno-restrict -Werror
-  -fno-math-errno -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
+  -fno-math-errno -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=>)
+if(SLUICE_CUDA)
+  target_compile_definitions(sluice_options INTERFACE SLUICE_CUDA=1)
+endif()
 if(SLUICE_SANITIZE)
   target_compile_options(sluice_options INTERFACE
     -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g1 -O1)

@@ -24,35 +24,53 @@ class AllocationCounter {
   std::atomic<int64_t> count_{0};
 };
 
-/// Zeroed host memory straight from the system, returned to it when the buffer dies. From 2 MiB on
+/// Where memory lies.
+enum class MemoryKind {
+  kHost,    ///< pageable
+  kPinned,  ///< of the host, page-locked, at the same address for the device
+  kDevice,  ///< of a CUDA device: the host must not touch it
+};
+struct MemorySpace {
+  MemoryKind kind = MemoryKind::kHost;
+  int device = 0;  ///< CUDA device of kPinned and kDevice
+};
+
+/// Zeroed memory. Of kind kHost it comes straight from the system, returned to it when the buffer dies. From 2 MiB on
 /// it is aligned to huge pages and the kernel is asked for them: a decode step reads every weight
-/// once, and with 4 KiB pages the address translation costs a tenth of the bandwidth.
+/// once, and with 4 KiB pages the address translation costs a tenth of the bandwidth. Device memory
+/// is aligned to 256 bytes.
 class Buffer {
  public:
   Buffer() = default;
 
-  /// Throws OUT_OF_HOST_MEMORY with the bytes needed and free; `purpose` ("KV cache") is named in
-  /// the text. The free memory is looked at first, since the system promises more than it has.
-  Buffer(int64_t bytes, std::string_view purpose, AllocationCounter* counter = nullptr);
+  /// Throws OUT_OF_HOST_MEMORY or OUT_OF_DEVICE_MEMORY with the bytes needed and free; `purpose`
+  /// ("KV cache") is named in the text. The free memory is looked at first, since the system
+  /// promises more than it has. UNSUPPORTED for kinds of CUDA in a build without it.
+  Buffer(int64_t bytes, std::string_view purpose, AllocationCounter* counter = nullptr,
+         MemorySpace space = {});
   ~Buffer();
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
 
   std::byte* data() const { return data_; }
   int64_t size() const { return size_; }
+  MemorySpace space() const { return space_; }
 
  private:
   std::byte* data_ = nullptr;
   int64_t size_ = 0;
+  MemorySpace space_;
   std::byte* mapping_ = nullptr;
   int64_t mapping_size_ = 0;
 };
 
-/// A buffer handed out from front to back. Not thread-safe.
+/// A buffer handed out from front to back. Not thread-safe. What lies in device memory may be handed
+/// out again while work that uses it is queued: a stream runs its work in order.
 class Arena {
  public:
   Arena() = default;
-  Arena(int64_t bytes, std::string_view purpose, AllocationCounter* counter = nullptr);
+  Arena(int64_t bytes, std::string_view purpose, AllocationCounter* counter = nullptr,
+        MemorySpace space = {});
   Arena(Arena&&) noexcept = default;
   Arena& operator=(Arena&&) noexcept = default;
 

@@ -29,12 +29,16 @@ std::string_view isa_name(Isa isa);
 Isa select_isa(std::string_view name);
 
 class ThreadPool;
+struct CudaExec;
 
 /// What an op needs to know of where it runs. A value; passed to every op.
 struct Exec {
   Isa isa = Isa::kPortable;
   int num_threads = 1;         ///< > 0; work is split for so many. Results never depend on it
   ThreadPool* pool = nullptr;  ///< of num_threads threads; nullptr: all on the caller's thread
+  /// Set: ops run there, all their pointers are device memory, they return before their work is
+  /// done, and what they read may not be changed by the host until it is; see device/cuda.h.
+  const CudaExec* cuda = nullptr;
 };
 
 /// Facts for SystemInfo. `features` lists what matters to kernels, by the names of /proc/cpuinfo.

@@ -162,7 +162,7 @@ void AdaptiveLayer::store(LayerContext& context, const StepBatch& batch, const K
 void AdaptiveLayer::attend(LayerContext& context, const StepBatch& batch,
                            AdaptiveAttentionParams& params) const {
   const LayerTimer timer(context.times.attention);
-  const int64_t longest = longest_context(batch);
+  const int64_t longest = batch.longest_context;
   if (context.observer != nullptr) {
     const std::string name = "attention_keep_" + std::to_string(context.layer);
     if (const TensorRows* masks = context.observer->replay(name); masks != nullptr) {

@@ -18,14 +18,6 @@ void round_values(const LayerContext& context, int64_t count, const float* x, vo
   std::transform(x, x + count, static_cast<Bf16*>(y), [](float value) { return to_bf16(value); });
 }
 
-int64_t longest_context(const StepBatch& batch) {
-  int64_t longest = 1;
-  for (int32_t s = 0; s < batch.num_sequences; ++s) {
-    longest = std::max<int64_t>(longest, batch.context_len[s]);
-  }
-  return longest;
-}
-
 ActivationParams activation_of(const ActivationSpec& spec) {
   ActivationParams params;
   params.kind = spec.kind;

@@ -68,7 +68,18 @@ struct RopeAngles {
   const float* sin = nullptr;  ///< [num_tokens, rotary_dim / 2]
 };
 
-/// The tokens of a step, as layers see them. All arrays belong to the step.
+/// Arrays of a step where the host can read them.
+struct HostBatch {
+  const int32_t* positions = nullptr;    ///< [num_tokens]
+  const int32_t* query_start = nullptr;  ///< [num_sequences + 1]
+  const int32_t* context_len = nullptr;  ///< [num_sequences]
+};
+
+/// The tokens of a step, as layers see them. All arrays belong to the step and lie where ops run:
+/// layers give them to ops and never read them. What a layer decides on the host it decides by
+/// `host` and the bounds below. A step that is being captured in a graph has no `host`: what the
+/// layer enqueues must be right for every step of the same num_tokens and num_sequences whose
+/// contexts are within longest_context.
 struct StepBatch {
   int64_t num_tokens = 0;
   int32_t num_sequences = 0;
@@ -82,10 +93,10 @@ struct StepBatch {
       block_tables;  ///< [num_kv_groups] first row of each group's table
   int64_t block_table_stride = 0;
   std::span<const RopeAngles> ropes;  ///< [ropes of the model]
+  const HostBatch* host = nullptr;    ///< nullptr while a graph is captured
+  int64_t longest_context = 1;        ///< no context_len is above it; at least 1
+  int64_t longest_query = 1;          ///< no sequence has more tokens in this step; 1: all decode
 };
-
-/// The longest context of the step's sequences, at least 1.
-int64_t longest_context(const StepBatch& batch);
 
 /// State that every position leaves for one layer beside keys and values, addressed by KV slot:
 /// slot s starts at data + s * bytes_per_token.

@@ -151,7 +151,7 @@ void GqaLayer::attend(LayerContext& context, const StepBatch& batch, const KvCac
   params.out_format = context.compute_format;
   params.out_stride = spec_.q_size();
   const int64_t bytes = attention_workspace_bytes(
-      context.exec, batch.num_tokens, batch.num_sequences, longest_context(batch),
+      context.exec, batch.num_tokens, batch.num_sequences, batch.longest_context,
       spec_.num_q_heads, spec_.head_dim, spec_.head_dim);
   attention(context.exec, params, context.workspace.allocate(bytes), bytes);
 }

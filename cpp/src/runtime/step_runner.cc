@@ -131,6 +131,13 @@ StepReport StepRunner::run(const StepInput& step, const StepOutput& output,
     batch.num_kv_groups = limits_.num_kv_groups;
     batch.block_tables = tables_;
     batch.block_table_stride = limits_.max_blocks_per_sequence;
+    const HostBatch host{batch.positions, batch.query_start, batch.context_len};
+    batch.host = &host;
+    for (int32_t s = 0; s < batch.num_sequences; ++s) {
+      batch.longest_context = std::max<int64_t>(batch.longest_context, batch.context_len[s]);
+      batch.longest_query = std::max<int64_t>(
+          batch.longest_query, batch.query_start[s + 1] - batch.query_start[s]);
+    }
     batch.ropes = ropes_.make_angles(context_.exec, step, context_.workspace);
     auto* residual =
         context_.workspace.allocate_array<float>(step.num_tokens() * limits_.hidden_size);

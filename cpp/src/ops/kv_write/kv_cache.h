@@ -9,12 +9,19 @@
 
 namespace sluice {
 
+enum class KvLayout : int32_t {
+  kInterleaved = 0,  ///< the CPU's: groups of positions, see below
+  kRows = 1,         ///< CUDA's: a row of dims after the other
+};
+
 /// Keys or values of one layer of one kv group, in memory that somebody else owns. A value.
 ///
 /// A position with slot s (block s / block_size, offset o = s % block_size) keeps, for each kv head
 /// h, a key and a value. Keys start at k + block * k_block_stride + h * k_head_bytes(), values at
 /// v + block * v_block_stride + h * v_head_bytes(). Inside, with g = min(block_size, 16) and
 /// dims rounded up to 16 (columns beyond the dims are zero):
+/// kRows: keys [block_size][k_dim16], values [block_size][v_dim16], so one head of a block is one
+/// dense tile. kInterleaved:
 /// - keys, F32: [block_size / g][k_dim16][g]: position o is [o / g][d][o % g]
 /// - keys, BF16: [block_size / g][k_dim16 / 2][g][2]: [o / g][d / 2][o % g][d % 2]
 /// - values, F32: [block_size][v_dim16]
@@ -25,6 +32,7 @@ struct KvCacheView {
   void* k = nullptr;                 ///< 64-byte aligned
   void* v = nullptr;                 ///< 64-byte aligned
   Format format = Format::kUnknown;  ///< F32 or BF16
+  KvLayout layout = KvLayout::kInterleaved;
   int64_t num_blocks = 0;
   int32_t block_size = 0;  ///< a power of two, 4 to 256
   int32_t num_kv_heads = 0;

@@ -1,5 +1,6 @@
 #include "ops/norm/norm.h"
 
+#include "ops/norm/norm_cuda.h"
 #include "ops/norm/norm_kernel.h"
 #include "ops/simd/check.h"
 #include "ops/simd/parallel.h"
@@ -27,6 +28,9 @@ void norm(const Exec& exec, const NormParams& p) {
                      " (expected: 1 with a residual)");
     check_stride("norm residual_stride", p.residual_stride, p.cols, p.num_rows);
   }
+  if constexpr (kCudaBuilt) {
+    if (exec.cuda != nullptr) return cuda::norm(*exec.cuda, p);
+  }
   const auto kernel = SLUICE_SELECT_ISA(exec.isa, norm_rows);
   parallel_ranges(exec, p.num_rows, grain_for_bytes(p.num_heads * p.cols * 16),
                   [&](int64_t begin, int64_t end) { kernel(p, begin, end); });
@@ -40,6 +44,9 @@ void residual_add(const Exec& exec, const ResidualAddParams& p) {
   check_stride("residual_add residual_stride", p.residual_stride, p.cols, p.num_rows);
   check_memory("residual_add x", p.x, p.num_rows);
   check_memory("residual_add residual", p.residual, p.num_rows);
+  if constexpr (kCudaBuilt) {
+    if (exec.cuda != nullptr) return cuda::residual_add(*exec.cuda, p);
+  }
   const auto kernel = SLUICE_SELECT_ISA(exec.isa, residual_add_rows);
   parallel_ranges(exec, p.num_rows, grain_for_bytes(p.cols * 12),
                   [&](int64_t begin, int64_t end) { kernel(p, begin, end); });

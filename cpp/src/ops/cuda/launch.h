@@ -1,0 +1,85 @@
+/// @file
+/// What the CUDA launchers of ops share. For .cu sources only.
+#ifndef SLUICE_OPS_CUDA_LAUNCH_H_
+#define SLUICE_OPS_CUDA_LAUNCH_H_
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "base/format.h"
+#include "device/cuda.h"
+#include "device/cuda_check.h"
+
+namespace sluice::cuda {
+
+inline cudaStream_t stream_of(const CudaExec& exec) {
+  return static_cast<cudaStream_t>(exec.stream);
+}
+
+/// Blocks for `items` things, `per_block` at a time, at most `most`: kernels stride over the rest.
+inline unsigned grid_for(int64_t items, int64_t per_block, int64_t most = int64_t{1} << 20) {
+  return static_cast<unsigned>(std::clamp<int64_t>((items + per_block - 1) / per_block, 1, most));
+}
+
+/// After each launch; `what` (text) names the op and its shape.
+#define SLUICE_CHECK_LAUNCH(...) SLUICE_CUDA_CHECK(cudaGetLastError(), __VA_ARGS__)
+
+/// Opts a kernel in to more than 48 KiB of shared memory. Cheap enough for every launch.
+template <typename Kernel>
+void allow_shared(Kernel kernel, int64_t bytes, const char* what) {
+  if (bytes <= 48 * 1024) return;
+  SLUICE_CUDA_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                         cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                         static_cast<int>(bytes)),
+                    what, ": ", bytes, " bytes of shared memory");
+}
+
+// Values of the two compute formats as floats. Rounding is to nearest even, like the CPU's.
+__device__ inline float load(const float* p) { return *p; }
+__device__ inline float load(const __nv_bfloat16* p) { return __bfloat162float(*p); }
+__device__ inline void store(float* p, float value) { *p = value; }
+__device__ inline void store(__nv_bfloat16* p, float value) { *p = __float2bfloat16_rn(value); }
+
+/// Calls f with a null pointer of the type behind a compute format.
+template <typename F>
+void with_format(Format format, const F& f) {
+  if (format == Format::kF32) {
+    f(static_cast<float*>(nullptr));
+  } else {
+    f(static_cast<__nv_bfloat16*>(nullptr));
+  }
+}
+
+inline constexpr unsigned kAllLanes = 0xffffffffu;
+
+__device__ inline float warp_sum(float value) {
+  for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(kAllLanes, value, step);
+  return value;
+}
+
+__device__ inline float warp_max(float value) {
+  for (int step = 16; step > 0; step /= 2) {
+    value = fmaxf(value, __shfl_xor_sync(kAllLanes, value, step));
+  }
+  return value;
+}
+
+/// Sum over the block in a fixed order, for every thread. `scratch`: one float a warp, free again
+/// after the next barrier. All threads of the block take part.
+__device__ inline float block_sum(float value, float* scratch) {
+  value = warp_sum(value);
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = (blockDim.x + 31) / 32;
+  __syncthreads();
+  if (lane == 0) scratch[warp] = value;
+  __syncthreads();
+  float sum = 0;
+  for (int w = 0; w < warps; ++w) sum += scratch[w];
+  return sum;
+}
+
+}  // namespace sluice::cuda
+
+#endif  // SLUICE_OPS_CUDA_LAUNCH_H_
