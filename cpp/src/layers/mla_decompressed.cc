@@ -44,8 +44,6 @@ void merge_parts(const Exec& exec, int64_t rows, int64_t heads, int64_t dim, con
 struct MlaLayer::Piece {
   void* latents;   // [keys, kv_lora_rank + rope]
   void* heads;     // [keys, num_q_heads, nope + v]
-  void* keys;      // [keys, num_q_heads, nope + rope]
-  void* values;    // [keys, num_q_heads, v]
   int32_t* slots;  // [keys] identity: slot of a key in the piece's cache, and table of its blocks
   KvCacheView kv;
 };
@@ -84,8 +82,6 @@ MlaLayer::Piece MlaLayer::take_piece(LayerContext& context, int64_t keys) const 
   Piece piece;
   piece.latents = take(keys * spec_.latent_size() * element);
   piece.heads = take(rows * (spec_.qk_nope_head_dim + spec_.v_head_dim) * element);
-  piece.keys = take(rows * spec_.qk_head_dim() * element);
-  piece.values = take(rows * spec_.v_head_dim * element);
   piece.slots = context.workspace.allocate_array<int32_t>(keys);
   for (int64_t i = 0; i < keys; ++i) piece.slots[i] = static_cast<int32_t>(i);
   KvCacheView& kv = piece.kv;
@@ -117,9 +113,7 @@ int64_t MlaLayer::decompressed_bytes_of(const LayerContext& context,
           kv_block_bytes(context.compute_format, kBlock, spec_.num_q_heads, spec_.v_head_dim));
   const int64_t piece = arena_bytes(keys * spec_.latent_size() * element) +
                         arena_bytes(rows * (spec_.qk_nope_head_dim + spec_.v_head_dim) * element) +
-                        arena_bytes(rows * spec_.qk_head_dim() * element) +
-                        arena_bytes(rows * spec_.v_head_dim * element) + arena_bytes(keys * 4) +
-                        cache;
+                        arena_bytes(keys * 4) + cache;
   const int64_t tokens = limits.max_tokens;
   const int64_t sums = arena_bytes(checked_mul(tokens, spec_.o_size() * 4)) +
                        arena_bytes(checked_mul(tokens, int64_t{spec_.num_q_heads} * 4));
@@ -135,10 +129,16 @@ void MlaLayer::decompress(const Call& call, int32_t sequence, int64_t first_key,
   LayerContext& context = call.context;
   KvReadParams read;
   read.cache = call.kv;
-  read.block_table = call.batch.block_tables[kv_group_] +
-                     call.batch.seq_slots[sequence] * call.batch.block_table_stride;
+  const auto positions = static_cast<int32_t>(num_keys);
+  const int32_t start = 0;
+  read.num_sequences = 1;
+  read.num_positions = &positions;
+  read.row_start = &start;
+  read.block_tables = call.batch.block_tables[kv_group_];
+  read.block_table_stride = call.batch.block_table_stride;
+  read.table_rows = call.batch.seq_slots + sequence;
   read.first_position = first_key;
-  read.num_positions = num_keys;
+  read.num_rows = num_keys;
   read.rows = piece.latents;
   read.format = context.compute_format;
   read.row_stride = spec_.latent_size();
@@ -152,31 +152,17 @@ void MlaLayer::decompress(const Call& call, int32_t sequence, int64_t first_key,
 
   const LayerTimer timer(context.times.attention);
   const int64_t element = context.element_bytes();
-  const int64_t nope = spec_.qk_nope_head_dim * element, v = spec_.v_head_dim * element;
-  const int64_t turned = spec_.qk_rope_head_dim * element;
-  parallel_ranges(context.exec, num_keys,
-                  grain_for_bytes(spec_.num_q_heads * (nope + v + turned) * 2),
-                  [&](int64_t begin, int64_t end) {
-                    for (int64_t i = begin; i < end; ++i) {
-                      const char* rotary = static_cast<const char*>(piece.latents) +
-                                           (i * spec_.latent_size() + spec_.kv_lora_rank) * element;
-                      for (int64_t h = 0; h < spec_.num_q_heads; ++h) {
-                        const int64_t row = i * spec_.num_q_heads + h;
-                        const char* from = static_cast<const char*>(piece.heads) + row * (nope + v);
-                        char* key = static_cast<char*>(piece.keys) + row * (nope + turned);
-                        std::copy_n(from, nope, key);
-                        std::copy_n(rotary, turned, key + nope);
-                        std::copy_n(from + nope, v, static_cast<char*>(piece.values) + row * v);
-                      }
-                    }
-                  });
+  const int64_t nope = spec_.qk_nope_head_dim, head = nope + spec_.v_head_dim;
   KvWriteParams write;
   write.num_tokens = num_keys;
-  write.k = piece.keys;
-  write.v = piece.values;
+  write.k = piece.heads;
+  write.v = static_cast<const char*>(piece.heads) + nope * element;
   write.format = context.compute_format;
-  write.k_stride = spec_.q_size();
-  write.v_stride = spec_.o_size();
+  write.k_stride = write.v_stride = spec_.num_q_heads * head;
+  write.k_head_stride = write.v_head_stride = head;
+  write.k_tail = static_cast<const char*>(piece.latents) + spec_.kv_lora_rank * element;
+  write.k_tail_dim = spec_.qk_rope_head_dim;
+  write.k_tail_stride = spec_.latent_size();
   write.slots = piece.slots;
   write.cache = piece.kv;
   kv_write(context.exec, write);
