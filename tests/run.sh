@@ -85,6 +85,17 @@ asan_build() (
   cmake --build --preset cpu-asan
 )
 
+# Everything of the cuda preset, for sm_90a and for sm_80 with PTX: library, natives, tests, benches.
+cuda_build() (
+  cd "$root"
+  local onednn_jar javacpp_jar
+  onednn_jar=$(sed -n 's/^SLUICE_ONEDNN_JAR:[A-Z]*=//p' build/cpu/CMakeCache.txt)
+  javacpp_jar=$(sed -n 's/^SLUICE_JAVACPP_JAR:[A-Z]*=//p' build/cpu/CMakeCache.txt)
+  cmake --preset cuda -DSLUICE_BUILD_TESTS=ON -DSLUICE_BUILD_BENCH=ON \
+    "-DSLUICE_ONEDNN_JAR=$onednn_jar" "-DSLUICE_JAVACPP_JAR=$javacpp_jar"
+  cmake --build --preset cuda
+)
+
 python_environment() {
   local venv=$root/target/python-venv
   [ -x "$venv/bin/pip" ] || python3 -m venv "$venv"
@@ -121,7 +132,12 @@ run_tests() {
   find_jdk || die "no JDK of version $min_jdk or later (remedy: set JAVA_HOME)"
   phase "native engine" maven package -Dmaven.test.skip=true -pl java/sluice-native -am
   phase "native tests" native_tests_build
-  if $all; then phase "sanitized native tests" asan_build; fi
+  if $all; then
+    phase "sanitized native tests" asan_build
+    find_cuda
+    phase "CUDA for sm_90a and sm_80" cuda_build
+    ! grep 'bytes spill stores' "$logs/CUDA-for-sm_90a-and-sm_80.log" | sed 's/^/    /' || true
+  fi
   phase "python environment" python_environment
 
   part "C++ and C" ctest_lines ctest --test-dir "$root/build/cpu" -V
@@ -141,6 +157,9 @@ run_tests() {
     part "C++ and C, ASan and UBSan" ctest_lines \
       env UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ASAN_OPTIONS=detect_leaks=1 \
       ctest --test-dir "$root/build/cpu-asan" -V
+    close '% tests passed|Total Test time' 2
+    part "CUDA build without a GPU" ctest_lines ctest --test-dir "$root/build/cuda" -V \
+      -R '^sluice_(c_test|exports|needs)'
     close '% tests passed|Total Test time' 2
     if second_jdk; then
       part "Java $other_major" surefire_lines maven package -Dmaven.test.failure.ignore=true \

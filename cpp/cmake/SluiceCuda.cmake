@@ -3,8 +3,8 @@
 # SLUICE_CUDA             builds the CUDA backend beside the CPU's
 # SLUICE_CUDA_PORTABLE    also machine code and PTX for GPUs without kernels of their own (sm_80)
 #
-# The toolkit is that of CMAKE_CUDA_COMPILER, else of $CUDA_PATH, else the folder that
-# cuda_toolkit.py makes, else the system's.
+# The toolkit is that of CMAKE_CUDA_COMPILER, else of $CUDA_PATH, else nvcc of $PATH or in
+# /usr/local/cuda, else the folder that cuda_toolkit.py makes.
 #
 # sluice_add_cuda_sources(TARGET SOURCES ...)   kernels for any GPU
 # sluice_add_sm90_sources(TARGET SOURCES ...)   kernels that use Hopper's own instructions; compiled
@@ -16,12 +16,13 @@ option(SLUICE_CUDA_PORTABLE "Also compile CUDA kernels for sm_80 and as PTX" ON)
 
 if(SLUICE_CUDA)
   if(NOT CMAKE_CUDA_COMPILER)
-    set(_candidates "$ENV{CUDA_PATH}" "$ENV{HOME}/.cache/sluice/cuda-13.0.3")
-    foreach(folder ${_candidates})
-      if(EXISTS "${folder}/bin/nvcc" AND NOT CMAKE_CUDA_COMPILER)
-        set(CMAKE_CUDA_COMPILER "${folder}/bin/nvcc" CACHE FILEPATH "nvcc")
-      endif()
-    endforeach()
+    find_program(CMAKE_CUDA_COMPILER nvcc NO_DEFAULT_PATH PATHS ENV CUDA_PATH PATH_SUFFIXES bin)
+    find_program(CMAKE_CUDA_COMPILER nvcc
+                 PATHS /usr/local/cuda/bin "$ENV{HOME}/.cache/sluice/cuda-13.0.3/bin")
+    if(NOT CMAKE_CUDA_COMPILER)
+      message(FATAL_ERROR "CUDA: no nvcc (expected: a toolkit 13.0 or later in $CUDA_PATH, $PATH or "
+                          "/usr/local/cuda; remedy: python3 cpp/cmake/cuda_toolkit.py makes one)")
+    endif()
   endif()
   set(CMAKE_CUDA_ARCHITECTURES 90a-real)
   if(SLUICE_CUDA_PORTABLE)
@@ -56,12 +57,15 @@ if(SLUICE_CUDA)
   # Asserts inside kernels would keep ptxas from overlapping wgmma (C7510).
   set(CMAKE_CUDA_FLAGS_RELEASE "-O3 -DNDEBUG")
   set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+  # Outside a compiler cache, which keeps what the compiler says too.
+  set(CMAKE_CUDA_COMPILER_LAUNCHER
+      "${CMAKE_SOURCE_DIR}/cpp/cmake/ptxas_gate.sh" ${CMAKE_CUDA_COMPILER_LAUNCHER})
 endif()
 
 function(sluice_cuda_options target)
   target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:
     --expt-relaxed-constexpr --extended-lambda -Xcompiler=-Wall,-Wextra,-Wno-psabi
-    -Werror=all-warnings --display-error-number>)
+    -Werror=all-warnings --display-error-number -Xptxas=-v>)
 endfunction()
 
 function(sluice_add_cuda_sources target)

@@ -21,13 +21,16 @@ import org.jspecify.annotations.Nullable;
  * <p>The folders of {@code -Dsluice.library.path} win over everything: when the property is set,
  * {@code libsluice.so} and {@code libjnisluice.so} must lie in one of them. Otherwise the libraries
  * come from the classifier jar, which holds an index with the SHA-256 of each file, of oneDNN's too
- * (that one comes from {@code org.bytedeco:dnnl}); they are copied into the user's cache once.
+ * (that one comes from {@code org.bytedeco:dnnl}); they are copied into the user's cache once. Of two
+ * such jars the one with the CUDA backend is taken; it has the CPU's too.
  */
 final class NativeFiles {
   static final String LIBRARY_PATH = "sluice.library.path";
   static final String PLATFORM = platform();
 
-  private static final String INDEX = "ai/sluice/natives/" + PLATFORM + "/natives.sha256";
+  /** Builds of this platform, the preferred first; each is a classifier. */
+  static final List<String> VARIANTS = List.of(PLATFORM + "-cuda13", PLATFORM);
+
   private static final String SLUICE = "libsluice.so";
   private static final String JNI = "libjnisluice.so";
   private static final String ONEDNN = "libdnnl.so.3";
@@ -72,6 +75,11 @@ final class NativeFiles {
     return optional(GOMP);
   }
 
+  /** Any file of our own; for tests. */
+  NativeFile named(String name) {
+    return required(name);
+  }
+
   private NativeFile required(String name) {
     NativeFile found = inFolders(name);
     if (found != null) {
@@ -102,7 +110,7 @@ final class NativeFiles {
   private NativeFile fromJars(String name) {
     Entry entry = index(name).get(name);
     if (entry == null) {
-      tried.add(INDEX + ": does not list " + name);
+      tried.add("natives.sha256: does not list " + name);
       throw missing(name, remedy());
     }
     ResourceLookup.Found found = ResourceLookup.find(entry.resource(), tried);
@@ -122,7 +130,13 @@ final class NativeFiles {
     if (known != null) {
       return known;
     }
-    ResourceLookup.Found found = ResourceLookup.find(INDEX, tried);
+    ResourceLookup.Found found = null;
+    for (String variant : VARIANTS) {
+      found = ResourceLookup.find("ai/sluice/natives/" + variant + "/natives.sha256", tried);
+      if (found != null) {
+        break;
+      }
+    }
     if (found == null) {
       throw missing(wanted, remedy());
     }
@@ -144,8 +158,8 @@ final class NativeFiles {
   }
 
   private static String remedy() {
-    return "remedy: add ai.sluice:sluice-native with classifier " + PLATFORM
-        + " and org.bytedeco:dnnl with the same classifier to the class path, or set -D"
+    return "remedy: add ai.sluice:sluice-native with classifier " + String.join(" or ", VARIANTS)
+        + ", and org.bytedeco:dnnl with classifier " + PLATFORM + ", to the class path, or set -D"
         + LIBRARY_PATH + "=FOLDER; libraries are built for linux-x86_64";
   }
 

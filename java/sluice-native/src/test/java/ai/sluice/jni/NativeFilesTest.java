@@ -75,6 +75,26 @@ class NativeFilesTest {
   }
 
   @Test
+  void ofTwoJarsTheOneWithCudaIsTaken() throws IOException {
+    System.clearProperty(NativeFiles.LIBRARY_PATH);
+    for (String variant : NativeFiles.VARIANTS) {
+      String root = "ai/sluice/natives/" + variant + "/";
+      try (ZipOutputStream zip =
+          new ZipOutputStream(Files.newOutputStream(folder.resolve("a" + variant + ".jar")))) {
+        zip.putNextEntry(new ZipEntry(root + "natives.sha256"));
+        zip.write(("0".repeat(64) + "  " + root + "lib.so").getBytes(StandardCharsets.UTF_8));
+      }
+    }
+    System.setProperty(MODULE_PATH, folder.toString());
+    // Neither jar has the library, so the message tells which index was believed.
+    NativeLoadException e =
+        assertThrows(NativeLoadException.class, () -> NativeFiles.locate().named("lib.so"));
+    String message = String.valueOf(e.getMessage());
+    assertTrue(message.contains(NativeFiles.PLATFORM + "-cuda13/lib.so: not on"), message);
+    assertTrue(!message.contains(NativeFiles.PLATFORM + "/lib.so"), message);
+  }
+
+  @Test
   void aJarOfTheModulePathIsLookedThrough() throws IOException {
     Path jar = folder.resolve("natives.jar");
     try (ZipOutputStream zip = new ZipOutputStream(Files.newOutputStream(jar))) {
