@@ -142,10 +142,12 @@ void GqaLayer::attend(LayerContext& context, const StepBatch& batch, const KvCac
   params.block_tables = batch.block_tables[kv_group_];
   params.block_table_stride = batch.block_table_stride;
   params.table_rows = batch.seq_slots;
+  params.longest_context = batch.longest_context;
   params.kv = kv;
   params.softmax_scale = spec_.softmax_scale;
   params.soft_cap = spec_.logit_soft_cap;
   params.window = window_;
+  params.numerics = context.numerics;
   params.sinks = weights_.sinks;
   params.out = out;
   params.out_format = context.compute_format;

@@ -190,6 +190,7 @@ AttentionParams MlaLayer::common_params(const Call& call) const {
   params.q_format = Format::kF32;
   params.softmax_scale = spec_.softmax_scale;
   params.window = window_;
+  params.numerics = call.context.numerics;
   params.out_format = call.context.compute_format;
   return params;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/checked.h"
+#include "ops/attention/attention_cuda.h"
 #include "ops/attention/attention_kernel.h"
 #include "ops/attention/visible.h"
 #include "ops/simd/check.h"
@@ -27,8 +28,10 @@ int64_t spans_of(const AttentionTile& tile) {
   return (tile.key_end - 1) / kKeySpan - tile.key_begin / kKeySpan + 1;
 }
 
-void check_params(const AttentionParams& p) {
+void check_params(const AttentionParams& p, KvLayout layout) {
   check_kv_cache(p.kv);
+  SLUICE_CHECK_ARG(p.kv.layout == layout, "attention kv layout: ", static_cast<int>(p.kv.layout),
+                   " (expected: ", static_cast<int>(layout), ", that of where the op runs)");
   check_compute_format("attention q_format", p.q_format);
   check_compute_format("attention out_format", p.out_format);
   check_at_least("attention num_tokens", p.num_tokens, 0);
@@ -51,6 +54,9 @@ void check_params(const AttentionParams& p) {
   SLUICE_CHECK_ARG(p.soft_cap >= 0 && p.window >= 0 && p.chunk >= 0, "attention soft_cap ",
                    p.soft_cap, ", window ", p.window, ", chunk ", p.chunk,
                    " (expected: 0 or more)");
+}
+
+void check_sequences(const AttentionParams& p) {
   for (int32_t s = 0; s < p.num_sequences; ++s) {
     SLUICE_CHECK_ARG(p.query_start[s] >= 0 && p.query_start[s] <= p.query_start[s + 1] &&
                          p.query_start[s + 1] <= p.num_tokens,
@@ -147,9 +153,15 @@ Tiles make_tiles(const AttentionParams& p, AttentionTile* memory) {
 
 }  // namespace
 
-int64_t attention_workspace_bytes(const Exec& exec, int64_t max_tokens, int32_t /*max_sequences*/,
+int64_t attention_workspace_bytes(const Exec& exec, int64_t max_tokens, int32_t max_sequences,
                                   int64_t max_context_len, int32_t num_q_heads, int32_t k_dim,
                                   int32_t v_dim) {
+  if constexpr (kCudaBuilt) {
+    if (exec.cuda != nullptr) {
+      return cuda::attention_workspace_bytes(*exec.cuda, max_tokens, max_sequences, max_context_len,
+                                             num_q_heads, k_dim, v_dim);
+    }
+  }
   const int64_t k_dim16 = round_up(k_dim, 16), v_dim16 = round_up(v_dim, 16);
   const int64_t spans = ceil_div(max_context_len, kKeySpan) + 1;
   const int64_t states =
@@ -162,8 +174,12 @@ int64_t attention_workspace_bytes(const Exec& exec, int64_t max_tokens, int32_t 
 
 void attention(const Exec& exec, const AttentionParams& p, void* workspace,
                int64_t workspace_bytes) {
-  check_params(p);
+  check_params(p, exec.cuda == nullptr ? KvLayout::kInterleaved : KvLayout::kRows);
   if (p.num_tokens == 0) return;
+  if constexpr (kCudaBuilt) {
+    if (exec.cuda != nullptr) return cuda::attention(*exec.cuda, p, workspace, workspace_bytes);
+  }
+  check_sequences(p);
   const int64_t k_dim16 = round_up(key_columns(p), 16);
   const int64_t v_dim16 = round_up(value_columns(p), 16);
   const int64_t kv_heads = p.kv.num_kv_heads;

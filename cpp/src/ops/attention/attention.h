@@ -8,16 +8,19 @@
 /// over the keys j that token t at position p sees: j < context_len; with `causal` j <= p; with
 /// `window` p - j < window; with `chunk` j / chunk == p / chunk. No key: out is zero, lse -inf.
 ///
-/// The keys are reduced in tiles of 64 fixed absolute positions, tiles in spans of 512 fixed
-/// positions, spans in order; a row's arithmetic never depends on other rows, on the number of
+/// On the CPU the keys are reduced in tiles of 64 fixed absolute positions, tiles in spans of 512
+/// fixed positions, spans in order; a row's arithmetic never depends on other rows, on the number of
 /// threads or on where a chunk of queries begins. So results are bit-equal over batching, chunking
-/// and prefix hits in both numerics modes.
+/// and prefix hits in both numerics modes. On CUDA the plain kernel keeps the same contract (spans
+/// double in length while a row sees more than 16 of them) and Numerics::kBatchInvariant takes it
+/// alone; the tuned kernels of kFast are picked by the shape of the batch, see attention_cuda.h.
 #ifndef SLUICE_OPS_ATTENTION_ATTENTION_H_
 #define SLUICE_OPS_ATTENTION_ATTENTION_H_
 
 #include <cstdint>
 
 #include "device/cpu.h"
+#include "ops/gemm/gemm.h"
 #include "ops/kv_write/kv_cache.h"
 
 namespace sluice {
@@ -40,6 +43,9 @@ struct AttentionParams {
   const int32_t* block_tables = nullptr;  ///< row r: block of positions [i * block_size, ...) at i
   int64_t block_table_stride = 0;         ///< elements between rows
   const int32_t* table_rows = nullptr;    ///< [num_sequences] row of each (seq_slot); null: row s
+  /// No context_len is above it; 0: what a table row holds, block_table_stride * block_size. Only
+  /// CUDA, whose host cannot read context_len, asks for it: it bounds the grid and the workspace.
+  int64_t longest_context = 0;
 
   /// With k_dim 0 the value rows are the keys too: a key is all v_dim columns of a row, a value its
   /// first value_dim ones. So a latent is kept once. Below, K is the number of columns of a key and
@@ -52,6 +58,7 @@ struct AttentionParams {
   int32_t window = 0;     ///< 0: off
   int32_t chunk = 0;      ///< 0: off
   bool causal = true;
+  Numerics numerics = Numerics::kBatchInvariant;  ///< of CUDA; the CPU's bits are the same in both
   const float* sinks =
       nullptr;  ///< [num_q_heads] logits that join the softmax without a value; or null
 
@@ -68,9 +75,10 @@ int64_t attention_workspace_bytes(const Exec& exec, int64_t max_tokens, int32_t 
                                   int32_t v_dim);
 
 /// Reads only cache positions that some query sees, and of the block tables only their blocks; what
-/// lies elsewhere may be NaN or out of range. `workspace` is 64-byte aligned. Throws
-/// INVALID_ARGUMENT, naming the field, for sizes out of range and for a visible position whose
-/// table entry is outside [0, num_blocks).
+/// lies elsewhere may be NaN or out of range. `workspace` is 64-byte aligned. The CPU's cache is
+/// kInterleaved, CUDA's kRows. Throws INVALID_ARGUMENT, naming the field, for sizes out of range and,
+/// on the CPU, for a visible position whose table entry is outside [0, num_blocks): on CUDA such a
+/// position's key and value count as NaN.
 void attention(const Exec& exec, const AttentionParams& params, void* workspace,
                int64_t workspace_bytes);
 

@@ -106,70 +106,90 @@ class Fixture {
     int64_t stride;
   };
 
-  // Runs the sequences' queries [begin, end) of each (all when end < 0).
-  Result run(const Exec& exec, const std::vector<size_t>& which, int64_t begin = 0,
-             int64_t end = -1) {
+  // The sequences' queries [begin, end) of each (all when end < 0), on the host.
+  struct Batch {
     std::vector<int32_t> start{0}, context, rows, positions;
+    int64_t tokens = 0, longest = 0, q_stride = 0, out_stride = 0;
+    Values q;
+
+    explicit Batch(Values queries) : q(std::move(queries)) {}
+  };
+  Batch batch(const std::vector<size_t>& which, int64_t begin = 0, int64_t end = -1) const {
+    Batch b{Values(s_.q_format, 0)};
     for (const size_t i : which) {
       const int64_t last = end < 0 ? s_.sequences[i].queries : end;
       for (int64_t t = begin; t < last; ++t) {
-        positions.push_back(static_cast<int32_t>(first_position(i) + t));
-        positions.push_back(-7);  // a second position dimension
+        b.positions.push_back(static_cast<int32_t>(first_position(i) + t));
+        b.positions.push_back(-7);  // a second position dimension
       }
-      start.push_back(static_cast<int32_t>(positions.size() / 2));
-      context.push_back(s_.sequences[i].context);
-      rows.push_back(table_rows_[i]);
+      b.start.push_back(static_cast<int32_t>(b.positions.size() / 2));
+      b.context.push_back(s_.sequences[i].context);
+      b.rows.push_back(table_rows_[i]);
+      b.longest = std::max<int64_t>(b.longest, s_.sequences[i].context);
     }
-    const int64_t tokens = start.back();
+    b.tokens = b.start.back();
     const int64_t k_dim = s_.key_columns(), v_dim = s_.value_columns();
-    const int64_t q_stride = s_.q_heads * k_dim + 3, out_stride = s_.q_heads * v_dim + 5;
-    Values q(s_.q_format, tokens * q_stride);
+    b.q_stride = s_.q_heads * k_dim + 3;
+    b.out_stride = s_.q_heads * v_dim + 5;
+    b.q = Values(s_.q_format, b.tokens * b.q_stride);
     for (size_t j = 0; j < which.size(); ++j) {
-      for (int64_t t = start[j]; t < start[j + 1]; ++t) {
+      for (int64_t t = b.start[j]; t < b.start[j + 1]; ++t) {
         for (int64_t h = 0; h < s_.q_heads; ++h) {
           for (int64_t d = 0; d < k_dim; ++d) {
-            const int64_t position = positions[static_cast<size_t>(2 * t)];
-            q.set(t * q_stride + h * k_dim + d, 2.0f * value(3, which[j], position, h * 1000 + d));
+            const int64_t position = b.positions[static_cast<size_t>(2 * t)];
+            b.q.set(t * b.q_stride + h * k_dim + d,
+                    2.0f * value(3, which[j], position, h * 1000 + d));
           }
         }
       }
     }
-    Result result{Values(s_.out_format, tokens * out_stride),
-                  std::vector<float>(static_cast<size_t>(tokens * s_.q_heads), -5.0f), out_stride};
-    int64_t longest = 0;
-    for (const int32_t c : context) longest = std::max<int64_t>(longest, c);
-    Buffer workspace(attention_workspace_bytes(exec, tokens, static_cast<int32_t>(which.size()),
-                                               longest, s_.q_heads, static_cast<int32_t>(k_dim),
-                                               static_cast<int32_t>(v_dim)),
-                     "workspace");
+    return b;
+  }
+
+  // The parameters of a batch without its outputs; arrays on the host.
+  AttentionParams params(const Batch& b) {
+    return {.num_tokens = b.tokens,
+            .num_q_heads = s_.q_heads,
+            .q = b.q.data(),
+            .q_format = s_.q_format,
+            .q_stride = b.q_stride,
+            .positions = b.positions.data(),
+            .position_stride = 2,
+            .num_sequences = static_cast<int32_t>(b.context.size()),
+            .query_start = b.start.data(),
+            .context_len = b.context.data(),
+            .block_tables = tables_.data(),
+            .block_table_stride = table_stride_,
+            .table_rows = b.rows.data(),
+            .longest_context = b.longest,
+            .kv = cache_,
+            .value_dim = s_.value_dim,
+            .softmax_scale = s_.scale,
+            .soft_cap = s_.soft_cap,
+            .window = s_.window,
+            .chunk = s_.chunk,
+            .causal = s_.causal,
+            .sinks = s_.sinks ? sinks().data() : nullptr,
+            .out_format = s_.out_format,
+            .out_stride = b.out_stride};
+  }
+
+  // Runs the sequences' queries [begin, end) of each (all when end < 0).
+  Result run(const Exec& exec, const std::vector<size_t>& which, int64_t begin = 0,
+             int64_t end = -1) {
+    const Batch b = batch(which, begin, end);
+    Result result{Values(s_.out_format, b.tokens * b.out_stride),
+                  std::vector<float>(static_cast<size_t>(b.tokens * s_.q_heads), -5.0f),
+                  b.out_stride};
+    Buffer workspace(
+        attention_workspace_bytes(exec, b.tokens, static_cast<int32_t>(which.size()), b.longest,
+                                  s_.q_heads, s_.key_columns(), s_.value_columns()),
+        "workspace");
     std::memset(workspace.data(), 0xff, static_cast<size_t>(workspace.size()));
-    attention(exec,
-              {.num_tokens = tokens,
-               .num_q_heads = s_.q_heads,
-               .q = q.data(),
-               .q_format = s_.q_format,
-               .q_stride = q_stride,
-               .positions = positions.data(),
-               .position_stride = 2,
-               .num_sequences = static_cast<int32_t>(which.size()),
-               .query_start = start.data(),
-               .context_len = context.data(),
-               .block_tables = tables_.data(),
-               .block_table_stride = table_stride_,
-               .table_rows = rows.data(),
-               .kv = cache_,
-               .value_dim = s_.value_dim,
-               .softmax_scale = s_.scale,
-               .soft_cap = s_.soft_cap,
-               .window = s_.window,
-               .chunk = s_.chunk,
-               .causal = s_.causal,
-               .sinks = s_.sinks ? sinks().data() : nullptr,
-               .out = result.out.data(),
-               .out_format = s_.out_format,
-               .out_stride = out_stride,
-               .lse = result.lse.data()},
-              workspace.data(), workspace.size());
+    AttentionParams p = params(b);
+    p.out = result.out.data();
+    p.lse = result.lse.data();
+    attention(exec, p, workspace.data(), workspace.size());
     return result;
   }
 
@@ -200,6 +220,10 @@ class Fixture {
   }
 
   const KvCacheView& cache() const { return cache_; }
+  const Config& config() const { return s_; }
+  const std::vector<int32_t>& tables() const { return tables_; }
+  const std::vector<int32_t>& table_rows() const { return table_rows_; }
+  int64_t table_stride() const { return table_stride_; }
   std::vector<float>& sinks() {
     sinks_.resize(static_cast<size_t>(s_.q_heads));
     for (size_t h = 0; h < sinks_.size(); ++h) sinks_[h] = 0.3f * static_cast<float>(h) - 0.5f;

@@ -1,6 +1,6 @@
 /// @file
 /// Which keys a position sees, and how wide they are. Internal linkage: also included by
-/// per-instruction-set sources.
+/// per-instruction-set sources, and by kernels of CUDA.
 #ifndef SLUICE_OPS_ATTENTION_VISIBLE_H_
 #define SLUICE_OPS_ATTENTION_VISIBLE_H_
 
@@ -9,13 +9,13 @@
 namespace sluice {
 
 /// Whether the value rows are the keys too.
-static inline bool shares_rows(const AttentionParams& p) { return p.kv.k_dim == 0; }
+static constexpr bool shares_rows(const AttentionParams& p) { return p.kv.k_dim == 0; }
 
 /// Columns of a key, and of a value.
-static inline int32_t key_columns(const AttentionParams& p) {
+static constexpr int32_t key_columns(const AttentionParams& p) {
   return shares_rows(p) ? p.kv.v_dim : p.kv.k_dim;
 }
-static inline int32_t value_columns(const AttentionParams& p) {
+static constexpr int32_t value_columns(const AttentionParams& p) {
   return shares_rows(p) ? p.value_dim : p.kv.v_dim;
 }
 
@@ -25,7 +25,7 @@ struct KeyRange {
   int64_t end;
 };
 
-static inline KeyRange visible_keys(const AttentionParams& p, int64_t position,
+static constexpr KeyRange visible_keys(const AttentionParams& p, int64_t position,
                                     int64_t context_len) {
   KeyRange range{0, context_len};
   if (p.causal && position + 1 < range.end) range.end = position + 1;

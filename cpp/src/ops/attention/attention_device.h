@@ -1,0 +1,141 @@
+/// @file
+/// What the attention kernels share on the device. For .cu sources only.
+#ifndef SLUICE_OPS_ATTENTION_ATTENTION_DEVICE_H_
+#define SLUICE_OPS_ATTENTION_ATTENTION_DEVICE_H_
+
+#include "ops/attention/attention_variants.h"
+#include "ops/cuda/launch.h"
+
+namespace sluice::cuda {
+
+inline constexpr float kLog2E = 1.44269504088896341f;
+inline constexpr float kLn2 = 0.693147180559945309f;
+
+__device__ inline float minus_infinity() { return __int_as_float(0xff800000); }
+__device__ inline float not_a_number() { return __int_as_float(0x7fffffff); }
+
+/// Exponents are taken against this maximum: 0 for a row without keys, where -inf - -inf is NaN.
+__device__ inline float safe_max(float m) { return m == minus_infinity() ? 0.0f : m; }
+
+/// Keys per span of a row that sees `keys`; see kAttentionSpan.
+__device__ inline int32_t span_keys(KeyRange keys) {
+  int32_t span = kAttentionSpan;
+  while ((keys.end - 1) / span - keys.begin / span >= kAttentionParts) span *= 2;
+  return span;
+}
+
+/// The softmax of some keys of a row; exponents are of 2.
+struct SpanState {
+  float m;  // maximum of the scores
+  float l;  // sum of 2^(score - m)
+};
+
+/// Factors that put the weighted values of a state and of the state of the next keys together:
+/// acc * a + next_acc * b. Exactly 1 and 0 where one of them is empty.
+struct MergeFactors {
+  float a, b;
+};
+__device__ inline MergeFactors merge(SpanState* whole, const SpanState& next) {
+  const float m = whole->m < next.m ? next.m : whole->m;
+  const MergeFactors f{exp2f(whole->m - safe_max(m)), exp2f(next.m - safe_max(m))};
+  whole->l = __fmaf_rn(next.l, f.b, __fmul_rn(whole->l, f.a));
+  whole->m = m;
+  return f;
+}
+__device__ inline float merge_value(float whole, float next, const MergeFactors& f) {
+  return __fmaf_rn(next, f.b, __fmul_rn(whole, f.a));
+}
+
+/// What a row's weighted values are multiplied by; writes its log-sum-exp when `writes`. A sum of
+/// zero is a row without keys, whose values are zero; NaN passes through.
+__device__ inline float finish_row(const AttentionParams& p, SpanState state, int64_t token,
+                                   int64_t head, bool writes) {
+  float factor = 1.0f;
+  if (p.sinks != nullptr) {
+    const float sink = p.sinks[head] * kLog2E;
+    const float m = state.m < sink ? sink : state.m;
+    factor = exp2f(state.m - safe_max(m));
+    state.l = __fmaf_rn(state.l, factor, exp2f(sink - safe_max(m)));
+    state.m = m;
+  }
+  if (p.lse != nullptr && writes) {
+    p.lse[token * p.num_q_heads + head] =
+        state.l > 0.0f ? __fmaf_rn(state.m, kLn2, logf(state.l)) : state.l + minus_infinity();
+  }
+  return state.l == 0.0f ? 0.0f : factor / state.l;
+}
+
+__device__ inline void store_out(const AttentionParams& p, int64_t at, float value) {
+  if (p.out_format == Format::kF32) {
+    store(static_cast<float*>(p.out) + at, value);
+  } else {
+    store(static_cast<__nv_bfloat16*>(p.out) + at, value);
+  }
+}
+
+__host__ __device__ constexpr int32_t round_up16(int32_t n) { return (n + 15) / 16 * 16; }
+
+/// The sequence of a token: the last whose queries begin at or before it. Its own end may be before
+/// the token too; the caller compares.
+__device__ inline int32_t sequence_of(const AttentionParams& p, int64_t token) {
+  int32_t low = 0, high = p.num_sequences;
+  while (high - low > 1) {
+    const int32_t middle = (low + high) / 2;
+    if (p.query_start[middle] <= token) {
+      low = middle;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+/// Tile `index` of the tiles that cut each sequence's `rows_per_token` rows a token into
+/// `tile_rows`. All lanes of a warp take part and get the same. sequence < 0: there is none.
+struct RowTile {
+  int32_t sequence;
+  int32_t row_begin;  ///< among the sequence's rows (token, head of the group), tokens outside
+  int32_t row_end;
+};
+__device__ inline RowTile find_tile(const AttentionParams& p, int64_t index, int32_t rows_per_token,
+                                    int32_t tile_rows) {
+  const int lane = threadIdx.x % 32;
+  for (int32_t first = 0; first < p.num_sequences; first += 32) {
+    const int32_t s = first + lane;
+    int32_t rows = 0;
+    if (s < p.num_sequences) rows = (p.query_start[s + 1] - p.query_start[s]) * rows_per_token;
+    const int32_t tiles = (rows + tile_rows - 1) / tile_rows;
+    int32_t before = tiles;
+    for (int step = 1; step < 32; step *= 2) {
+      const int32_t other = __shfl_up_sync(kAllLanes, before, step);
+      if (lane >= step) before += other;
+    }
+    const int32_t all = __shfl_sync(kAllLanes, before, 31);
+    before -= tiles;
+    const bool mine = index >= before && index < before + tiles;
+    const unsigned found = __ballot_sync(kAllLanes, mine);
+    if (found != 0) {
+      const int source = __ffs(static_cast<int>(found)) - 1;
+      const auto begin = static_cast<int32_t>((index - before) * tile_rows);
+      return {first + source, __shfl_sync(kAllLanes, begin, source),
+              __shfl_sync(kAllLanes, min(rows, begin + tile_rows), source)};
+    }
+    index -= all;
+  }
+  return {-1, 0, 0};
+}
+
+/// Tiles of all sequences, at most.
+inline int64_t most_tiles(const AttentionParams& p, int64_t rows_per_token, int64_t tile_rows) {
+  return std::min(p.num_tokens * ceil_div(rows_per_token, tile_rows),
+                  p.num_tokens * rows_per_token / tile_rows + p.num_sequences);
+}
+
+__device__ inline const int32_t* table_of(const AttentionParams& p, int32_t sequence) {
+  const int64_t row = p.table_rows == nullptr ? sequence : p.table_rows[sequence];
+  return p.block_tables + row * p.block_table_stride;
+}
+
+}  // namespace sluice::cuda
+
+#endif  // SLUICE_OPS_ATTENTION_ATTENTION_DEVICE_H_
