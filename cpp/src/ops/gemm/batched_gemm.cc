@@ -5,18 +5,17 @@
 #include "base/checked.h"
 #include "ops/gemm/gemm.h"
 #include "ops/gemm/panel_kernel.h"
+#include "ops/gemm/product_cuda.h"
 #include "ops/simd/check.h"
 #include "ops/simd/parallel.h"
 
 namespace sluice {
 namespace {
 
-void check_params(const BatchedGemmParams& p) {
+void check_params(const Exec& exec, const BatchedGemmParams& p) {
   const WeightView& w = p.w.first;
   check_compute_format("batched_gemm weight format", w.format);
-  SLUICE_CHECK(w.layout == WeightLayout::kPanel64, SLUICE_STATUS_UNSUPPORTED,
-               "batched_gemm weight layout: ", static_cast<int32_t>(w.layout),
-               " (expected: kPanel64)");
+  check_product_layout("batched_gemm weight layout", exec, w.layout);
   SLUICE_CHECK(p.x_format == w.format, SLUICE_STATUS_UNSUPPORTED,
                "batched_gemm x_format: ", format_name(p.x_format), " (expected: the weights', ",
                format_name(w.format), ")");
@@ -48,8 +47,11 @@ void check_params(const BatchedGemmParams& p) {
 }  // namespace
 
 void batched_gemm(const Exec& exec, const BatchedGemmParams& p) {
-  check_params(p);
+  check_params(exec, p);
   if (p.num_rows == 0 || p.w.count == 0) return;
+  if constexpr (kCudaBuilt) {
+    if (exec.cuda != nullptr) return cuda::product(*exec.cuda, cuda::product_of(p));
+  }
   const auto kernel = SLUICE_SELECT_ISA(exec.isa, gemm_units);
   const WeightView& w = p.w.first;
   const int64_t units = ceil_div(w.rows, kUnitRows);

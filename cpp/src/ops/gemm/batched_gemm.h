@@ -3,7 +3,7 @@
 ///
 /// One parallel region over all products, each through the panel kernel of gemm.h: a row's bits
 /// depend on nothing but itself, in both numerics modes. A call with one row reads every weight
-/// once and is bound by the memory's bandwidth.
+/// once and is bound by the memory's bandwidth. The same holds on CUDA.
 #ifndef SLUICE_OPS_GEMM_BATCHED_GEMM_H_
 #define SLUICE_OPS_GEMM_BATCHED_GEMM_H_
 
@@ -16,7 +16,7 @@ namespace sluice {
 
 /// Matrices of one shape, one after another in memory. A value.
 struct WeightStack {
-  WeightView first{};        ///< layout kPanel64
+  WeightView first{};        ///< layout kPanel64, CUDA: kRowMajor
   int64_t count = 0;         ///< number of matrices
   int64_t stride_bytes = 0;  ///< between matrices: packed_bytes() of one, a multiple of 64
 

@@ -11,6 +11,7 @@
 #include "device/buffer.h"
 #include "ops/gemm/onednn.h"
 #include "ops/gemm/panel_kernel.h"
+#include "ops/gemm/product_cuda.h"
 #include "ops/simd/check.h"
 #include "ops/simd/parallel.h"
 
@@ -31,10 +32,9 @@ struct CachedProduct {
   OneDnn::ProductPtr product;  // null: oneDNN has no kernel for it here
 };
 
-void check_params(const GemmParams& p) {
+void check_params(const Exec& exec, const GemmParams& p) {
   check_compute_format("gemm weight format", p.w.format);
-  SLUICE_CHECK(p.w.layout == WeightLayout::kPanel64, SLUICE_STATUS_UNSUPPORTED,
-               "gemm weight layout: ", static_cast<int32_t>(p.w.layout), " (expected: kPanel64)");
+  check_product_layout("gemm weight layout", exec, p.w.layout);
   SLUICE_CHECK(p.x_format == p.w.format, SLUICE_STATUS_UNSUPPORTED,
                "gemm x_format: ", format_name(p.x_format), " (expected: the weight's, ",
                format_name(p.w.format), ")");
@@ -112,12 +112,14 @@ ProductKey key_of(int calls, const GemmParams& p) {
 
 struct Gemm::State {
   GemmOptions options;
-  OneDnn onednn;
+  std::unique_ptr<OneDnn> onednn;  // null on CUDA
   GemmStats stats;
   std::list<CachedProduct> cache;          // most recently used first
   std::vector<OneDnn::Product*> products;  // of the pieces of one product
 
-  explicit State(const GemmOptions& o) : options(o), onednn(o.onednn_path) {
+  explicit State(const GemmOptions& o) : options(o) {
+    if (o.cuda_device >= 0) return;
+    onednn = std::make_unique<OneDnn>(o.onednn_path);
     products.resize(static_cast<size_t>(o.num_threads));
   }
 
@@ -129,7 +131,7 @@ struct Gemm::State {
       }
     }
     const auto start = std::chrono::steady_clock::now();
-    cache.push_front({key, onednn.compile(key)});
+    cache.push_front({key, onednn->compile(key)});
     ++stats.products_compiled;
     stats.compile_micros += std::chrono::duration_cast<std::chrono::microseconds>(
                                 std::chrono::steady_clock::now() - start)
@@ -164,7 +166,7 @@ struct Gemm::State {
       }
     }
     parallel_tasks(exec, pieces, [&](int64_t i, int /*thread*/) {
-      onednn.run(*products[i], static_cast<int>(i), piece(i),
+      onednn->run(*products[i], static_cast<int>(i), piece(i),
                  static_cast<char*>(workspace) + i * kScratchBytesPerThread);
     });
     return true;
@@ -194,7 +196,8 @@ Gemm& Gemm::operator=(Gemm&&) noexcept = default;
 
 int64_t Gemm::workspace_bytes(int64_t max_rows, int64_t /*max_weight_rows*/,
                               int64_t /*max_cols*/) const {
-  if (state_->options.numerics == Numerics::kBatchInvariant || max_rows < kOneDnnRows) {
+  if (state_->onednn == nullptr || state_->options.numerics == Numerics::kBatchInvariant ||
+      max_rows < kOneDnnRows) {
     return kBufferAlignment;
   }
   return kBufferAlignment + state_->options.num_threads * kScratchBytesPerThread;
@@ -202,7 +205,16 @@ int64_t Gemm::workspace_bytes(int64_t max_rows, int64_t /*max_weight_rows*/,
 
 void Gemm::run(const Exec& exec, const GemmParams& params, void* workspace,
                int64_t workspace_size) {
-  check_params(params);
+  check_params(exec, params);
+  SLUICE_CHECK_ARG((exec.cuda != nullptr) == (state_->onednn == nullptr),
+                   "gemm: made for ", state_->onednn == nullptr ? "CUDA" : "the CPU",
+                   " (expected: an exec of the same)");
+  if constexpr (kCudaBuilt) {
+    if (exec.cuda != nullptr) {
+      state_->stats.rows_native += params.num_rows;
+      return cuda::product(*exec.cuda, cuda::product_of(params));
+    }
+  }
   GemmParams rest = params;
   const int64_t rows = state_->onednn_rows(params);
   if (rows > 0 && state_->run_onednn(exec, piece_of(params, 0, rows, 0, params.w.rows), workspace,
@@ -220,6 +232,11 @@ void Gemm::run(const Exec& exec, const GemmParams& params, void* workspace,
 }
 
 const char* Gemm::variant(const Exec& exec, const GemmParams& p) const {
+  if constexpr (kCudaBuilt) {
+    if (exec.cuda != nullptr) {
+      return cuda::kernel_name(cuda::choose_kernel(*exec.cuda, cuda::product_of(p)));
+    }
+  }
   if (state_->onednn_rows(p) > 0) return "onednn";
   switch (exec.isa) {
     case Isa::kPortable:
@@ -234,7 +251,7 @@ const char* Gemm::variant(const Exec& exec, const GemmParams& p) const {
   return "panel_portable";
 }
 
-std::string Gemm::onednn_version() const { return state_->onednn.version(); }
+std::string Gemm::onednn_version() const { return state_->onednn == nullptr ? std::string() : state_->onednn->version(); }
 GemmStats Gemm::stats() const { return state_->stats; }
 
 }  // namespace sluice

@@ -7,6 +7,10 @@
 /// BATCH_INVARIANT: every row goes through our kernel, whose sums do not depend on the number of
 /// rows; on 2 Zen 4 cores it is as fast as oneDNN for many rows too (200 GFLOP/s a core at bf16,
 /// 100 at float32).
+///
+/// On CUDA (GemmOptions.cuda_device) the products of BATCH_INVARIANT are those of
+/// ops/gemm/product_cuda.h; nothing there is allocated or read by the host, so a product may be
+/// captured in a graph.
 #ifndef SLUICE_OPS_GEMM_GEMM_H_
 #define SLUICE_OPS_GEMM_GEMM_H_
 
@@ -31,7 +35,7 @@ struct GemmParams {
   const void* x = nullptr;  ///< [num_rows, w.cols]; format of x equals w.format
   Format x_format = Format::kUnknown;
   int64_t x_stride = 0;            ///< elements between rows, >= w.cols
-  WeightView w{};                  ///< [w.rows, w.cols], layout kPanel64
+  WeightView w{};                  ///< [w.rows, w.cols], layout kPanel64, CUDA: kRowMajor
   const float* bias = nullptr;     ///< [w.rows] or null
   float alpha = 1.0f;              ///< multiplies product and bias (a residual multiplier)
   bool accumulate = false;         ///< adds to y instead of overwriting it; y_format F32 only
@@ -41,6 +45,8 @@ struct GemmParams {
 };
 
 struct GemmOptions {
+  /// Not negative: the products run on that CUDA device, and oneDNN is not opened.
+  int32_t cuda_device = -1;
   std::string onednn_path;  ///< file to open; empty: "libdnnl.so.3" on the system's search path
   Numerics numerics = Numerics::kFast;
   int32_t num_threads = 1;            ///< oneDNN takes up to as many of an Exec's threads
@@ -51,14 +57,14 @@ struct GemmStats {
   int64_t products_compiled = 0;  ///< oneDNN primitives built since creation
   int64_t compile_micros = 0;     ///< time that took
   int64_t rows_onednn = 0;        ///< rows computed by either path
-  int64_t rows_native = 0;
+  int64_t rows_native = 0;       ///< by our kernels, of the CPU or CUDA
 };
 
 /// The products of one engine: the opened oneDNN and its compiled products. Not thread-safe: one
 /// thread calls at a time; the threads of its Exec work inside.
 class Gemm {
  public:
-  /// Opens oneDNN. Throws LIBRARY_MISSING, naming the file, the loader's reason and the remedy,
+  /// Opens oneDNN, unless the products run on CUDA. Throws LIBRARY_MISSING, naming the file, the loader's reason and the remedy,
   /// when it cannot be opened, lacks a function, or is older than 3.0.
   explicit Gemm(const GemmOptions& options);
   ~Gemm();
@@ -75,10 +81,11 @@ class Gemm {
   /// without a kernel.
   void run(const Exec& exec, const GemmParams& params, void* workspace, int64_t workspace_bytes);
 
-  /// Which kernel `num_rows` rows would take: "onednn", "panel_avx512_bf16", ... Constant text.
+  /// Which kernel `num_rows` rows would take: "onednn", "panel_avx512_bf16", "bf16_tile", ...
+  /// Constant text.
   const char* variant(const Exec& exec, const GemmParams& params) const;
 
-  /// e.g. "3.11.0".
+  /// e.g. "3.11.0"; empty on CUDA.
   std::string onednn_version() const;
   GemmStats stats() const;
 

@@ -67,6 +67,18 @@ void check_range(const char* field, int64_t begin, int64_t count, int64_t end) {
 
 }  // namespace
 
+WeightLayout product_layout(const Exec& exec) {
+  return exec.cuda != nullptr ? WeightLayout::kRowMajor : WeightLayout::kPanel64;
+}
+
+void check_product_layout(const char* field, const Exec& exec, WeightLayout layout) {
+  const WeightLayout expected = product_layout(exec);
+  SLUICE_CHECK(layout == expected, SLUICE_STATUS_UNSUPPORTED, field, ": ",
+               static_cast<int32_t>(layout), " (expected: ", static_cast<int32_t>(expected),
+               expected == WeightLayout::kRowMajor ? ", kRowMajor, on CUDA)"
+                                                   : ", kPanel64, on the CPU)");
+}
+
 int64_t packed_bytes(Format format, WeightLayout layout, int64_t rows, int64_t cols) {
   check_compute_format("weight format", format);
   check_at_least("weight rows", rows, 0);

@@ -30,12 +30,19 @@ inline constexpr int64_t kPanelRows = 64;
 struct WeightView {
   Format format = Format::kUnknown;  ///< F32 or BF16 (quantized formats: not built yet)
   WeightLayout layout = WeightLayout::kPanel64;
-  void* data = nullptr;               ///< 64-byte aligned; packed_bytes() long
+  void* data = nullptr;               ///< 64-byte aligned; packed_bytes() long; CUDA: of the device
   const void* scales = nullptr;       ///< quantized formats only
   const void* zero_points = nullptr;  ///< quantized formats only
   int64_t rows = 0;                   ///< N, outputs
   int64_t cols = 0;                   ///< K, inputs
 };
+
+/// The layout that products read: kPanel64 on the CPU, kRowMajor on CUDA, where every matrix should
+/// start at a multiple of 256 bytes: 16 are needed for the kernels that load vectors.
+WeightLayout product_layout(const Exec& exec);
+
+/// Throws UNSUPPORTED for another layout; `field` is named.
+void check_product_layout(const char* field, const Exec& exec, WeightLayout layout);
 
 /// Bytes of a matrix in its layout, padding included. Throws UNSUPPORTED for a format other than
 /// F32 and BF16.

@@ -4,6 +4,7 @@
 
 #include "base/checked.h"
 #include "ops/gemm/panel_kernel.h"
+#include "ops/gemm/product_cuda.h"
 #include "ops/simd/check.h"
 #include "ops/simd/parallel.h"
 
@@ -59,11 +60,10 @@ struct Line {
   }
 };
 
-void check_params(const GroupedGemmParams& p) {
+// What host-side numbers tell; `rows` bounds the rows of all experts.
+void check_params(const Exec& exec, const GroupedGemmParams& p, int64_t rows) {
   check_compute_format("grouped_gemm weight format", p.w.format);
-  SLUICE_CHECK(p.w.layout == WeightLayout::kPanel64, SLUICE_STATUS_UNSUPPORTED,
-               "grouped_gemm weight layout: ", static_cast<int32_t>(p.w.layout),
-               " (expected: kPanel64)");
+  check_product_layout("grouped_gemm weight layout", exec, p.w.layout);
   SLUICE_CHECK(p.x_format == p.w.format, SLUICE_STATUS_UNSUPPORTED,
                "grouped_gemm x_format: ", format_name(p.x_format), " (expected: the weight's, ",
                format_name(p.w.format), ")");
@@ -71,20 +71,25 @@ void check_params(const GroupedGemmParams& p) {
   SLUICE_CHECK(p.y_format == Format::kF32 || p.w.format == Format::kBf16, SLUICE_STATUS_UNSUPPORTED,
                "grouped_gemm y_format: ", format_name(p.y_format),
                " (expected: F32, or BF16 from BF16 weights)");
-  check_at_least("num_experts", p.num_experts, 1);
   check_at_least("grouped_gemm weight rows", p.w.rows, 1);
   check_at_least("grouped_gemm weight cols", p.w.cols, 1);
-  check_memory("expert_offsets", p.expert_offsets, p.num_experts + 1);
-  SLUICE_CHECK_ARG(p.expert_offsets[0] == 0, "expert_offsets[0]: ", p.expert_offsets[0],
-                   " (expected: 0)");
-  for (int32_t e = 0; e < p.num_experts; ++e) {
-    SLUICE_CHECK_ARG(p.expert_offsets[e] <= p.expert_offsets[e + 1], "expert_offsets[", e + 1,
-                     "]: ", p.expert_offsets[e + 1], " (expected: at least ", p.expert_offsets[e],
-                     ")");
+  int64_t outputs = p.w.rows;
+  if (p.activation.has_value()) {
+    const GroupedActivation& a = *p.activation;
+    SLUICE_CHECK(exec.cuda != nullptr, SLUICE_STATUS_UNSUPPORTED,
+                 "grouped_gemm activation: set (expected: none on the CPU; remedy: activation())");
+    SLUICE_CHECK(a.kind >= ActivationKind::kSilu && a.kind <= ActivationKind::kSigmoid,
+                 SLUICE_STATUS_UNSUPPORTED, "grouped_gemm activation: ",
+                 static_cast<int32_t>(a.kind), " (expected: a number of sluice.proto's Activation)");
+    SLUICE_CHECK_ARG(a.kind != ActivationKind::kClampedSwiglu || (a.gated && a.limit > 0),
+                     "grouped_gemm activation CLAMPED_SWIGLU: limit ", a.limit,
+                     " (expected: gated, with a limit above 0)");
+    SLUICE_CHECK_ARG(!a.gated || p.w.rows % 2 == 0, "grouped_gemm weight rows: ", p.w.rows,
+                     " (expected: even, as many gates as ups)");
+    if (a.gated) outputs /= 2;
   }
-  const int64_t rows = p.expert_offsets[p.num_experts];
   check_stride("grouped_gemm x_stride", p.x_stride, p.w.cols, rows);
-  check_stride("grouped_gemm y_stride", p.y_stride, p.w.rows, rows);
+  check_stride("grouped_gemm y_stride", p.y_stride, outputs, rows);
   check_memory("grouped_gemm x", p.x, rows);
   check_memory("grouped_gemm y", p.y, rows);
   check_memory("grouped_gemm weights", p.w.data, rows);
@@ -92,6 +97,17 @@ void check_params(const GroupedGemmParams& p) {
   SLUICE_CHECK_ARG(p.num_experts == 1 || (p.expert_bytes >= bytes && p.expert_bytes % 64 == 0),
                    "expert_bytes: ", p.expert_bytes, " (expected: a multiple of 64, at least ",
                    bytes, ")");
+}
+
+// Of offsets in host memory.
+void check_offsets(const GroupedGemmParams& p) {
+  SLUICE_CHECK_ARG(p.expert_offsets[0] == 0, "expert_offsets[0]: ", p.expert_offsets[0],
+                   " (expected: 0)");
+  for (int32_t e = 0; e < p.num_experts; ++e) {
+    SLUICE_CHECK_ARG(p.expert_offsets[e] <= p.expert_offsets[e + 1], "expert_offsets[", e + 1,
+                     "]: ", p.expert_offsets[e + 1], " (expected: at least ", p.expert_offsets[e],
+                     ")");
+  }
 }
 
 // The rows of one expert as a product of their own.
@@ -117,8 +133,22 @@ PanelParams product_of(const GroupedGemmParams& p, int32_t expert) {
 
 }  // namespace
 
-void grouped_gemm(const Exec& exec, const GroupedGemmParams& p) {
-  check_params(p);
+void grouped_gemm(const Exec& exec, const GroupedGemmParams& params) {
+  GroupedGemmParams p = params;
+  check_at_least("num_experts", p.num_experts, 1);
+  check_at_least("grouped_gemm max_rows", p.max_rows, 0);
+  SLUICE_CHECK_ARG(p.expert_offsets != nullptr || p.num_experts == 1,
+                   "expert_offsets: null (expected: ", p.num_experts + 1, " elements)");
+  if constexpr (kCudaBuilt) {
+    if (exec.cuda != nullptr) {
+      check_params(exec, p, p.max_rows);
+      return cuda::product(*exec.cuda, cuda::product_of(p));
+    }
+  }
+  const int32_t one_expert[] = {0, static_cast<int32_t>(p.max_rows)};
+  if (p.expert_offsets == nullptr) p.expert_offsets = one_expert;
+  check_offsets(p);
+  check_params(exec, p, p.expert_offsets[p.num_experts]);
   const Line line(p, exec.num_threads);
   if (line.num_units == 0) return;
   const auto kernel = SLUICE_SELECT_ISA(exec.isa, gemm_units);

@@ -1,0 +1,109 @@
+#include "ops/gemm/product_cuda.h"
+
+#include "base/error.h"
+
+namespace sluice::cuda {
+namespace {
+
+int64_t element_bytes(Format format) { return format_bytes(format, 1); }
+
+}  // namespace
+
+Product product_of(const GemmParams& g) {
+  Product p;
+  p.max_rows = g.num_rows;
+  p.format = g.w.format;
+  p.y_format = g.y_format;
+  p.x = g.x;
+  p.x_stride = g.x_stride;
+  p.w = g.w.data;
+  p.weight_rows = g.w.rows;
+  p.cols = g.w.cols;
+  p.bias = g.bias;
+  p.alpha = g.alpha;
+  p.accumulate = g.accumulate;
+  p.y = g.y;
+  p.y_stride = g.y_stride;
+  return p;
+}
+
+Product product_of(const BatchedGemmParams& g) {
+  Product p;
+  p.num_groups = static_cast<int32_t>(g.w.count);
+  p.max_rows = g.num_rows;
+  p.format = g.w.first.format;
+  p.y_format = g.y_format;
+  p.x = g.x;
+  p.x_stride = g.x_stride;
+  p.x_group_stride = g.x_batch_stride;
+  p.w = g.w.first.data;
+  p.w_group_stride = g.w.stride_bytes / element_bytes(p.format);
+  p.weight_rows = g.w.first.rows;
+  p.cols = g.w.first.cols;
+  p.y = g.y;
+  p.y_stride = g.y_stride;
+  p.y_group_stride = g.y_batch_stride;
+  return p;
+}
+
+Product product_of(const GroupedGemmParams& g) {
+  Product p;
+  p.num_groups = g.num_experts;
+  p.offsets = g.expert_offsets;
+  p.max_rows = g.max_rows;
+  p.format = g.w.format;
+  p.y_format = g.y_format;
+  p.x = g.x;
+  p.x_stride = g.x_stride;
+  p.row_index = g.row_index;
+  p.row_scale = g.row_scale;
+  p.w = g.w.data;
+  p.w_group_stride = g.expert_bytes / element_bytes(p.format);
+  p.weight_rows = g.w.rows;
+  p.cols = g.w.cols;
+  p.bias = g.bias;
+  p.bias_group_stride = g.w.rows;
+  if (g.activation.has_value()) {
+    p.activates = true;
+    p.gated = g.activation->gated;
+    p.activation = g.activation->kind;
+    p.activation_alpha = g.activation->alpha;
+    p.activation_beta = g.activation->beta;
+    p.activation_limit = g.activation->limit;
+  }
+  p.y = g.y;
+  p.y_stride = g.y_stride;
+  return p;
+}
+
+ProductKernel choose_kernel(const CudaExec& /*exec*/, const Product& p) {
+  return p.format == Format::kF32 ? ProductKernel::kF32Tile : ProductKernel::kBf16Tile;
+}
+
+const char* kernel_name(ProductKernel kernel) {
+  switch (kernel) {
+    case ProductKernel::kF32Tile:
+      return "f32_tile";
+    case ProductKernel::kBf16Tile:
+      return "bf16_tile";
+  }
+  return "";
+}
+
+void product(const CudaExec& exec, const Product& p) { product(exec, p, choose_kernel(exec, p)); }
+
+void product(const CudaExec& exec, const Product& p, ProductKernel kernel) {
+  if (p.max_rows == 0 || p.num_groups == 0) return;
+  switch (kernel) {
+    case ProductKernel::kF32Tile:
+      SLUICE_CHECK(p.format == Format::kF32, SLUICE_STATUS_UNSUPPORTED,
+                   "f32_tile: ", format_name(p.format), " (expected: F32)");
+      return product_f32_tile(exec, p);
+    case ProductKernel::kBf16Tile:
+      SLUICE_CHECK(p.format == Format::kBf16, SLUICE_STATUS_UNSUPPORTED,
+                   "bf16_tile: ", format_name(p.format), " (expected: BF16)");
+      return product_bf16_tile(exec, p);
+  }
+}
+
+}  // namespace sluice::cuda
