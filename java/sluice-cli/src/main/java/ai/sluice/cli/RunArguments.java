@@ -1,5 +1,6 @@
 package ai.sluice.cli;
 
+import ai.sluice.api.Backend;
 import ai.sluice.api.ComputeDtype;
 import ai.sluice.api.EngineOptions;
 import ai.sluice.api.InvalidRequestException;
@@ -9,6 +10,12 @@ import picocli.CommandLine.Option;
 
 /** The options that say how a model runs, whatever is done with it. */
 final class RunArguments {
+  @Option(
+      names = "--backend",
+      paramLabel = "WHERE",
+      description = "Run on cuda, on cpu, or auto: cuda where it can. Default: auto.")
+  @Nullable Backend backend;
+
   @Option(
       names = "--dtype",
       paramLabel = "TYPE",
@@ -49,6 +56,7 @@ final class RunArguments {
    */
   EngineOptions.Builder builder() {
     EngineOptions.Builder builder = EngineOptions.builder();
+    Values.give("--backend", backend, builder::backend);
     Values.give("--dtype", dtype, builder::dtype);
     Values.give("--threads", threads, builder::threads);
     Values.give("--tensor-parallel-size", tensorParallelSize, builder::tensorParallelSize);

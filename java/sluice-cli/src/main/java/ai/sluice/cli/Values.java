@@ -1,5 +1,6 @@
 package ai.sluice.cli;
 
+import ai.sluice.api.Backend;
 import ai.sluice.api.ComputeDtype;
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.api.Numerics;
@@ -27,6 +28,7 @@ final class Values {
     commandLine.registerConverter(Integer.class, Values::wholeInt);
     commandLine.registerConverter(Long.class, Values::wholeLong);
     commandLine.registerConverter(Double.class, Values::decimal);
+    commandLine.registerConverter(Backend.class, Values::backend);
     commandLine.registerConverter(ComputeDtype.class, Values::dtype);
     commandLine.registerConverter(Numerics.class, Values::numerics);
   }
@@ -63,6 +65,15 @@ final class Values {
       throw fail(text, "a number below 1.8e308");
     }
     return value;
+  }
+
+  static Backend backend(String text) {
+    return switch (text.toLowerCase(Locale.ROOT)) {
+      case "auto" -> Backend.AUTO;
+      case "cpu" -> Backend.CPU;
+      case "cuda", "gpu" -> Backend.CUDA;
+      default -> throw fail(text, "auto, cpu or cuda");
+    };
   }
 
   static ComputeDtype dtype(String text) {

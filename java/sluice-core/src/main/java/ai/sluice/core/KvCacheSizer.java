@@ -13,11 +13,20 @@ import ai.sluice.api.OutOfDeviceMemoryException;
  * @param weightBytes memory of the weights
  * @param workspaceBytes memory of the step workspace
  * @param freeBytes memory free now, or -1 if unknown
+ * @param share of the memory left beside weights and workspace that the KV cache takes unasked
  */
 record KvCacheSizer(
-    EngineOptions options, int context, long weightBytes, long workspaceBytes, long freeBytes) {
-  /** Share of the memory left beside weights and workspace that the KV cache takes unasked. */
-  private static final double SHARE = 0.5;
+    EngineOptions options,
+    int context,
+    long weightBytes,
+    long workspaceBytes,
+    long freeBytes,
+    double share) {
+  /** On the CPU: the machine has other work and a page cache that the weights were read through. */
+  static final double MACHINE_SHARE = 0.5;
+
+  /** On a GPU: the rest is for what libraries and graphs allocate themselves. */
+  static final double DEVICE_SHARE = 0.9;
 
   /** Tokens of the shortest sequence that makes sense: one of the prompt and a new one. */
   private static final int LEAST_CONTEXT = 2;
@@ -40,7 +49,7 @@ record KvCacheSizer(
       return given(options.kvCacheBytes().getAsLong(), bytesPerBlock, wanted, left);
     }
     long affordable =
-        freeBytes < 0 ? wanted : (long) (Math.max(0, left) * SHARE) / bytesPerBlock;
+        freeBytes < 0 ? wanted : (long) (Math.max(0, left) * share) / bytesPerBlock;
     long blocks = Math.min(wanted, affordable);
     if (blocks >= perSequence) {
       return (int) blocks;

@@ -59,7 +59,7 @@ final class LoadedModel implements AutoCloseable {
     progress.tell(Phase.ALLOCATE, 0, 0);
     EngineEvents.Phase allocation = EVENTS.load(Phase.ALLOCATE.name());
     ResolvedOptions options = OptionResolver.resolve(asked, checkpoint, system);
-    int[] devices = OptionResolver.devices(options.message());
+    int[] devices = options.devices();
     NativeEngine engine =
         NativeEngine.create(
             options.spec().toByteArray(),

@@ -11,7 +11,6 @@ import ai.sluice.api.UnsupportedModelException;
 import ai.sluice.checkpoint.Checkpoint;
 import ai.sluice.jni.NativeEngine;
 import ai.sluice.jni.NativeLibrary;
-import ai.sluice.proto.DeviceInfo;
 import ai.sluice.proto.EngineInfo;
 import ai.sluice.proto.Format;
 import ai.sluice.proto.KvGroupInfo;
@@ -21,7 +20,6 @@ import ai.sluice.proto.SystemInfo;
 import com.google.protobuf.InvalidProtocolBufferException;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.stream.Collectors;
 
 /**
  * Makes every automatic choice of the options: backend, dtype, threads, context length, KV blocks.
@@ -42,19 +40,22 @@ final class OptionResolver {
   private final EngineOptions options;
   private final Checkpoint checkpoint;
   private final SystemInfo system;
+  private final BackendChoice choice;
   private final List<String> notes = new ArrayList<>();
 
   private OptionResolver(EngineOptions options, Checkpoint checkpoint, SystemInfo system) {
     this.options = options;
     this.checkpoint = checkpoint;
     this.system = system;
+    choice = BackendChoice.of(options, system);
   }
 
   /**
    * Resolves options for a checkpoint.
    *
    * @throws InvalidRequestException if an option contradicts the model
-   * @throws UnsupportedModelException if this build or machine lacks what is asked
+   * @throws UnsupportedModelException if this build lacks what is asked
+   * @throws ai.sluice.api.NativeLoadException if CUDA is asked for and this machine lacks it
    * @throws ai.sluice.api.OutOfDeviceMemoryException if the model does not fit; names what is
    *     needed, what is free and what to change
    */
@@ -77,7 +78,9 @@ final class OptionResolver {
   }
 
   private ResolvedOptions resolve() {
-    Backend backend = backend();
+    Backend backend = choice.backend();
+    choice.note().ifPresent(notes::add);
+    choice.warn();
     ComputeDtype dtype = dtype();
     int threads = options.threads().orElseGet(this::defaultThreads);
     int modelContext = checkpoint.maxPositions();
@@ -95,12 +98,18 @@ final class OptionResolver {
     EngineInfo info = plan(spec, message(spec, backend, dtype, threads, context).build());
     long bytesPerBlock = 0;
     for (KvGroupInfo group : info.getKvGroupsList()) {
-      // Of one rank; on the CPU all ranks take from the same memory.
-      bytesPerBlock += group.getBytesPerBlock() * options.tensorParallelSize();
+      // Of one rank; on the CPU all ranks take from the same memory, a GPU has its own.
+      bytesPerBlock +=
+          group.getBytesPerBlock() * (backend == Backend.CPU ? options.tensorParallelSize() : 1);
     }
     int blocks =
         new KvCacheSizer(
-                options, context, info.getWeightBytes(), info.getWorkspaceBytes(), freeBytes())
+                options,
+                context,
+                info.getWeightBytes(),
+                info.getWorkspaceBytes(),
+                freeBytes(),
+                backend == Backend.CPU ? KvCacheSizer.MACHINE_SHARE : KvCacheSizer.DEVICE_SHARE)
             .blocks(bytesPerBlock);
     int fitting = (int) Math.min(context, (long) blocks * options.blockSize());
     if (fitting < context) {
@@ -125,6 +134,7 @@ final class OptionResolver {
             fitting);
     return new ResolvedOptions(
         backend,
+        choice.deviceIndices(options.tensorParallelSize()),
         dtype,
         options.numerics(),
         threads,
@@ -140,33 +150,13 @@ final class OptionResolver {
         List.copyOf(notes));
   }
 
-  private Backend backend() {
-    if (options.backend() == Backend.CUDA) {
-      boolean built =
-          system.getBuiltBackendsList().contains(ai.sluice.proto.Backend.CUDA);
-      throw new UnsupportedModelException(
-          "backend: CUDA "
-              + (built ? "cannot be opened from Java yet" : "is not in this build")
-              + " (expected: CPU or AUTO; built: "
-              + system.getBuiltBackendsList().stream()
-                  .map(Enum::name)
-                  .collect(Collectors.joining(", "))
-              + "; devices: " + deviceNames() + ")");
-    }
-    return Backend.CPU;
-  }
-
-  private String deviceNames() {
-    List<String> names = new ArrayList<>();
-    for (DeviceInfo device : system.getDevicesList()) {
-      names.add(device.getBackend() + " " + device.getName());
-    }
-    return names.isEmpty() ? "none" : String.join(", ", names);
-  }
-
   private ComputeDtype dtype() {
     if (options.dtype() != ComputeDtype.AUTO) {
       return options.dtype();
+    }
+    if (choice.backend() == Backend.CUDA) {
+      notes.add("dtype: BFLOAT16, which the GPU's matrix units multiply");
+      return ComputeDtype.BFLOAT16;
     }
     boolean native16 = system.getCpuFeaturesList().contains(BFLOAT16_FEATURE);
     notes.add(
@@ -205,7 +195,11 @@ final class OptionResolver {
     // window lets go of as many. A prefix that was found is told in as few steps as that allows.
     int groups = spec.getKvGroupsCount();
     long blockUpdates = 2L * (stepTokens / options.blockSize() + maxSequences) * groups;
-    return ai.sluice.proto.EngineOptions.newBuilder()
+    ai.sluice.proto.EngineOptions.Builder message = ai.sluice.proto.EngineOptions.newBuilder();
+    if (backend == Backend.CPU) {
+      message.setOnednnPath(NativeLibrary.onednnPath().toString());
+    }
+    return message
         .setOptionsVersion(1)
         .setBackend(
             backend == Backend.CPU ? ai.sluice.proto.Backend.CPU : ai.sluice.proto.Backend.CUDA)
@@ -233,12 +227,11 @@ final class OptionResolver {
         // Of each admission: a reset, and the copy of a block in each group.
         .setMaxStepStateOps(maxSequences * (1 + groups))
         .setMaxStepBlockUpdates((int) blockUpdates)
-        .setMaxStepCountUpdates(stepTokens)
-        .setOnednnPath(NativeLibrary.onednnPath().toString());
+        .setMaxStepCountUpdates(stepTokens);
   }
 
-  private static EngineInfo plan(ModelSpec spec, ai.sluice.proto.EngineOptions message) {
-    int[] devices = devices(message);
+  private EngineInfo plan(ModelSpec spec, ai.sluice.proto.EngineOptions message) {
+    int[] devices = choice.deviceIndices(options.tensorParallelSize());
     try {
       return EngineInfo.parseFrom(
           NativeEngine.plan(
@@ -248,12 +241,10 @@ final class OptionResolver {
     }
   }
 
-  /** The device of each rank, all of them in this process: every rank on the CPU, device 0. */
-  static int[] devices(ai.sluice.proto.EngineOptions message) {
-    return new int[message.getTensorParallelSize()];
-  }
-
   private long freeBytes() {
+    if (choice.backend() == Backend.CUDA) {
+      return choice.freeBytes();
+    }
     return system.hasMemoryFreeBytes() ? system.getMemoryFreeBytes() : -1;
   }
 }

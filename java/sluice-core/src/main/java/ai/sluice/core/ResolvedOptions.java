@@ -12,6 +12,7 @@ import java.util.List;
  * Engine options with every automatic choice made, once and for all.
  *
  * @param backend CPU or CUDA
+ * @param devices the device index of each rank; not copied
  * @param dtype FLOAT32 or BFLOAT16
  * @param numerics as asked
  * @param threads threads that compute
@@ -28,6 +29,7 @@ import java.util.List;
  */
 record ResolvedOptions(
     Backend backend,
+    int[] devices,
     ComputeDtype dtype,
     Numerics numerics,
     int threads,

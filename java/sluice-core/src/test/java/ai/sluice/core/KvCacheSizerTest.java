@@ -18,7 +18,9 @@ class KvCacheSizerTest {
   }
 
   private static int blocks(EngineOptions.Builder options, int context, long free) {
-    return new KvCacheSizer(options.build(), context, 50_000, 10_000, free).blocks(BLOCK);
+    return new KvCacheSizer(
+            options.build(), context, 50_000, 10_000, free, KvCacheSizer.MACHINE_SHARE)
+        .blocks(BLOCK);
   }
 
   @Test
@@ -31,6 +33,14 @@ class KvCacheSizerTest {
   @Test
   void otherwiseHalfOfWhatIsLeftIsShared() {
     assertEquals(20, blocks(options(), 160, 100_000));
+  }
+
+  @Test
+  void ofAGpuNearlyAllIsTaken() {
+    KvCacheSizer sizer =
+        new KvCacheSizer(
+            options().build(), 160, 50_000, 10_000, 100_000, KvCacheSizer.DEVICE_SHARE);
+    assertEquals(36, sizer.blocks(BLOCK));
   }
 
   @Test

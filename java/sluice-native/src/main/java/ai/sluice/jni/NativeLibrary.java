@@ -106,13 +106,14 @@ public final class NativeLibrary {
   }
 
   /**
-   * A {@code SystemInfo} message: processor, devices, libraries, kernels that would be chosen.
+   * A {@code SystemInfo} message: processor, devices, libraries, kernels that would be chosen. A
+   * oneDNN that is missing is one of its problems, since an engine on a GPU does without it.
    *
-   * @throws NativeLoadException when the library or oneDNN cannot be loaded
+   * @throws NativeLoadException when the library cannot be loaded
    */
   public static byte[] systemInfo() {
     load();
-    String onednn = onednnPath().toString();
+    String onednn = onednnOrName();
     return NativeCalls.twoCall(
         (buffer, capacity, size, error) ->
             SluiceAbi.sluice_system_info(
@@ -121,6 +122,15 @@ public final class NativeLibrary {
                 capacity,
                 size,
                 error));
+  }
+
+  private static String onednnOrName() {
+    try {
+      return onednnPath().toString();
+    } catch (NativeLoadException e) {
+      // The native side then looks for it itself, and says so.
+      return "libdnnl.so.3";
+    }
   }
 
   /**

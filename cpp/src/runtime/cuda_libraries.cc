@@ -1,0 +1,72 @@
+#include "runtime/cuda_libraries.h"
+
+#include <dlfcn.h>
+#include <link.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/error.h"
+#include "device/cuda.h"
+
+namespace sluice {
+namespace {
+
+// All three pack a version as major * 10000 + minor * 100 + patch.
+struct Candidate {
+  const char* name;
+  const char* file;
+  const char* symbol;
+  bool by_pointer;  // int f(int*), else size_t f()
+};
+
+constexpr Candidate kCandidates[] = {
+    {"cuBLASLt", "libcublasLt.so.13", "cublasLtGetVersion", false},
+    {"cuDNN", "libcudnn.so.9", "cudnnGetVersion", false},
+    {"NCCL", "libnccl.so.2", "ncclGetVersion", true},
+};
+
+std::string version_of(const Candidate& candidate, void* symbol) {
+  int64_t version = 0;
+  if (candidate.by_pointer) {
+    int value = 0;
+    if (reinterpret_cast<int (*)(int*)>(symbol)(&value) != 0) return {};
+    version = value;
+  } else {
+    version = static_cast<int64_t>(reinterpret_cast<size_t (*)()>(symbol)());
+  }
+  return concat(version / 10000, ".", version / 100 % 100, ".", version % 100);
+}
+
+CudaLibraryInfo probe(const Candidate& candidate) {
+  CudaLibraryInfo info;
+  info.name = candidate.name;
+  info.path = candidate.file;
+  void* library = dlopen(candidate.file, RTLD_LAZY | RTLD_LOCAL);
+  if (library == nullptr) {
+    const char* error = dlerror();
+    info.problem = error == nullptr ? std::string("not found") : std::string(error);
+    return info;
+  }
+  link_map* map = nullptr;
+  if (dlinfo(library, RTLD_DI_LINKMAP, &map) == 0 && map != nullptr) info.path = map->l_name;
+  if (void* symbol = dlsym(library, candidate.symbol); symbol != nullptr) {
+    info.version = version_of(candidate, symbol);
+  } else {
+    info.problem = concat(info.path, ": has no ", candidate.symbol);
+  }
+  dlclose(library);
+  return info;
+}
+
+}  // namespace
+
+std::vector<CudaLibraryInfo> probe_cuda_libraries() {
+  std::vector<CudaLibraryInfo> found;
+  if constexpr (kCudaBuilt) {
+    for (const Candidate& candidate : kCandidates) found.push_back(probe(candidate));
+  }
+  return found;
+}
+
+}  // namespace sluice

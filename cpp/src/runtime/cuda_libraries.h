@@ -1,0 +1,24 @@
+/// @file
+/// The libraries that the CUDA backend opens when it uses them: which this machine has.
+#ifndef SLUICE_RUNTIME_CUDA_LIBRARIES_H_
+#define SLUICE_RUNTIME_CUDA_LIBRARIES_H_
+
+#include <string>
+#include <vector>
+
+namespace sluice {
+
+/// One library. `problem`: why it cannot be used; empty when it can.
+struct CudaLibraryInfo {
+  std::string name;     ///< "cuBLASLt", "cuDNN", "NCCL"
+  std::string version;  ///< "13.1.1"
+  std::string path;     ///< the file, or what was looked for
+  std::string problem;
+};
+
+/// Opens each by its name on the system's search path (LD_LIBRARY_PATH, ld.so.cache), asks for its
+/// version and closes it. Never throws. Empty in a build without CUDA.
+std::vector<CudaLibraryInfo> probe_cuda_libraries();
+
+}  // namespace sluice
+#endif  // SLUICE_RUNTIME_CUDA_LIBRARIES_H_
