@@ -1,7 +1,6 @@
 #include "model/decoder.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/checked.h"
 #include "comm/communicator.h"
@@ -87,9 +86,6 @@ void Decoder::embed(LayerContext& context, const StepBatch& batch, const int32_t
       own[t] = row >= 0 && row < embedding_.rows ? static_cast<int32_t>(row) : -1;
     }
     token_ids = own;
-  }
-  for (int64_t t = 0; t < batch.num_tokens; ++t) {
-    if (token_ids[t] < 0) std::memset(residual + t * hidden_size_, 0, hidden_size_ * 4);
   }
   EmbeddingParams params;
   params.num_tokens = batch.num_tokens;

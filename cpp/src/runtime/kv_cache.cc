@@ -118,7 +118,7 @@ KvCache::KvCache(const ModelSpec& spec, const EngineOptions& options, const Deco
 
 void KvCache::copy_block(int group, int32_t source, int32_t target) {
   for (int layer : layers_of_[group]) {
-    kv_copy_block(layers_[layer].kv, source, target);
+    kv_copy_block({}, layers_[layer].kv, source, target);
     copy_channel(layers_[layer].attention_channel, block_size_, source, target);
     copy_channel(layers_[layer].feed_forward_channel, block_size_, source, target);
   }
@@ -126,7 +126,7 @@ void KvCache::copy_block(int group, int32_t source, int32_t target) {
 
 void KvCache::zero_block(int group, int32_t block) {
   for (int layer : layers_of_[group]) {
-    kv_zero_block(layers_[layer].kv, block);
+    kv_zero_block({}, layers_[layer].kv, block);
     zero_channel(layers_[layer].attention_channel, block_size_, block);
     zero_channel(layers_[layer].feed_forward_channel, block_size_, block);
   }

@@ -1,5 +1,6 @@
 #include "ops/activation/activation.h"
 
+#include "ops/activation/activation_cuda.h"
 #include "ops/activation/activation_kernel.h"
 #include "ops/simd/check.h"
 #include "ops/simd/parallel.h"
@@ -22,6 +23,9 @@ void activation(const Exec& exec, const ActivationParams& p) {
   check_stride("activation y_stride", p.y_stride, p.cols, p.num_rows);
   check_memory("activation x", p.x, p.num_rows);
   check_memory("activation y", p.y, p.num_rows);
+  if constexpr (kCudaBuilt) {
+    if (exec.cuda != nullptr) return cuda::activation(*exec.cuda, p);
+  }
   const auto kernel = SLUICE_SELECT_ISA(exec.isa, activation_rows);
   parallel_ranges(exec, p.num_rows, grain_for_bytes(p.cols * 12),
                   [&](int64_t begin, int64_t end) { kernel(p, begin, end); });

@@ -239,7 +239,7 @@ TEST(AttentionTest, RefusesByName) {
                Error);
   EXPECT_THROW(
       attention({}, {.num_tokens = 1, .num_q_heads = 3, .kv = fixture.cache()}, nullptr, 0), Error);
-  EXPECT_THROW(kv_copy_block(fixture.cache(), 0, 99), Error);
+  EXPECT_THROW(kv_copy_block({}, fixture.cache(), 0, 99), Error);
 }
 
 TEST(KvCacheTest, CopiesAndZeroesBlocks) {
@@ -248,14 +248,14 @@ TEST(KvCacheTest, CopiesAndZeroesBlocks) {
   const KvCacheView& cache = fixture.cache();
   auto* k = static_cast<char*>(cache.k);
   auto* v = static_cast<char*>(cache.v);
-  kv_copy_block(cache, 1, 4);
+  kv_copy_block({}, cache, 1, 4);
   EXPECT_EQ(std::memcmp(k + cache.k_block_stride, k + 4 * cache.k_block_stride,
                         static_cast<size_t>(kv_block_bytes(cache.format, 8, 2, 64))),
             0);
   EXPECT_EQ(std::memcmp(v + cache.v_block_stride, v + 4 * cache.v_block_stride,
                         static_cast<size_t>(kv_block_bytes(cache.format, 8, 2, 64))),
             0);
-  kv_zero_block(cache, 4);
+  kv_zero_block({}, cache, 4);
   EXPECT_EQ(k[4 * cache.k_block_stride], 0);
   EXPECT_EQ(v[4 * cache.v_block_stride + 100], 0);
   EXPECT_NE(k[1 * cache.k_block_stride], 0);

@@ -12,11 +12,11 @@
 namespace sluice {
 
 /// y[t] = multiplier * table[ids[t]]. The table may be packed (kPanel64): a tied head and the
-/// embedding share one copy of the matrix.
+/// embedding share one copy of the matrix. On CUDA it is kRowMajor.
 struct EmbeddingParams {
   int64_t num_tokens = 0;
   const int32_t* ids =
-      nullptr;  ///< [num_tokens], in [0, table.rows); a negative id leaves its row of y alone
+      nullptr;  ///< [num_tokens], below table.rows; a negative id makes its row of y zero
   WeightView table{};  ///< [vocab_size, hidden_size], F32 or BF16
   float multiplier = 1.0f;
   void* y = nullptr;                   ///< [num_tokens, table.cols]
@@ -24,14 +24,16 @@ struct EmbeddingParams {
   int64_t y_stride = 0;
 };
 
-/// Throws INVALID_ARGUMENT for an id >= table.rows.
+/// Throws INVALID_ARGUMENT for an id >= table.rows. CUDA, which cannot throw for it, makes that row
+/// NaN.
 void embedding(const Exec& exec, const EmbeddingParams& params);
 
-/// y[r] = x[index[r]], converted to y's format.
+/// y[r] = x[index[r]], converted to y's format; zero for a negative index. Throws INVALID_ARGUMENT
+/// for an index >= num_source_rows. CUDA, which cannot throw for it, makes that row NaN.
 struct GatherRowsParams {
   int64_t num_rows = 0;
   int64_t cols = 0;
-  const int32_t* index = nullptr;  ///< [num_rows], in [0, num_source_rows)
+  const int32_t* index = nullptr;  ///< [num_rows], below num_source_rows
   int64_t num_source_rows = 0;
   const void* x = nullptr;             ///< [num_source_rows, cols]
   Format x_format = Format::kUnknown;  ///< F32 or BF16

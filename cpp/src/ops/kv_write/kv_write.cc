@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/checked.h"
+#include "ops/kv_write/kv_write_cuda.h"
 #include "ops/simd/check.h"
 #include "ops/simd/parallel.h"
 
@@ -101,6 +102,13 @@ void read_rows(const KvReadParams& p, int64_t begin, int64_t end) {
   }
 }
 
+void check_layout(const Exec& exec, const KvCacheView& cache) {
+  const bool rows = exec.cuda != nullptr;
+  SLUICE_CHECK(cache.layout == (rows ? KvLayout::kRows : KvLayout::kInterleaved),
+               SLUICE_STATUS_UNSUPPORTED, "kv cache layout: ", static_cast<int32_t>(cache.layout),
+               rows ? " (expected: kRows on CUDA)" : " (expected: kInterleaved on the CPU)");
+}
+
 void check_block(const char* field, const KvCacheView& cache, int32_t block) {
   SLUICE_CHECK_ARG(block >= 0 && block < cache.num_blocks, field, ": ", block, " (expected: 0 to ",
                    cache.num_blocks - 1, ")");
@@ -110,6 +118,7 @@ void check_block(const char* field, const KvCacheView& cache, int32_t block) {
 
 void kv_write(const Exec& exec, const KvWriteParams& p) {
   check_kv_cache(p.cache);
+  check_layout(exec, p.cache);
   check_compute_format("kv_write format", p.format);
   check_at_least("kv_write num_tokens", p.num_tokens, 0);
   SLUICE_CHECK_ARG(p.k_tail_dim >= 0 && (p.k_tail_dim == 0 || p.k_tail_dim < p.cache.k_dim),
@@ -131,6 +140,9 @@ void kv_write(const Exec& exec, const KvWriteParams& p) {
   check_memory("kv_write k", p.k, p.cache.k_dim > 0 ? p.num_tokens : 0);
   check_memory("kv_write v", p.v, p.num_tokens);
   check_memory("kv_write slots", p.slots, p.num_tokens);
+  if constexpr (kCudaBuilt) {
+    if (exec.cuda != nullptr) return cuda::kv_write(*exec.cuda, p);
+  }
   const int64_t end_slot = checked_mul(p.cache.num_blocks, p.cache.block_size);
   for (int64_t t = 0; t < p.num_tokens; ++t) {
     const int32_t slot = p.slots[t * p.slot_stride];
@@ -149,6 +161,7 @@ void kv_write(const Exec& exec, const KvWriteParams& p) {
 
 void kv_read_values(const Exec& exec, const KvReadParams& p) {
   check_kv_cache(p.cache);
+  check_layout(exec, p.cache);
   check_compute_format("kv_read format", p.format);
   check_at_least("kv_read num_sequences", p.num_sequences, 0);
   check_at_least("kv_read first_position", p.first_position, 0);
@@ -162,6 +175,9 @@ void kv_read_values(const Exec& exec, const KvReadParams& p) {
   SLUICE_CHECK_ARG(p.num_rows == 0 || p.num_sequences > 0,
                    "kv_read num_sequences: 0 (expected: at least 1 for ", p.num_rows, " rows)");
   if (p.num_rows == 0) return;
+  if constexpr (kCudaBuilt) {
+    if (exec.cuda != nullptr) return cuda::kv_read_values(*exec.cuda, p);
+  }
   for (int32_t s = 0; s < p.num_sequences; ++s) {
     const int64_t end = s + 1 < p.num_sequences ? p.row_start[s + 1] : p.num_rows;
     SLUICE_CHECK_ARG(
@@ -187,29 +203,39 @@ void kv_read_values(const Exec& exec, const KvReadParams& p) {
                   [&](int64_t begin, int64_t end) { kernel(p, begin, end); });
 }
 
-void kv_copy_block(const KvCacheView& cache, int32_t source, int32_t target) {
+void kv_copy_block(const Exec& exec, const KvCacheView& cache, int32_t source, int32_t target) {
   check_kv_cache(cache);
+  check_layout(exec, cache);
   check_block("source block", cache, source);
   check_block("target block", cache, target);
+  if (source == target) return;
   const auto copy = [&](void* base, int64_t stride, int32_t dim) {
     if (dim == 0) return;
     auto* bytes = static_cast<char*>(base);
-    std::memmove(bytes + target * stride, bytes + source * stride,
-                 static_cast<size_t>(
-                     kv_block_bytes(cache.format, cache.block_size, cache.num_kv_heads, dim)));
+    const int64_t count = kv_block_bytes(cache.format, cache.block_size, cache.num_kv_heads, dim);
+    if constexpr (kCudaBuilt) {
+      if (exec.cuda != nullptr) {
+        return cuda_copy(*exec.cuda, bytes + target * stride, bytes + source * stride, count);
+      }
+    }
+    std::memcpy(bytes + target * stride, bytes + source * stride, static_cast<size_t>(count));
   };
   copy(cache.k, cache.k_block_stride, cache.k_dim);
   copy(cache.v, cache.v_block_stride, cache.v_dim);
 }
 
-void kv_zero_block(const KvCacheView& cache, int32_t block) {
+void kv_zero_block(const Exec& exec, const KvCacheView& cache, int32_t block) {
   check_kv_cache(cache);
+  check_layout(exec, cache);
   check_block("block", cache, block);
   const auto zero = [&](void* base, int64_t stride, int32_t dim) {
     if (dim == 0) return;
-    std::memset(static_cast<char*>(base) + block * stride, 0,
-                static_cast<size_t>(
-                    kv_block_bytes(cache.format, cache.block_size, cache.num_kv_heads, dim)));
+    char* const at = static_cast<char*>(base) + block * stride;
+    const int64_t count = kv_block_bytes(cache.format, cache.block_size, cache.num_kv_heads, dim);
+    if constexpr (kCudaBuilt) {
+      if (exec.cuda != nullptr) return cuda_fill(*exec.cuda, at, 0, count);
+    }
+    std::memset(at, 0, static_cast<size_t>(count));
   };
   zero(cache.k, cache.k_block_stride, cache.k_dim);
   zero(cache.v, cache.v_block_stride, cache.v_dim);

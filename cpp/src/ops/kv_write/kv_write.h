@@ -1,6 +1,7 @@
 /// @file
 /// Writes keys and values of new positions into the paged cache, reads values back, and moves whole
-/// blocks.
+/// blocks. The cache is KvLayout::kInterleaved on the CPU and KvLayout::kRows on CUDA; another is
+/// UNSUPPORTED.
 #ifndef SLUICE_OPS_KV_WRITE_KV_WRITE_H_
 #define SLUICE_OPS_KV_WRITE_KV_WRITE_H_
 
@@ -30,8 +31,8 @@ struct KvWriteParams {
   KvCacheView cache{};
 };
 
-/// Throws INVALID_ARGUMENT for a slot outside [-1, num_blocks * block_size). Two tokens must not
-/// share a slot.
+/// Throws INVALID_ARGUMENT for a slot outside [-1, num_blocks * block_size). CUDA cannot and keeps
+/// nothing of such a token. Two tokens must not share a slot.
 void kv_write(const Exec& exec, const KvWriteParams& params);
 
 /// Value rows of positions of a ragged batch, as they were written. Row row_start[s] + i of `rows`
@@ -53,14 +54,15 @@ struct KvReadParams {
 };
 
 /// Reads nothing but the named positions. Throws INVALID_ARGUMENT, where arrays can be read on the
-/// host, for a block outside [0, num_blocks) and for rows beyond num_rows.
+/// host, for a block outside [0, num_blocks) and for rows beyond num_rows. CUDA makes the rows of
+/// such a block NaN.
 void kv_read_values(const Exec& exec, const KvReadParams& params);
 
 /// Block `source` to block `target`. Throws INVALID_ARGUMENT for ids outside [0, num_blocks).
-void kv_copy_block(const KvCacheView& cache, int32_t source, int32_t target);
+void kv_copy_block(const Exec& exec, const KvCacheView& cache, int32_t source, int32_t target);
 
 /// Zeroes a block.
-void kv_zero_block(const KvCacheView& cache, int32_t block);
+void kv_zero_block(const Exec& exec, const KvCacheView& cache, int32_t block);
 
 }  // namespace sluice
 

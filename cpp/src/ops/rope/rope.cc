@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/rope/rope_cuda.h"
 #include "ops/rope/rope_kernel.h"
 #include "ops/simd/check.h"
 #include "ops/simd/parallel.h"
@@ -17,6 +18,9 @@ void rope_table(const Exec& exec, const RopeTableParams& p) {
   check_memory("rope positions", p.positions, p.num_tokens);
   check_memory("rope cos", p.cos, p.num_tokens);
   check_memory("rope sin", p.sin, p.num_tokens);
+  if constexpr (kCudaBuilt) {
+    if (exec.cuda != nullptr) return cuda::rope_table(*exec.cuda, p);
+  }
   const int32_t half = p.rotary_dim / 2;
   for (int32_t pair = 0; p.pair_dims != nullptr && pair < half; ++pair) {
     SLUICE_CHECK_ARG(p.pair_dims[pair] >= 0 && p.pair_dims[pair] < p.position_dims, "pair_dims[",
@@ -69,6 +73,9 @@ void rope(const Exec& exec, const RopeParams& p) {
   check_memory("rope x", p.x, p.num_tokens);
   check_memory("rope cos", p.cos, p.num_tokens);
   check_memory("rope sin", p.sin, p.num_tokens);
+  if constexpr (kCudaBuilt) {
+    if (exec.cuda != nullptr) return cuda::rope(*exec.cuda, p);
+  }
   const auto kernel = SLUICE_SELECT_ISA(exec.isa, rope_rows);
   parallel_ranges(exec, p.num_tokens, grain_for_bytes(int64_t{p.num_heads} * p.rotary_dim * 8),
                   [&](int64_t begin, int64_t end) { kernel(p, begin, end); });

@@ -18,7 +18,9 @@ struct RopeVariantView {
   double attention_scale = 1.0;
 };
 
-/// Angles are computed in double and stored as float32.
+/// Angles are computed in double and stored as float32. On CUDA all of these arrays, the variants and
+/// their frequencies among them, are device memory, and what is thrown for elsewhere gives NaN angles
+/// (a variant outside [0, num_variants)) or is not checked (query_start, pair_dims).
 struct RopeTableParams {
   int64_t num_tokens = 0;
   int32_t rotary_dim = 0;              ///< even, > 0
