@@ -109,22 +109,27 @@ CudaInfo cuda_info() {
   return info;
 }
 
-CudaDevice::CudaDevice(int index) {
+CudaExec cuda_describe(int index) {
+  CudaExec exec;
   int count = 0;
   SLUICE_CUDA_CHECK(cudaGetDeviceCount(&count), "CUDA");
   SLUICE_CHECK_ARG(index >= 0 && index < count, "device: ", index, " (expected: 0 to ", count - 1,
                    ")");
-  exec_.device = index;
-  make_current();
+  exec.device = index;
   cudaDeviceProp properties{};
   SLUICE_CUDA_CHECK(cudaGetDeviceProperties(&properties, index), "device ", index);
-  exec_.num_sms = properties.multiProcessorCount;
-  exec_.capability = properties.major * 10 + properties.minor;
-  exec_.max_shared_bytes = static_cast<int64_t>(properties.sharedMemPerBlockOptin);
-  exec_.l2_bytes = properties.l2CacheSize;
-  SLUICE_CHECK(exec_.capability >= 80, SLUICE_STATUS_UNSUPPORTED, "device ", index, ": ",
+  exec.num_sms = properties.multiProcessorCount;
+  exec.capability = properties.major * 10 + properties.minor;
+  exec.max_shared_bytes = static_cast<int64_t>(properties.sharedMemPerBlockOptin);
+  exec.l2_bytes = properties.l2CacheSize;
+  SLUICE_CHECK(exec.capability >= 80, SLUICE_STATUS_UNSUPPORTED, "device ", index, ": ",
                properties.name, ", compute capability ", properties.major, ".", properties.minor,
                " (expected: 8.0 or later)");
+  return exec;
+}
+
+CudaDevice::CudaDevice(int index) : exec_(cuda_describe(index)) {
+  make_current();
   cudaStream_t stream = nullptr;
   SLUICE_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "stream");
   exec_.stream = stream;
@@ -313,6 +318,7 @@ CudaInfo cuda_info() {
   return info;
 }
 
+CudaExec cuda_describe(int /*index*/) { refuse(); }
 CudaDevice::CudaDevice(int /*index*/) { refuse(); }
 CudaDevice::~CudaDevice() = default;
 void CudaDevice::make_current() const { refuse(); }

@@ -60,6 +60,10 @@ struct CudaInfo {
 /// says so with its remedy.
 CudaInfo cuda_info();
 
+/// What ops need to know of a device, without a stream; takes no memory of it. @throws Error
+/// UNSUPPORTED, INVALID_ARGUMENT for an index that there is not
+CudaExec cuda_describe(int index);
+
 /// A device in use: its stream and what ops need to know of it.
 class CudaDevice {
  public:

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "device/cpu.h"
+#include "device/cuda.h"
 #include "model/proto_message.h"
 #include "model/spec_fields.h"
 
@@ -101,7 +102,9 @@ EngineOptions decode_engine_options(std::span<const uint8_t> bytes, const ModelS
   SLUICE_CHECK(message->options_version == 1, SLUICE_STATUS_UNSUPPORTED,
                "options_version: ", message->options_version, " (expected: 1)");
   fields.require("backend", message->has_backend);
-  fields.unsupported_if(message->backend != SLUICE__PROTO__BACKEND__CPU, "backend", "CPU");
+  const auto backend = static_cast<Backend>(message->backend);
+  SLUICE_CHECK(kCudaBuilt || backend == Backend::kCpu, SLUICE_STATUS_UNSUPPORTED,
+               "backend: CUDA not built (built: CPU; remedy: the natives for cuda13)");
   fields.unsupported_if(message->max_step_embeddings != 0, "max_step_embeddings", "0");
   fields.unsupported_if(message->max_adapters != 0, "max_adapters", "0");
   fields.unsupported_if(message->max_adapter_rank != 0, "max_adapter_rank", "0");
@@ -116,6 +119,7 @@ EngineOptions decode_engine_options(std::span<const uint8_t> bytes, const ModelS
   refuse_parallel_size(fields, "expert_parallel_size", message->expert_parallel_size);
 
   EngineOptions options;
+  options.backend = backend;
   options.compute_format =
       decode_format(fields, "compute_format", message->has_compute_format, message->compute_format);
   options.kv_format =
@@ -125,6 +129,9 @@ EngineOptions decode_engine_options(std::span<const uint8_t> bytes, const ModelS
   options.num_threads = decode_num_threads(*message, fields);
   options.tensor_parallel_size = static_cast<int32_t>(
       fields.integer("tensor_parallel_size", message->tensor_parallel_size, 1, kMaxRanks));
+  SLUICE_CHECK(backend == Backend::kCpu || options.tensor_parallel_size == 1,
+               SLUICE_STATUS_UNSUPPORTED, "tensor_parallel_size: ", options.tensor_parallel_size,
+               " with backend CUDA not built (built: 1)");
   decode_sizes(*message, fields, &options);
 
   options.block_size = static_cast<int32_t>(

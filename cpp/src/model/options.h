@@ -24,7 +24,14 @@ struct FaultRequest {
 /// Most of EngineOptions.max_draft_len: a row and its drafts go through the head together.
 inline constexpr int32_t kMaxDraftLen = 63;
 
+/// Where an engine computes; numbers equal those of `Backend` in sluice.proto.
+enum class Backend : int32_t {
+  kCpu = 1,
+  kCuda = 2,
+};
+
 struct EngineOptions {
+  Backend backend = Backend::kCpu;
   Format compute_format = Format::kF32;
   Format kv_format = Format::kF32;
   Numerics numerics = Numerics::kBatchInvariant;

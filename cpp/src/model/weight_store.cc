@@ -11,8 +11,8 @@ WeightStore::WeightStore(std::vector<WeightSlot> slots)
   }
 }
 
-void WeightStore::allocate(AllocationCounter* counter) {
-  arena_ = Arena(bytes(), "weights", counter);
+void WeightStore::allocate(AllocationCounter* counter, MemorySpace space) {
+  arena_ = Arena(bytes(), "weights", counter, space);
   for (size_t i = 0; i < slots_.size(); ++i) {
     data_[i] = arena_.allocate(slots_[i].stored_bytes);
   }

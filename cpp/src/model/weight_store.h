@@ -36,8 +36,8 @@ class WeightStore {
   explicit WeightStore(std::vector<WeightSlot> slots);
 
   /// Takes the memory, zeroed. Views made before this have no data.
-  /// @throws Error OUT_OF_HOST_MEMORY
-  void allocate(AllocationCounter* counter);
+  /// @throws Error OUT_OF_HOST_MEMORY, OUT_OF_DEVICE_MEMORY
+  void allocate(AllocationCounter* counter, MemorySpace space = {});
 
   /// Bytes that allocate() takes. @throws Error INVALID_ARGUMENT on overflow
   int64_t bytes() const;

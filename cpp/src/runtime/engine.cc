@@ -1,8 +1,8 @@
-// Construction, steps and the worker thread. The weight calls are in engine_weights.cc.
+// Construction, submit, wait and trace. The threads that run steps are in engine_steps.cc, the weight
+// calls in engine_weights.cc.
 #include "runtime/engine.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 
 #include "base/log.h"
@@ -14,10 +14,8 @@ namespace sluice {
 namespace {
 
 constexpr int64_t kMebibyte = 1 << 20;
-
-Error aborted_error() {
-  return Error(SLUICE_STATUS_ABORTED, "step: the engine was aborted", __FILE__, __LINE__);
-}
+// What CUDA takes of a device for itself as kernels are loaded and graphs are made.
+constexpr int64_t kDeviceReserveBytes = 256 * kMebibyte;
 
 // Ends the step between layers when the engine was aborted, and passes the fault points on the way.
 class EngineObserver : public StepObserver {
@@ -26,7 +24,7 @@ class EngineObserver : public StepObserver {
       : aborted_(aborted), faults_(faults), rank_(rank) {}
 
   void before_layer(int /*layer*/) override {
-    if (aborted_.load(std::memory_order_relaxed)) throw aborted_error();
+    if (aborted_.load(std::memory_order_relaxed)) throw Engine::aborted_error();
     faults_.pass(rank_ == 0 ? FaultPoint::kStepLayer : FaultPoint::kStepRank);
   }
 
@@ -52,6 +50,10 @@ void copy_sections(const sluice_step_layout& layout, const uint8_t* from, uint8_
 
 }  // namespace
 
+Error Engine::aborted_error() {
+  return Error(SLUICE_STATUS_ABORTED, "step: the engine was aborted", __FILE__, __LINE__);
+}
+
 Engine::Engine(EnginePlan plan)
     : plan_(std::move(plan)),
       info_(make_engine_info(plan_)),
@@ -59,6 +61,7 @@ Engine::Engine(EnginePlan plan)
       faults_(plan_.options.faults) {
   check_memory();
   team_ = std::make_unique<RankTeam>(plan_, faults_, &allocations_);
+  device_ = team_->rank(0).device_runner();
   for (int rank = 0; rank < team_->size(); ++rank) {
     rank_observers_.push_back(std::make_unique<EngineObserver>(aborted_, faults_, rank));
     observers_.push_back(rank_observers_.back().get());
@@ -66,6 +69,7 @@ Engine::Engine(EnginePlan plan)
   checker_ = std::make_unique<StepChecker>(plan_.rules, plan_.layout);
   make_slots();
   log_plan();
+  if (device_ != nullptr) completer_ = std::thread([this] { complete(); });
   worker_ = std::thread([this] { work(); });
 }
 
@@ -81,25 +85,32 @@ Engine::~Engine() {
   faults_.release();
   work_ready_.notify_all();
   worker_.join();
+  if (completer_.joinable()) completer_.join();
 }
 
 // Looked at before anything is taken: the system would promise memory that it does not have and
-// kill the process when it is touched.
+// kill the process when it is touched, and of a device it is known which option to change.
 void Engine::check_memory() const {
-  const int64_t needed = plan_.total_bytes();
-  const int64_t free = host_memory_free();
-  if (free < 0 || needed <= free) return;
-  throw Error(SLUICE_STATUS_OUT_OF_HOST_MEMORY,
-              concat("memory: ", needed / kMebibyte, " MiB needed (weights ",
-                     plan_.weight_bytes / kMebibyte, ", KV cache ", plan_.kv_bytes / kMebibyte,
-                     ", workspace ", plan_.workspace_bytes() / kMebibyte, "), ", free / kMebibyte,
-                     " MiB free (remedy: a lower ",
-                     plan_.kv_bytes > plan_.workspace_bytes()
-                         ? "num_blocks"
-                         : "max_step_tokens, max_sequences or max_context_len",
-                     ", compute_format BF16, or a smaller model)"),
-              __FILE__, __LINE__)
-      .with_bytes(needed, free);
+  const auto check = [&](sluice_status status, const char* where, int64_t needed, int64_t free) {
+    if (free < 0 || needed <= free) return;
+    throw Error(status,
+                concat(where, ": ", needed / kMebibyte, " MiB needed (weights ",
+                       plan_.weight_bytes / kMebibyte, ", KV cache ", plan_.kv_bytes / kMebibyte,
+                       ", workspace ", plan_.workspace_bytes() / kMebibyte, "), ",
+                       free / kMebibyte, " MiB free (remedy: a lower ",
+                       plan_.kv_bytes > plan_.workspace_bytes()
+                           ? "num_blocks"
+                           : "max_step_tokens, max_sequences or max_context_len",
+                       ", compute_format BF16, or a smaller model)"),
+                __FILE__, __LINE__)
+        .with_bytes(needed, free);
+  };
+  if (plan_.on_device()) {
+    check(SLUICE_STATUS_OUT_OF_DEVICE_MEMORY, "device memory",
+          plan_.device_bytes() + kDeviceReserveBytes, cuda_memory_free(plan_.cuda->device));
+  }
+  check(SLUICE_STATUS_OUT_OF_HOST_MEMORY, "memory", plan_.total_bytes() - plan_.device_bytes(),
+        host_memory_free());
 }
 
 void Engine::log_plan() const {
@@ -118,11 +129,13 @@ void Engine::make_slots() {
   for (int i = 0; i < plan_.options.step_slots; ++i) {
     StepSlot slot;
     slot.input = Buffer(plan_.layout.input_bytes, "step input", &allocations_);
-    slot.checked = Buffer(plan_.layout.input_bytes, "step input", &allocations_);
-    slot.output = Buffer(plan_.layout.output_bytes, "step output", &allocations_);
+    slot.checked = Buffer(plan_.message_bytes, "step input", &allocations_, plan_.host_space());
+    slot.output =
+        Buffer(plan_.layout.output_bytes, "step output", &allocations_, plan_.host_space());
     slots_.push_back(std::move(slot));
   }
   queue_.reserve(slots_.size());
+  launched_.reserve(slots_.size());
 }
 
 std::array<int64_t, SLUICE_STAT_COUNT> Engine::stats() const {
@@ -257,81 +270,6 @@ int64_t Engine::trace(int32_t slot, std::span<const uint8_t> request, uint8_t* b
   if (slots_[slot].error) throw *slots_[slot].error;
   observer.check_complete();
   return result.bytes();
-}
-
-void Engine::work() {
-  std::unique_lock lock(mutex_);
-  while (true) {
-    work_ready_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-    if (queue_.empty()) return;
-    StepSlot& slot = slots_[queue_.front()];
-    queue_.erase(queue_.begin());
-    if (aborted_) {
-      slot.error = aborted_error();
-    } else if (failure_) {
-      slot.error.emplace(SLUICE_STATUS_ENGINE_FAILED,
-                         concat("engine: failed earlier: ", failure_->text()), __FILE__, __LINE__);
-    } else {
-      lock.unlock();
-      run_step(&slot);
-      lock.lock();
-      if (slot.error && slot.error->status() != SLUICE_STATUS_ABORTED && !failure_) {
-        failure_ = slot.error;
-        log(SLUICE_LOG_ERROR, concat("engine failed: ", failure_->text()));
-      }
-    }
-    reinterpret_cast<sluice_step_result*>(slot.output.data())->status =
-        slot.error ? slot.error->status() : SLUICE_STATUS_OK;
-    slot.state = slot.state == SlotState::kTracing ? SlotState::kTraced : SlotState::kDone;
-    step_done_.notify_all();
-  }
-}
-
-// A fault of the worker thread has no caller to go to: it is kept for wait. This and the loader
-// threads are where an exception stops below capi.
-void Engine::run_step(StepSlot* slot) {
-  const auto start_time = std::chrono::steady_clock::now();
-  const StepInput step =
-      view_input(plan_.layout, reinterpret_cast<const uint8_t*>(slot->checked.data()));
-  const StepOutput output =
-      view_output(plan_.layout, reinterpret_cast<uint8_t*>(slot->output.data()));
-  *output.result = {};
-  output.result->magic = SLUICE_STEP_MAGIC;
-  output.result->step_id = step.header->step_id;
-  output.result->num_rows = static_cast<int32_t>(step.num_rows());
-  StepReport report;
-  try {
-    faults_.pass(FaultPoint::kStepRun);
-    report = team_->run(step, output, slot->observers == nullptr ? observers_ : *slot->observers);
-  } catch (const Error& error) {
-    slot->error = error;
-  } catch (const std::exception& error) {
-    slot->error.emplace(SLUICE_STATUS_INTERNAL, concat("step: ", error.what()), __FILE__, __LINE__);
-  }
-  const int64_t micros = std::chrono::duration_cast<std::chrono::microseconds>(
-                             std::chrono::steady_clock::now() - start_time)
-                             .count();
-  output.result->device_micros = static_cast<uint64_t>(micros);
-  if (!slot->error) record(step, output, report, micros);
-}
-
-void Engine::record(const StepInput& step, const StepOutput& output, const StepReport& report,
-                    int64_t micros) {
-  const std::lock_guard lock(mutex_);
-  checker_->settle(step, output);
-  stats_[SLUICE_STAT_STEPS] += 1;
-  stats_[SLUICE_STAT_TOKENS] += step.num_tokens();
-  stats_[SLUICE_STAT_OUTPUTS] += step.num_rows();
-  stats_[SLUICE_STAT_STEP_MICROS] += micros;
-  const LayerTimes& times = team_->rank(0).times();
-  stats_[SLUICE_STAT_ATTENTION_MICROS] = times.attention / 1000;
-  stats_[SLUICE_STAT_DENSE_MICROS] = times.dense / 1000;
-  stats_[SLUICE_STAT_OTHER_MICROS] =
-      std::max(stats_[SLUICE_STAT_OTHER_MICROS], stats_[SLUICE_STAT_STEP_MICROS] -
-                                                     stats_[SLUICE_STAT_ATTENTION_MICROS] -
-                                                     stats_[SLUICE_STAT_DENSE_MICROS]);
-  stats_[SLUICE_STAT_NON_FINITE_ROWS] += report.non_finite_rows;
-  stats_[SLUICE_STAT_BLOCK_COPIES] += report.block_copies;
 }
 
 }  // namespace sluice

@@ -1,5 +1,6 @@
 /// @file
-/// One engine: memory, weights, and a worker thread that runs steps in the order of submit.
+/// One engine: memory, weights, and a worker thread that runs steps in the order of submit, or
+/// enqueues them on a device.
 #ifndef SLUICE_RUNTIME_ENGINE_H_
 #define SLUICE_RUNTIME_ENGINE_H_
 
@@ -30,7 +31,7 @@ namespace sluice {
 class Engine {
  public:
   /// Takes all memory and starts the worker thread.
-  /// @throws Error OUT_OF_HOST_MEMORY, naming what needs how much and which option to change
+  /// @throws Error OUT_OF_HOST_MEMORY or OUT_OF_DEVICE_MEMORY, naming what needs how much and which option to change
   explicit Engine(EnginePlan plan);
   ~Engine();
   Engine(const Engine&) = delete;
@@ -66,6 +67,9 @@ class Engine {
   /// @return bytes of the trace; when they exceed `capacity` nothing was run
   int64_t trace(int32_t slot, std::span<const uint8_t> request, uint8_t* buffer, int64_t capacity);
 
+  /// What steps in flight end with after abort().
+  static Error aborted_error();
+
   /// For tests: the KV cache of a rank. No step may be in flight.
   KvCache& kv_cache(int rank = 0) { return team_->rank(rank).kv_cache(); }
 
@@ -82,6 +86,7 @@ class Engine {
     Buffer checked;  // copy that was checked and is run: the caller cannot change it
     Buffer output;
     SlotState state = SlotState::kIdle;
+    bool launched = false;  // on a device, in part at least
     const RankObservers* observers = nullptr;  // of a trace
     std::optional<Error> error;
   };
@@ -107,7 +112,11 @@ class Engine {
 
   void start(int32_t slot, const RankObservers* observers);
   void work();
-  void run_step(StepSlot* slot);
+  void run_step(int32_t index);
+  void complete();
+  void wait_for_device(int32_t index);
+  void finish_step(StepSlot* slot);
+  Error failed_error() const;
   void record(const StepInput& step, const StepOutput& output, const StepReport& report,
               int64_t micros);
 
@@ -117,6 +126,7 @@ class Engine {
   FaultPoints faults_;
   AllocationCounter allocations_;
   std::unique_ptr<RankTeam> team_;
+  DeviceRunner* device_ = nullptr;  // of the one rank; nullptr on the CPU
   std::vector<std::unique_ptr<StepObserver>> rank_observers_;  // of steps without a trace
   RankObservers observers_;                                    // the same
   std::vector<StepSlot> slots_;
@@ -126,6 +136,9 @@ class Engine {
   std::condition_variable step_done_;
   std::unique_ptr<StepChecker> checker_;
   std::vector<int32_t> queue_;  // slots to run, oldest first
+  std::condition_variable launched_ready_;
+  std::vector<int32_t> launched_;  // slots that a device works on, oldest first
+  bool launching_over_ = false;
   bool stopping_ = false;
   std::atomic<bool> aborted_ = false;
   std::optional<Error> failure_;  // the first fault
@@ -135,7 +148,8 @@ class Engine {
   std::shared_ptr<WeightSession> session_;
   std::array<int64_t, SLUICE_STAT_COUNT> stats_ = {};
 
-  std::thread worker_;  // of the steps, and of rank 0; last: it uses everything above
+  std::thread completer_;  // waits for a device; none on the CPU
+  std::thread worker_;     // of the steps, and of rank 0; last: it uses everything above
 };
 
 }  // namespace sluice

@@ -80,10 +80,13 @@ void Engine::finish_weights() {
   // No step runs yet, and what was not touched has its copies.
   std::set<std::pair<int, int>> touched;  // rank, slot
   for (const PartKey& part : session->touched_parts()) touched.emplace(part.store, part.slot);
+  const CudaDevice* device = team_->rank(0).device();
+  if (device != nullptr) device->make_current();
   for (const auto& [rank, slot] : touched) {
     derive_weights(team_->rank(rank).exec(), plan_.ranks[static_cast<size_t>(rank)].shard.spec,
                    team_->rank(rank).weights(), slot);
   }
+  if (device != nullptr) device->synchronize();
   const std::lock_guard lock(mutex_);
   check_alive();
   // An abort may have come in between: then the session is gone.

@@ -12,6 +12,8 @@ namespace {
 KvCacheView make_view(const KvShape& shape, const EngineOptions& options, int64_t num_blocks) {
   KvCacheView view;
   view.format = options.kv_format;
+  view.layout =
+      options.backend == Backend::kCuda ? KvLayout::kRows : KvLayout::kInterleaved;
   view.num_blocks = num_blocks;
   view.block_size = options.block_size;
   view.num_kv_heads = shape.num_kv_heads;
@@ -84,14 +86,14 @@ std::vector<KvGroupPlan> plan_kv_groups(const ModelSpec& spec, const EngineOptio
 }
 
 KvCache::KvCache(const ModelSpec& spec, const EngineOptions& options, const Decoder& decoder,
-                 AllocationCounter* counter)
+                 AllocationCounter* counter, MemorySpace space)
     : block_size_(options.block_size),
       layers_(decoder.num_layers()),
       layers_of_(spec.kv_groups.size()) {
   const std::vector<KvGroupPlan> groups = plan_kv_groups(spec, options, decoder);
   for (size_t g = 0; g < groups.size(); ++g) {
     buffers_.emplace_back(groups[g].bytes_per_block * groups[g].num_blocks,
-                          "KV cache (remedy: a lower num_blocks)", counter);
+                          "KV cache (remedy: a lower num_blocks)", counter, space);
   }
   std::vector<int64_t> used(groups.size());
   for (int layer = 0; layer < decoder.num_layers(); ++layer) {

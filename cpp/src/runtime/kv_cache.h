@@ -34,18 +34,24 @@ std::vector<KvGroupPlan> plan_kv_groups(const ModelSpec& spec, const EngineOptio
 /// Owns the blocks. Not thread-safe.
 class KvCache {
  public:
-  /// @throws Error OUT_OF_HOST_MEMORY
+  /// Blocks lie in `space`, in the layout of the options' backend.
+  /// @throws Error OUT_OF_HOST_MEMORY, OUT_OF_DEVICE_MEMORY
   KvCache(const ModelSpec& spec, const EngineOptions& options, const Decoder& decoder,
-          AllocationCounter* counter);
+          AllocationCounter* counter, MemorySpace space = {});
 
   /// State of each layer.
   std::span<const LayerState> layers() const { return layers_; }
 
-  /// Block ids are inside the group: the step message was checked.
+  /// Block ids are inside the group: the step message was checked. Of the host's memory alone.
   void copy_block(int group, int32_t source, int32_t target);
   void zero_block(int group, int32_t block);
 
-  /// All memory of a group, for tests that poison it.
+  int num_groups() const { return static_cast<int>(layers_of_.size()); }
+
+  /// Layers of a group.
+  std::span<const int> layers_of(int group) const { return layers_of_[group]; }
+
+  /// All memory of a group, for tests that poison it; of the space that it lies in.
   std::span<std::byte> memory(int group) const;
 
  private:

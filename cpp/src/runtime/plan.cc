@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/checked.h"
+#include "runtime/device_runner.h"
 #include "runtime/fault_points.h"
 #include "runtime/rope_state.h"
 #include "runtime/sequence_state.h"
@@ -15,8 +16,8 @@ void check_placement(const Placement& placement, const ModelSpec& spec,
                      const EngineOptions& options) {
   SLUICE_CHECK_ARG(!placement.devices.empty(), "num_devices: 0 (expected: 1 or more)");
   for (size_t i = 0; i < placement.devices.size(); ++i) {
-    SLUICE_CHECK_ARG(placement.devices[i] == 0, "devices[", i, "]: ", placement.devices[i],
-                     " (expected: 0, the CPU)");
+    SLUICE_CHECK_ARG(options.backend != Backend::kCpu || placement.devices[i] == 0, "devices[", i,
+                     "]: ", placement.devices[i], " (expected: 0, the CPU)");
   }
   const auto local = static_cast<int32_t>(placement.devices.size());
   SLUICE_CHECK_ARG(
@@ -91,6 +92,7 @@ RankPlan plan_rank(const EnginePlan& plan, int rank) {
   own.slots = declare_slots(plan.spec, own.shard, plan.options.compute_format);
   GemmOptions gemm;
   gemm.onednn_path = plan.options.onednn_path;
+  if (plan.on_device()) gemm.cuda_device = plan.cuda->device;
   gemm.numerics = plan.options.numerics;
   gemm.num_threads = plan.exec.num_threads;
   own.gemm = std::make_unique<Gemm>(gemm);
@@ -107,6 +109,10 @@ EnginePlan make_plan(std::span<const uint8_t> spec, std::span<const uint8_t> opt
   check_placement(placement, plan.spec, plan.options);
   const FaultPoints names_checked(plan.options.faults);
   plan.exec.isa = select_isa(plan.options.isa);
+  if (plan.options.backend == Backend::kCuda) {
+    plan.cuda = std::make_unique<CudaExec>(cuda_describe(placement.devices[0]));
+    plan.exec.cuda = plan.cuda.get();
+  }
   // Every rank has as many threads as the others, so that all of them do the same arithmetic.
   plan.exec.num_threads = std::max(1, plan.options.num_threads / plan.options.tensor_parallel_size);
   plan.rules = make_rules(plan.spec, plan.options);
@@ -134,20 +140,30 @@ EnginePlan make_plan(std::span<const uint8_t> spec, std::span<const uint8_t> opt
   LayerTimes times;
   const LayerContext context{
       plan.exec, *first.gemm, no_memory, times, plan.options.compute_format, plan.options.numerics};
-  plan.arena_bytes =
-      StepRunner::workspace_bytes(plan.rules.limits, decoder, context, plan.spec.ropes);
+  plan.message_bytes = plan.layout.input_bytes;
+  plan.state_bytes = StepChecker::bytes(plan.rules);
+  if (plan.on_device()) {
+    const DeviceRunnerBytes sizes = device_runner_bytes(plan, decoder, context);
+    plan.arena_bytes = sizes.arena;
+    plan.device_state_bytes = sizes.state;
+    plan.message_bytes = sizes.message;
+  } else {
+    plan.arena_bytes =
+        StepRunner::workspace_bytes(plan.rules.limits, decoder, context, plan.spec.ropes);
+    const int64_t rank_state =
+        checked_add(SequenceState::bytes(plan.rules.limits, plan.options.penalties),
+                    RopeState::bytes(plan.spec.ropes));
+    plan.state_bytes = checked_add(plan.state_bytes, checked_mul(plan.num_ranks(), rank_state));
+  }
   plan.step_slot_bytes =
       checked_add(checked_mul(plan.options.step_slots,
-                              checked_add(2 * plan.layout.input_bytes, plan.layout.output_bytes)),
+                              checked_add(checked_add(plan.layout.input_bytes, plan.message_bytes),
+                                          plan.layout.output_bytes)),
                   checked_mul(plan.num_ranks() - 1, plan.layout.output_bytes));
-  const int64_t rank_state =
-      checked_add(SequenceState::bytes(plan.rules.limits, plan.options.penalties),
-                  RopeState::bytes(plan.spec.ropes));
-  plan.state_bytes =
-      checked_add(checked_mul(plan.num_ranks(), rank_state), StepChecker::bytes(plan.rules));
   checked_add(checked_add(plan.weight_bytes, plan.kv_bytes),
               checked_add(checked_mul(plan.num_ranks(), plan.arena_bytes),
-                          checked_add(plan.step_slot_bytes, plan.state_bytes)));
+                          checked_add(checked_add(plan.step_slot_bytes, plan.device_state_bytes),
+                                      plan.state_bytes)));
   return plan;
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "device/cuda.h"
 #include "model/decoder.h"
 #include "model/options.h"
 #include "model/shard.h"
@@ -41,7 +42,8 @@ struct RankPlan {
 struct EnginePlan {
   ModelSpec spec;  ///< of the whole model
   EngineOptions options;
-  Exec exec;  ///< of each rank
+  Exec exec;  ///< of each rank; with the backend CUDA `exec.cuda` is `cuda`, without a stream
+  std::unique_ptr<CudaExec> cuda;
   StepRules rules;
   sluice_step_layout layout = {};
   std::vector<RankPlan> ranks;         ///< of this process, in their order; at least one
@@ -52,13 +54,29 @@ struct EnginePlan {
   int64_t kv_bytes = 0;
   int64_t step_slot_bytes = 0;  ///< areas of all slots, their checked copies, outputs of ranks
   int64_t state_bytes = 0;      ///< block tables, marks, penalty counts, rope frequencies
+  int64_t device_state_bytes = 0;  ///< those on a device, copies of message and output there
   int64_t arena_bytes = 0;      ///< of one rank: activations and logits of a step
+  int64_t message_bytes = 0;    ///< of a message's checked copy: its layout's, and what follows it
 
   int64_t num_ranks() const { return static_cast<int64_t>(ranks.size()); }
   int64_t workspace_bytes() const {
-    return num_ranks() * arena_bytes + step_slot_bytes + state_bytes;
+    return num_ranks() * arena_bytes + step_slot_bytes + state_bytes + device_state_bytes;
   }
   int64_t total_bytes() const { return weight_bytes + kv_bytes + workspace_bytes(); }
+  /// Of total_bytes() what lies on a device.
+  int64_t device_bytes() const {
+    return on_device() ? weight_bytes + kv_bytes + arena_bytes + device_state_bytes : 0;
+  }
+
+  bool on_device() const { return cuda != nullptr; }
+  /// Where weights, KV blocks and workspace lie.
+  MemorySpace space() const {
+    return on_device() ? MemorySpace{MemoryKind::kDevice, cuda->device} : MemorySpace{};
+  }
+  /// Where the host and the device meet.
+  MemorySpace host_space() const {
+    return on_device() ? MemorySpace{MemoryKind::kPinned, cuda->device} : MemorySpace{};
+  }
 };
 
 /// Decodes, checks and sizes. Takes no memory that grows with the model and opens no file but

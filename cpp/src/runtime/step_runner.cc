@@ -64,6 +64,19 @@ void clear_outputs(const StepLimits& limits, const StepInput& step, const StepOu
 
 }  // namespace
 
+std::vector<std::pair<int, std::string>> wanted_head_values(const Decoder& decoder,
+                                                            const StepObserver& observer) {
+  std::vector<std::pair<int, std::string>> wanted;
+  bool generation_met = false;
+  for (int h = 0; h < decoder.num_heads(); ++h) {
+    if (observer.wants(concat("head_logits_", h))) wanted.emplace_back(h, concat("head_logits_", h));
+    if (generation_met || decoder.head(h).kind() != HeadKind::kGeneration) continue;
+    generation_met = true;
+    if (observer.wants("logits")) wanted.emplace_back(h, "logits");
+  }
+  return wanted;
+}
+
 StepRunner::StepRunner(const StepLimits& limits, const Decoder& decoder, LayerContext context,
                        KvCache& kv, SequenceState& sequences, RopeState& ropes)
     : limits_(limits),
@@ -167,17 +180,7 @@ void StepRunner::resolve_tokens(const StepInput& step, int32_t* ids) {
 
 void StepRunner::show_outputs(int64_t num_tokens, const float* residual, StepObserver& observer) {
   const bool norm_wanted = observer.wants("final_norm");
-  // The names of each head's values; "logits" are those of the first generation head.
-  std::vector<std::pair<int, std::string>> values_wanted;
-  bool generation_met = false;
-  for (int h = 0; h < decoder_.num_heads(); ++h) {
-    if (observer.wants(concat("head_logits_", h))) {
-      values_wanted.emplace_back(h, concat("head_logits_", h));
-    }
-    if (generation_met || decoder_.head(h).kind() != HeadKind::kGeneration) continue;
-    generation_met = true;
-    if (observer.wants("logits")) values_wanted.emplace_back(h, "logits");
-  }
+  const auto values_wanted = wanted_head_values(decoder_, observer);
   if (values_wanted.empty() && !norm_wanted) return;
   for (int64_t first = 0; first < num_tokens; first += kMaxHeadRows) {
     const int64_t count = std::min(kMaxHeadRows, num_tokens - first);

@@ -4,6 +4,8 @@
 #define SLUICE_RUNTIME_STEP_RUNNER_H_
 
 #include <cstdint>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "device/buffer.h"
@@ -19,6 +21,11 @@ namespace sluice {
 /// Rows of logits, each a token of an output row or of its drafts, that go through the head
 /// together: bounds the logits in memory.
 inline constexpr int64_t kMaxHeadRows = 64;
+
+/// Heads whose values a trace asks for, each with the tensor's name; "logits" are those of the first
+/// generation head.
+std::vector<std::pair<int, std::string>> wanted_head_values(const Decoder& decoder,
+                                                            const StepObserver& observer);
 
 /// What a step did, for the statistics.
 struct StepReport {

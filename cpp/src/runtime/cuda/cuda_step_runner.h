@@ -1,0 +1,97 @@
+/// @file
+/// Runs checked steps on a CUDA device.
+#ifndef SLUICE_RUNTIME_CUDA_CUDA_STEP_RUNNER_H_
+#define SLUICE_RUNTIME_CUDA_CUDA_STEP_RUNNER_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "device/cuda.h"
+#include "runtime/cuda/device_state.h"
+#include "runtime/cuda/row_plan.h"
+#include "runtime/device_runner.h"
+
+namespace sluice {
+
+/// Every step goes the same way: one kernel fetches the used parts of the message, a few change
+/// resident state, then decoder, heads and sampling, and one kernel writes the used parts of the
+/// output back. The host waits for nothing.
+///
+/// A decode step (RowPlan::decode_head) is padded to the next of a few batch sizes, and nothing of it
+/// then depends on the host but that size: what is between message and output is captured as one
+/// graph when a size comes for the first time, and launched as that from then on. The longest context
+/// is taken to be max_context_len. With SLUICE_SYNC_LAUNCH=1 in the environment no graph is made and
+/// every layer is waited for, so that a fault is met where it happened; the results are the same.
+class CudaStepRunner : public DeviceRunner {
+ public:
+  CudaStepRunner(const EnginePlan& plan, const CudaDevice& device, const Decoder& decoder,
+                 const LayerContext& context, const KvCache& kv, AllocationCounter* counter);
+  ~CudaStepRunner() override;
+
+  static int64_t workspace_bytes(const EnginePlan& plan, const Decoder& decoder,
+                                 const LayerContext& context);
+
+  void attach_thread() const override { device_.make_current(); }
+  void launch(int slot, uint8_t* message, const StepOutput& output,
+              StepObserver& observer) override;
+  StepReport wait(int slot, const StepInput& step, const StepOutput& output,
+                  int64_t* micros) override;
+  void drain() noexcept override;
+
+ private:
+  // A step as the device sees it.
+  struct Work {
+    StepInput host;
+    StepInput device;      // sections of the device's copy
+    int64_t num_tokens;    // padding included
+    int64_t num_sequences;
+    int head = -1;         // of a decode step
+  };
+  struct Timer {
+    CudaEvent start{true};
+    CudaEvent end{true};
+  };
+
+  int64_t bucket_of(const StepInput& step, const StepObserver& observer, int* head) const;
+  void pad_message(uint8_t* message, const StepInput& step, int64_t bucket) const;
+  void upload(const Work& work, const uint8_t* message);
+  void download(const Work& work, const StepOutput& output);
+
+  void compute(const Work& work, StepObserver& observer);
+  void run_decode(const Work& work, StepObserver& observer);
+
+  void run_outputs(const Work& work, const int32_t* ids, const float* residual);
+  void run_chunk(const Work& work, const HeadChunk& chunk, const int32_t* ids,
+                 const float* residual);
+  void choose(const Work& work, const HeadChunk& chunk, const int32_t* ids, const float* values);
+  void run_hidden_rows(const Work& work, const float* residual);
+  void gather(const Work& work, const float* residual, const int32_t* index, int64_t count,
+              float* rows);
+  void show_outputs(int64_t num_tokens, const float* residual, StepObserver& observer);
+
+  const int32_t* list(int64_t offset) const {
+    return reinterpret_cast<const int32_t*>(state_.message() + offset);
+  }
+  cuda::RowOutputs row_outputs() const;
+
+  const StepLimits limits_;
+  const sluice_step_layout layout_;
+  const std::vector<HeadKind> heads_;
+  const CudaDevice& device_;
+  const Decoder& decoder_;
+  LayerContext context_;
+  const KvCache& kv_;
+  DeviceState state_;
+  RowLists lists_;
+  RowPlan rows_;
+  bool sync_launch_ = false;
+  bool graphs_ = true;
+  std::vector<Timer> timers_;                           // [step slots]
+  std::map<std::pair<int64_t, int>, CudaGraph> graph_;  // by batch size and head
+};
+
+}  // namespace sluice
+#endif  // SLUICE_RUNTIME_CUDA_CUDA_STEP_RUNNER_H_
