@@ -1,11 +1,11 @@
 #include "layers/adaptive.h"
 
 #include <algorithm>
-#include <cmath>
 #include <string>
 
 #include "base/checked.h"
 #include "layers/decision.h"
+#include "ops/elementwise/elementwise.h"
 #include "ops/kv_write/kv_write.h"
 
 namespace sluice {
@@ -13,8 +13,6 @@ namespace {
 
 // Masks of a trace are computed for as many tokens at a time as fit here, and at least one.
 constexpr int64_t kKeepBytes = int64_t{1} << 20;
-
-float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 
 AdaptivePattern pattern_of(const AdaptiveSpec& spec, int32_t layer) {
   AdaptivePattern pattern;
@@ -122,11 +120,8 @@ void AdaptiveLayer::run(LayerContext& context, const StepBatch& batch, const KvC
 void AdaptiveLayer::open_gates(LayerContext& context, int64_t num_tokens, const float* x,
                                float* gates) const {
   decision_product(context, num_tokens, x, weights_.gate, weights_.gate_bias, gates);
-  for (int64_t i = 0; i < num_tokens * spec_.num_q_heads; ++i) {
-    const float gate = sigmoid(gates[i]);
-    // NaN passes: it is not below the threshold.
-    gates[i] = gate < spec_.sparse_gate_threshold ? 0.0f : gate;
-  }
+  map_values(context.exec, MapKind::kGate, spec_.sparse_gate_threshold,
+             num_tokens * spec_.num_q_heads, gates);
 }
 
 void AdaptiveLayer::mark_dense(LayerContext& context, const StepBatch& batch,
@@ -136,16 +131,19 @@ void AdaptiveLayer::mark_dense(LayerContext& context, const StepBatch& batch,
   const ArenaScope scope(context.workspace);
   float* logits = context.workspace.allocate_array<float>(batch.num_tokens);
   decision_product(context, batch.num_tokens, x, weights_.density, weights_.density_bias, logits);
-  for (int64_t t = 0; t < batch.num_tokens; ++t) {
-    const int64_t slot = batch.kv_slots[t * batch.num_kv_groups + kv_group_];
-    if (slot < 0) continue;
-    channel.data[slot] = std::byte{sigmoid(logits[t]) >= spec_.density_threshold};
-  }
+  MarkSlotsParams marks;
+  marks.num_tokens = batch.num_tokens;
+  marks.logits = logits;
+  marks.threshold = spec_.density_threshold;
+  marks.slots = batch.kv_slots + kv_group_;
+  marks.slot_stride = batch.num_kv_groups;
+  marks.marks = reinterpret_cast<uint8_t*>(channel.data);
+  mark_slots(context.exec, marks);
 }
 
 void AdaptiveLayer::store(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
                           const float* qkv) const {
-  const LayerTimer timer(context.times.attention);
+  const LayerTimer timer(context, &LayerTimes::attention);
   KvWriteParams params;
   params.num_tokens = batch.num_tokens;
   params.k = qkv + spec_.q_size();
@@ -161,7 +159,7 @@ void AdaptiveLayer::store(LayerContext& context, const StepBatch& batch, const K
 
 void AdaptiveLayer::attend(LayerContext& context, const StepBatch& batch,
                            AdaptiveAttentionParams& params) const {
-  const LayerTimer timer(context.times.attention);
+  const LayerTimer timer(context, &LayerTimes::attention);
   const int64_t longest = batch.longest_context;
   if (context.observer != nullptr) {
     const std::string name = "attention_keep_" + std::to_string(context.layer);
@@ -194,10 +192,14 @@ void AdaptiveLayer::attend_shown(LayerContext& context, const StepBatch& batch,
     const int64_t end = std::min(begin + most, params.num_tokens);
     AdaptiveAttentionParams piece = params;
     piece.num_tokens = end - begin;
-    for (int32_t s = 0; s <= batch.num_sequences; ++s) {
-      query_start[s] =
-          static_cast<int32_t>(std::clamp<int64_t>(batch.query_start[s], begin, end) - begin);
-    }
+    ShiftParams cut;
+    cut.count = int64_t{batch.num_sequences} + 1;
+    cut.x = batch.query_start;
+    cut.low = static_cast<int32_t>(begin);
+    cut.high = static_cast<int32_t>(end);
+    cut.offset = cut.low;
+    cut.y = query_start;
+    shift_values(context.exec, cut);
     piece.query_start = query_start;
     piece.q = static_cast<const float*>(params.q) + begin * params.q_stride;
     piece.positions = params.positions + begin;

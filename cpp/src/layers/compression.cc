@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/checked.h"
+#include "ops/elementwise/elementwise.h"
 
 namespace sluice {
 
@@ -20,7 +21,7 @@ void Compression::run(LayerContext& context, int64_t num_rows, const float* x, v
   const ArenaScope scope(context.workspace);
   const int64_t hidden = weights_.encoder.cols, inner = weights_.encoder.rows;
   void* input = context.workspace.allocate(num_rows * hidden * context.element_bytes());
-  round_values(context, num_rows * hidden, x, input);
+  round_rows(context, num_rows, hidden, x, input);
 
   GemmParams encoder =
       product(context, num_rows, input, weights_.encoder, weights_.encoder_bias, nullptr);
@@ -30,7 +31,7 @@ void Compression::run(LayerContext& context, int64_t num_rows, const float* x, v
   activate(context, spec_.activation, num_rows, inner, encoder.y, context.compute_format);
 
   auto* sum = context.workspace.allocate_array<float>(num_rows * hidden);
-  std::copy_n(x, num_rows * hidden, sum);
+  copy_bytes(context.exec, sum, x, num_rows * hidden * 4);
   matrix_product(context, product(context, num_rows, encoder.y, weights_.decoder,
                                   weights_.decoder_bias, ResidualTarget{sum, 1}));
   norm_rows(context, spec_.norm, weights_.norm, num_rows, hidden, sum, h, context.compute_format);

@@ -1,8 +1,7 @@
 #include "layers/context.h"
 
-#include <algorithm>
-
 #include "base/checked.h"
+#include "ops/elementwise/elementwise.h"
 
 namespace sluice {
 
@@ -10,12 +9,18 @@ int64_t arena_bytes(int64_t bytes) {
   return round_up(checked_add(bytes, kBufferAlignment), kBufferAlignment);
 }
 
-void round_values(const LayerContext& context, int64_t count, const float* x, void* y) {
-  if (context.compute_format == Format::kF32) {
-    std::copy_n(x, count, static_cast<float*>(y));
-    return;
-  }
-  std::transform(x, x + count, static_cast<Bf16*>(y), [](float value) { return to_bf16(value); });
+void round_rows(const LayerContext& context, int64_t num_rows, int64_t cols, const float* x,
+                void* y) {
+  ConvertRowsParams params;
+  params.num_rows = num_rows;
+  params.cols = cols;
+  params.x = x;
+  params.x_format = Format::kF32;
+  params.x_stride = cols;
+  params.y = y;
+  params.y_format = context.compute_format;
+  params.y_stride = cols;
+  convert_rows(context.exec, params);
 }
 
 ActivationParams activation_of(const ActivationSpec& spec) {
@@ -64,7 +69,7 @@ GemmParams product(const LayerContext& context, int64_t num_rows, const void* x,
 }
 
 void matrix_product(LayerContext& context, const GemmParams& params) {
-  const LayerTimer timer(context.times.dense);
+  const LayerTimer timer(context, &LayerTimes::dense);
   const ArenaScope scope(context.workspace);
   const int64_t bytes = context.gemm.workspace_bytes(params.num_rows, params.w.rows, params.w.cols);
   void* workspace = context.workspace.allocate(bytes);

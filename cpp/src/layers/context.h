@@ -18,26 +18,11 @@
 
 namespace sluice {
 
-/// Time spent in kinds of ops, in nanoseconds. Only grows.
+/// Time spent in kinds of ops, in nanoseconds. Only grows. On CUDA it stays 0: ops return before
+/// their work is done, and a replayed graph does not tell its parts apart.
 struct LayerTimes {
   int64_t attention = 0;
   int64_t dense = 0;
-};
-
-/// Adds the time of its life to a counter.
-class LayerTimer {
- public:
-  explicit LayerTimer(int64_t& nanos) : nanos_(nanos), start_(Clock::now()) {}
-  ~LayerTimer() {
-    nanos_ += std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start_).count();
-  }
-  LayerTimer(const LayerTimer&) = delete;
-  LayerTimer& operator=(const LayerTimer&) = delete;
-
- private:
-  using Clock = std::chrono::steady_clock;
-  int64_t& nanos_;
-  Clock::time_point start_;
 };
 
 class Communicator;
@@ -58,6 +43,26 @@ struct LayerContext {
   int32_t* expert_counts = nullptr;    ///< [num_experts] accepted tokens, added to; or nullptr
 
   int64_t element_bytes() const { return compute_format == Format::kF32 ? 4 : 2; }
+};
+
+/// Adds the time of its life to one of the context's times; does nothing on CUDA.
+class LayerTimer {
+ public:
+  LayerTimer(const LayerContext& context, int64_t LayerTimes::*kind)
+      : nanos_(context.exec.cuda == nullptr ? &(context.times.*kind) : nullptr) {
+    if (nanos_ != nullptr) start_ = Clock::now();
+  }
+  ~LayerTimer() {
+    if (nanos_ == nullptr) return;
+    *nanos_ += std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start_).count();
+  }
+  LayerTimer(const LayerTimer&) = delete;
+  LayerTimer& operator=(const LayerTimer&) = delete;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  int64_t* nanos_;
+  Clock::time_point start_;
 };
 
 /// Angles of a step's tokens for one RoPE.
@@ -123,8 +128,9 @@ struct ResidualTarget {
 /// Bytes that an arena needs for `bytes` and its alignment.
 int64_t arena_bytes(int64_t bytes);
 
-/// y[i] = x[i] in the compute format.
-void round_values(const LayerContext& context, int64_t count, const float* x, void* y);
+/// Dense rows of float32 in the compute format.
+void round_rows(const LayerContext& context, int64_t num_rows, int64_t cols, const float* x,
+                void* y);
 
 /// The kind of an activation and its numbers; rows are to be filled in.
 ActivationParams activation_of(const ActivationSpec& spec);

@@ -1,8 +1,8 @@
 #include "layers/decision.h"
 
 #include "base/checked.h"
+#include "ops/elementwise/elementwise.h"
 #include "ops/grouped_gemm/grouped_gemm.h"
-#include "ops/simd/parallel.h"
 
 namespace sluice {
 
@@ -13,18 +13,23 @@ int64_t widen_bytes(const LayerContext& context, int64_t num_rows, int64_t cols)
 
 const float* widen_rows(LayerContext& context, int64_t num_rows, int64_t cols, const void* x) {
   if (context.compute_format == Format::kF32) return static_cast<const float*>(x);
-  const int64_t values = num_rows * cols;
-  float* wide = context.workspace.allocate_array<float>(values);
-  const auto* narrow = static_cast<const Bf16*>(x);
-  parallel_ranges(context.exec, values, grain_for_bytes(6), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) wide[i] = to_float(narrow[i]);
-  });
+  float* wide = context.workspace.allocate_array<float>(num_rows * cols);
+  ConvertRowsParams params;
+  params.num_rows = num_rows;
+  params.cols = cols;
+  params.x = x;
+  params.x_format = context.compute_format;
+  params.x_stride = cols;
+  params.y = wide;
+  params.y_format = Format::kF32;
+  params.y_stride = cols;
+  convert_rows(context.exec, params);
   return wide;
 }
 
 void decision_product(LayerContext& context, int64_t num_rows, const float* x, const WeightView& w,
                       const float* bias, float* y) {
-  const LayerTimer timer(context.times.dense);
+  const LayerTimer timer(context, &LayerTimes::dense);
   // The experts' kernel, with one expert: its rows do not depend on each other in either numerics.
   const int32_t offsets[] = {0, static_cast<int32_t>(num_rows)};
   GroupedGemmParams params;

@@ -1,13 +1,12 @@
 #include "layers/gqa.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/checked.h"
 #include "ops/attention/attention.h"
+#include "ops/elementwise/elementwise.h"
 #include "ops/kv_write/kv_write.h"
 #include "ops/rope/rope.h"
-#include "ops/simd/parallel.h"
 
 namespace sluice {
 
@@ -71,14 +70,8 @@ void GqaLayer::project(LayerContext& context, const StepBatch& batch, const void
   matrix_product(context,
                  product(context, batch.num_tokens, x, weights_.qkv, weights_.qkv_bias, qkv));
   if (spec_.qkv_clamp == 0) return;
-  parallel_ranges(context.exec, batch.num_tokens * spec_.qkv_size(), grain_for_bytes(8),
-                  [&](int64_t begin, int64_t end) {
-                    for (int64_t i = begin; i < end; ++i) {
-                      // NaN stays NaN: it must reach the step's check of its results.
-                      if (qkv[i] > spec_.qkv_clamp) qkv[i] = spec_.qkv_clamp;
-                      if (qkv[i] < -spec_.qkv_clamp) qkv[i] = -spec_.qkv_clamp;
-                    }
-                  });
+  map_values(context.exec, MapKind::kClamp, spec_.qkv_clamp, batch.num_tokens * spec_.qkv_size(),
+             qkv);
 }
 
 void GqaLayer::gate(LayerContext& context, int64_t num_tokens, const void* x, void* out) const {
@@ -86,16 +79,7 @@ void GqaLayer::gate(LayerContext& context, int64_t num_tokens, const void* x, vo
   const int64_t values = num_tokens * spec_.q_size();
   float* gates = context.workspace.allocate_array<float>(values);
   matrix_product(context, product(context, num_tokens, x, weights_.output_gate, nullptr, gates));
-  const auto multiply = [](float value, float gate) { return value / (1 + std::exp(-gate)); };
-  parallel_ranges(context.exec, values, grain_for_bytes(32), [&](int64_t begin, int64_t end) {
-    if (context.compute_format == Format::kF32) {
-      float* y = static_cast<float*>(out);
-      for (int64_t i = begin; i < end; ++i) y[i] = multiply(y[i], gates[i]);
-    } else {
-      Bf16* y = static_cast<Bf16*>(out);
-      for (int64_t i = begin; i < end; ++i) y[i] = to_bf16(multiply(to_float(y[i]), gates[i]));
-    }
-  });
+  gate_values(context.exec, values, gates, out, context.compute_format);
 }
 
 void GqaLayer::norm_queries_and_keys(LayerContext& context, int64_t num_tokens, float* qkv) const {
@@ -111,7 +95,7 @@ void GqaLayer::norm_queries_and_keys(LayerContext& context, int64_t num_tokens, 
 
 void GqaLayer::store(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
                      const float* qkv) const {
-  const LayerTimer timer(context.times.attention);
+  const LayerTimer timer(context, &LayerTimes::attention);
   KvWriteParams params;
   params.num_tokens = batch.num_tokens;
   params.k = qkv + spec_.q_size();
@@ -127,7 +111,7 @@ void GqaLayer::store(LayerContext& context, const StepBatch& batch, const KvCach
 
 void GqaLayer::attend(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
                       const float* qkv, void* out) const {
-  const LayerTimer timer(context.times.attention);
+  const LayerTimer timer(context, &LayerTimes::attention);
   const ArenaScope scope(context.workspace);
   AttentionParams params;
   params.num_tokens = batch.num_tokens;

@@ -1,12 +1,11 @@
 #include "layers/heads.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/checked.h"
 #include "comm/communicator.h"
+#include "ops/elementwise/elementwise.h"
 #include "ops/norm/norm.h"
-#include "ops/simd/parallel.h"
 
 namespace sluice {
 
@@ -40,7 +39,7 @@ void OutputHead::transform(LayerContext& context, int64_t num_rows, const void* 
   add.residual = sum;
   add.residual_stride = hidden;
   residual_add(context.exec, add);
-  round_values(context, num_rows * hidden, sum, h);
+  round_rows(context, num_rows, hidden, sum, h);
 }
 
 void OutputHead::run(LayerContext& context, int64_t num_rows, const void* x, float* values) const {
@@ -60,11 +59,7 @@ void OutputHead::run(LayerContext& context, int64_t num_rows, const void* x, flo
     context.comm->all_gather(own, num_rows, weights_.matrix.rows * int64_t{sizeof(float)}, values);
   }
   if (spec_.logit_soft_cap == 0) return;
-  const float cap = spec_.logit_soft_cap;
-  const int64_t count = num_rows * num_values();
-  parallel_ranges(context.exec, count, grain_for_bytes(64), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) values[i] = cap * std::tanh(values[i] / cap);
-  });
+  map_values(context.exec, MapKind::kSoftCap, spec_.logit_soft_cap, num_rows * num_values(), values);
 }
 
 }  // namespace sluice

@@ -1,41 +1,41 @@
 #include "layers/mla.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/checked.h"
+#include "ops/elementwise/elementwise.h"
 #include "ops/kv_write/kv_write.h"
 #include "ops/rope/rope.h"
-#include "ops/simd/parallel.h"
 
 namespace sluice {
 namespace {
 
 // Rows (token, head) of absorbed queries at a time: bounds the workspace, since such a row is
-// several times as wide as a query. Attention's results do not depend on where tokens are cut.
+// several times as wide as a query. Attention's results do not depend on where tokens are cut. A GPU
+// takes more of them to be busy.
 constexpr int64_t kAbsorbedRows = 4096;
+constexpr int64_t kAbsorbedRowsCuda = 32768;
 
-// Rounds or copies `cols` columns of float32 rows.
-void convert_rows(LayerContext& context, int64_t num_rows, int64_t cols, const float* x,
-                  int64_t x_stride, void* y) {
-  parallel_ranges(context.exec, num_rows, grain_for_bytes(cols * 8),
-                  [&](int64_t begin, int64_t end) {
-                    for (int64_t r = begin; r < end; ++r) {
-                      const float* in = x + r * x_stride;
-                      if (context.compute_format == Format::kF32) {
-                        std::copy_n(in, cols, static_cast<float*>(y) + r * cols);
-                      } else {
-                        Bf16* out = static_cast<Bf16*>(y) + r * cols;
-                        for (int64_t c = 0; c < cols; ++c) out[c] = to_bf16(in[c]);
-                      }
-                    }
-                  });
+// Columns of dense-headed rows, converted.
+void convert_columns(LayerContext& context, int64_t num_rows, int64_t cols, const float* x,
+                     int64_t x_stride, void* y, Format y_format, int64_t y_stride) {
+  ConvertRowsParams params;
+  params.num_rows = num_rows;
+  params.cols = cols;
+  params.x = x;
+  params.x_format = Format::kF32;
+  params.x_stride = x_stride;
+  params.y = y;
+  params.y_format = y_format;
+  params.y_stride = y_stride;
+  convert_rows(context.exec, params);
 }
 
 }  // namespace
 
-int64_t MlaLayer::absorbed_tokens() const {
-  return std::max<int64_t>(1, kAbsorbedRows / spec_.num_q_heads);
+int64_t MlaLayer::absorbed_tokens(const LayerContext& context) const {
+  const int64_t rows = context.exec.cuda == nullptr ? kAbsorbedRows : kAbsorbedRowsCuda;
+  return std::max<int64_t>(1, rows / spec_.num_q_heads);
 }
 
 int64_t MlaLayer::projection_bytes(const LayerContext& context, int64_t tokens) const {
@@ -52,7 +52,11 @@ int64_t MlaLayer::projection_bytes(const LayerContext& context, int64_t tokens) 
 }
 
 int64_t MlaLayer::absorbed_bytes_of(const LayerContext& context, const BatchLimits& limits) const {
-  const int64_t tokens = std::min(limits.max_tokens, absorbed_tokens());
+  // On CUDA the tokens of decode are one piece.
+  const int64_t most = context.exec.cuda == nullptr
+                           ? absorbed_tokens(context)
+                           : std::max<int64_t>(absorbed_tokens(context), limits.max_sequences);
+  const int64_t tokens = std::min(limits.max_tokens, most);
   const int64_t rows = tokens * spec_.num_q_heads;
   return arena_bytes(rows * spec_.qk_nope_head_dim * context.element_bytes()) +
          arena_bytes(rows * spec_.latent_size() * 4) +
@@ -109,7 +113,7 @@ void MlaLayer::project_queries(LayerContext& context, int64_t num_tokens, const 
     norm_rows(context, *spec_.q_a_norm, weights_.q_a_norm, num_tokens, rank, wide, normed,
               context.compute_format);
   } else {
-    convert_rows(context, num_tokens, rank, wide, rank, normed);
+    round_rows(context, num_tokens, rank, wide, normed);
   }
   matrix_product(context, product(context, num_tokens, normed, weights_.q_b, nullptr, q));
 }
@@ -151,7 +155,7 @@ void MlaLayer::rotate(LayerContext& context, const StepBatch& batch, float* q,
 
 void MlaLayer::store(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
                      const float* latent) const {
-  const LayerTimer timer(context.times.attention);
+  const LayerTimer timer(context, &LayerTimes::attention);
   KvWriteParams params;
   params.num_tokens = batch.num_tokens;
   params.v = latent;
@@ -165,20 +169,33 @@ void MlaLayer::store(LayerContext& context, const StepBatch& batch, const KvCach
 
 void MlaLayer::attend(const Call& call) const {
   const StepBatch& batch = call.batch;
-  const auto whole = [&](int32_t s) { return decompresses(call.context, batch, s); };
+  // Decode, and what a graph must do for every step, is absorbed: there is nothing to decide.
+  if (call.context.numerics != Numerics::kFast || batch.host == nullptr ||
+      batch.longest_query <= 1) {
+    return attend_absorbed(call, 0, batch.num_tokens);
+  }
+  const auto whole = [&](int32_t s) { return decompresses(batch, s); };
   for (int32_t s = 0; s < batch.num_sequences;) {
-    if (whole(s)) {
-      attend_decompressed(call, s++);
+    const int32_t first = s;
+    if (!whole(s)) {
+      while (s < batch.num_sequences && !whole(s)) ++s;
+      attend_absorbed(call, batch.host->query_start[first], batch.host->query_start[s]);
       continue;
     }
-    const int32_t first = s;
-    while (s < batch.num_sequences && !whole(s)) ++s;
-    attend_absorbed(call, batch.query_start[first], batch.query_start[s]);
+    // A GPU takes several sequences at once, as many as one piece holds.
+    int64_t rows = decompressed_rows(batch, s++);
+    while (call.context.exec.cuda != nullptr && s < batch.num_sequences && whole(s) &&
+           rows + decompressed_rows(batch, s) <= most_decompressed_rows(call.context)) {
+      rows += decompressed_rows(batch, s++);
+    }
+    attend_decompressed(call, first, s);
   }
 }
 
 void MlaLayer::attend_absorbed(const Call& call, int64_t token_begin, int64_t token_end) const {
-  const int64_t step = absorbed_tokens();
+  const bool decode = call.context.exec.cuda != nullptr && call.batch.longest_query <= 1;
+  const int64_t step =
+      decode ? std::max<int64_t>(1, call.batch.num_tokens) : absorbed_tokens(call.context);
   for (int64_t at = token_begin; at < token_end; at += step) {
     attend_absorbed_piece(call, at, std::min(at + step, token_end));
   }
@@ -205,17 +222,27 @@ void MlaLayer::attend_absorbed_piece(const Call& call, int64_t token_begin,
   const int64_t rows = tokens * heads;
   const int64_t rank = spec_.kv_lora_rank, nope = spec_.qk_nope_head_dim;
   const int64_t element = context.element_bytes();
+  // Attention rounds its queries to the cache's format in any case.
+  const Format format = call.kv.format == Format::kBf16 ? context.compute_format : Format::kF32;
   const float* q = call.q + token_begin * spec_.q_size();
   void* unrotated = context.workspace.allocate(rows * nope * element);
-  float* absorbed = context.workspace.allocate_array<float>(rows * spec_.latent_size());
+  auto* absorbed = static_cast<std::byte*>(
+      context.workspace.allocate(format_bytes(format, rows * spec_.latent_size())));
   void* latents = context.workspace.allocate(rows * rank * element);
-  auto* query_start = context.workspace.allocate_array<int32_t>(batch.num_sequences + 1);
-  for (int32_t s = 0; s <= batch.num_sequences; ++s) {
-    const int64_t start = std::clamp<int64_t>(batch.query_start[s], token_begin, token_end);
-    query_start[s] = static_cast<int32_t>(start - token_begin);
+  const int32_t* query_start = batch.query_start;
+  if (tokens < batch.num_tokens) {
+    ShiftParams cut;
+    cut.count = int64_t{batch.num_sequences} + 1;
+    cut.x = batch.query_start;
+    cut.low = static_cast<int32_t>(token_begin);
+    cut.high = static_cast<int32_t>(token_end);
+    cut.offset = cut.low;
+    cut.y = context.workspace.allocate_array<int32_t>(cut.count);
+    shift_values(context.exec, cut);
+    query_start = cut.y;
   }
-  convert_rows(context, rows, nope, q, spec_.qk_head_dim(), unrotated);
-
+  convert_columns(context, rows, nope, q, spec_.qk_head_dim(), unrotated, context.compute_format,
+                  nope);
   BatchedGemmParams uk;
   uk.num_rows = tokens;
   uk.x = unrotated;
@@ -224,25 +251,21 @@ void MlaLayer::attend_absorbed_piece(const Call& call, int64_t token_begin,
   uk.x_batch_stride = nope;
   uk.w = weights_.absorbed.uk;
   uk.y = absorbed;
+  uk.y_format = format;
   uk.y_stride = heads * spec_.latent_size();
   uk.y_batch_stride = spec_.latent_size();
   {
-    const LayerTimer timer(context.times.dense);
+    const LayerTimer timer(context, &LayerTimes::dense);
     batched_gemm(context.exec, uk);
   }
   {
-    const LayerTimer timer(context.times.attention);
-    const int64_t turned = spec_.qk_rope_head_dim;
-    parallel_ranges(context.exec, rows, grain_for_bytes(turned * 8),
-                    [&](int64_t begin, int64_t end) {
-                      for (int64_t r = begin; r < end; ++r) {
-                        std::copy_n(q + r * spec_.qk_head_dim() + nope, turned,
-                                    absorbed + r * spec_.latent_size() + rank);
-                      }
-                    });
+    const LayerTimer timer(context, &LayerTimes::attention);
+    convert_columns(context, rows, spec_.qk_rope_head_dim, q + nope, spec_.qk_head_dim(),
+                    absorbed + format_bytes(format, rank), format, spec_.latent_size());
     AttentionParams params = common_params(call);
     params.num_tokens = tokens;
     params.q = absorbed;
+    params.q_format = format;
     params.q_stride = heads * spec_.latent_size();
     params.positions = batch.positions + token_begin;
     params.num_sequences = batch.num_sequences;
@@ -255,18 +278,12 @@ void MlaLayer::attend_absorbed_piece(const Call& call, int64_t token_begin,
     params.value_dim = spec_.kv_lora_rank;
     params.out = latents;
     params.out_stride = heads * rank;
-    int64_t longest = 1;
-    for (int32_t s = 0; s < batch.num_sequences; ++s) {
-      if (query_start[s] < query_start[s + 1]) {
-        longest = std::max<int64_t>(longest, batch.context_len[s]);
-      }
-    }
     const int64_t bytes = attention_workspace_bytes(
-        context.exec, tokens, batch.num_sequences, longest, spec_.num_q_heads,
+        context.exec, tokens, batch.num_sequences, batch.longest_context, spec_.num_q_heads,
         static_cast<int32_t>(spec_.latent_size()), spec_.kv_lora_rank);
     attention(context.exec, params, context.workspace.allocate(bytes), bytes);
   }
-  const LayerTimer timer(context.times.dense);
+  const LayerTimer timer(context, &LayerTimes::dense);
   BatchedGemmParams uv;
   uv.num_rows = tokens;
   uv.x = latents;

@@ -11,7 +11,8 @@
 /// Decompressed form: keys and values of all heads are made from the latents, in pieces of the
 /// context. The two are equal but for rounding. BATCH_INVARIANT always takes the absorbed one; FAST
 /// takes the decompressed one for a sequence for which it needs fewer products (see
-/// decompresses()).
+/// decompresses()); decode, and what is captured in a graph, is always absorbed. On CUDA the keys of
+/// several sequences are one piece.
 #ifndef SLUICE_LAYERS_MLA_H_
 #define SLUICE_LAYERS_MLA_H_
 
@@ -84,12 +85,16 @@ class MlaLayer : public AttentionLayer {
     void* out;       // [num_tokens, num_q_heads, v_head_dim] in the compute format
   };
   struct Piece;  // of a decompressed context: its memory
+  struct Span;   // what a piece holds
 
-  int64_t absorbed_tokens() const;
+  int64_t absorbed_tokens(const LayerContext& context) const;
   int64_t projection_bytes(const LayerContext& context, int64_t tokens) const;
   int64_t absorbed_bytes_of(const LayerContext& context, const BatchLimits& limits) const;
   int64_t decompressed_bytes_of(const LayerContext& context, const BatchLimits& limits) const;
-  Piece take_piece(LayerContext& context, int64_t keys) const;
+  int64_t decompressed_rows(const StepBatch& batch, int32_t sequence) const;
+  int64_t most_decompressed_rows(const LayerContext& context) const;
+  KvCacheView piece_cache(const LayerContext& context, int64_t rows) const;
+  Piece take_piece(LayerContext& context, int64_t rows, int32_t sequences) const;
   void project_queries(LayerContext& context, int64_t num_tokens, const void* x, float* q) const;
   void project_latent(LayerContext& context, int64_t num_tokens, const void* x,
                       float* latent) const;
@@ -97,12 +102,11 @@ class MlaLayer : public AttentionLayer {
   void store(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
              const float* latent) const;
   void attend(const Call& call) const;
-  bool decompresses(const LayerContext& context, const StepBatch& batch, int32_t sequence) const;
+  bool decompresses(const StepBatch& batch, int32_t sequence) const;
   void attend_absorbed(const Call& call, int64_t token_begin, int64_t token_end) const;
   void attend_absorbed_piece(const Call& call, int64_t token_begin, int64_t token_end) const;
-  void attend_decompressed(const Call& call, int32_t sequence) const;
-  void decompress(const Call& call, int32_t sequence, int64_t first_key, int64_t num_keys,
-                  const Piece& piece) const;
+  void attend_decompressed(const Call& call, int32_t first_sequence, int32_t last_sequence) const;
+  void decompress(const Call& call, const Span& span, const Piece& piece) const;
   AttentionParams common_params(const Call& call) const;
 
   MlaSpec spec_;

@@ -1,18 +1,16 @@
 #include "layers/moe.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <string>
 
 #include "base/checked.h"
 #include "layers/decision.h"
 #include "layers/observer.h"
+#include "ops/elementwise/elementwise.h"
 #include "ops/expert_capacity/expert_capacity.h"
 #include "ops/grouped_gemm/grouped_gemm.h"
 #include "ops/permute/permute.h"
 #include "ops/router/router.h"
-#include "ops/simd/parallel.h"
 
 namespace sluice {
 MoeLayer::MoeLayer(const MoeSpec& spec, int32_t kv_group, const MoeWeights& weights)
@@ -89,9 +87,9 @@ bool MoeLayer::replay(LayerContext& context, int64_t num_tokens, const Routing& 
                           each->cols, "] (expected: [", num_tokens, ", ",
                           spec_.num_experts_per_token, "])");
   }
-  const auto bytes = static_cast<size_t>(num_choices(num_tokens) * 4);
-  std::memcpy(out.experts, experts->data, bytes);
-  std::memcpy(out.weights, weights->data, bytes);
+  const int64_t bytes = num_choices(num_tokens) * 4;
+  copy_bytes(context.exec, out.experts, experts->data, bytes);
+  copy_bytes(context.exec, out.weights, weights->data, bytes);
   return true;
 }
 
@@ -201,19 +199,23 @@ void MoeLayer::run_experts(LayerContext& context, int64_t num_tokens, const Rout
   permute(sorted);
   const int64_t num_rows = rows.expert_offsets[spec_.num_experts];
   if (context.expert_counts != nullptr) {
-    for (int32_t e = 0; e < spec_.num_experts; ++e) {
-      context.expert_counts[e] += rows.expert_offsets[e + 1] - rows.expert_offsets[e];
-    }
+    add_lengths(context.exec, spec_.num_experts, rows.expert_offsets, context.expert_counts);
   }
   float* scale = nullptr;
   if (spec_.scale_input) {
     scale = arena.allocate_array<float>(choices);
-    for (int64_t r = 0; r < num_rows; ++r) scale[r] = routing.weights[rows.choices[r]];
+    GatherValuesParams gather;
+    gather.max_count = choices;
+    gather.count = rows.expert_offsets + spec_.num_experts;
+    gather.index = rows.choices;
+    gather.x = routing.weights;
+    gather.y = scale;
+    gather_values(context.exec, gather);
   }
   void* inner = arena.allocate(choices * inner_cols * context.element_bytes());
   float* results = arena.allocate_array<float>(choices * hidden);
 
-  const LayerTimer timer(context.times.dense);
+  const LayerTimer timer(context, &LayerTimes::dense);
   GroupedGemmParams up;
   up.num_experts = spec_.num_experts;
   up.expert_offsets = rows.expert_offsets;
@@ -282,17 +284,16 @@ void MoeLayer::run_shared(LayerContext& context, const StepBatch& batch, const v
   float* gate = context.workspace.allocate_array<float>(batch.num_tokens);
   float* result = context.workspace.allocate_array<float>(batch.num_tokens * hidden);
   decision_product(context, batch.num_tokens, x32, weights_.shared_gate, nullptr, gate);
-  std::fill_n(result, batch.num_tokens * hidden, 0.0f);
+  zero_bytes(context.exec, result, batch.num_tokens * hidden * 4);
   shared_->run(context, batch, {}, x, {result, 1});
-  parallel_ranges(context.exec, batch.num_tokens, grain_for_bytes(hidden * 12),
-                  [&](int64_t begin, int64_t end) {
-                    for (int64_t t = begin; t < end; ++t) {
-                      const float factor = target.multiplier / (1.0f + std::exp(-gate[t]));
-                      const float* from = result + t * hidden;
-                      float* to = target.residual + t * hidden;
-                      for (int64_t c = 0; c < hidden; ++c) to[c] += factor * from[c];
-                    }
-                  });
+  GatedAddParams add;
+  add.num_rows = batch.num_tokens;
+  add.cols = hidden;
+  add.gate = gate;
+  add.multiplier = target.multiplier;
+  add.x = result;
+  add.y = target.residual;
+  gated_add(context.exec, add);
 }
 
 }  // namespace sluice

@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "comm/communicator.h"
 #include "model/make_layers.h"
+#include "ops/elementwise/elementwise.h"
 #include "ops/embedding/embedding.h"
 #include "ops/norm/norm.h"
 
@@ -81,10 +82,7 @@ void Decoder::embed(LayerContext& context, const StepBatch& batch, const int32_t
   const ArenaScope scope(context.workspace);
   if (vocabulary_split_) {
     auto* own = context.workspace.allocate_array<int32_t>(batch.num_tokens);
-    for (int64_t t = 0; t < batch.num_tokens; ++t) {
-      const int64_t row = token_ids[t] - first_token_;
-      own[t] = row >= 0 && row < embedding_.rows ? static_cast<int32_t>(row) : -1;
-    }
+    local_ids(context.exec, batch.num_tokens, token_ids, first_token_, embedding_.rows, own);
     token_ids = own;
   }
   EmbeddingParams params;
@@ -111,7 +109,7 @@ void Decoder::normalize(LayerContext& context, const std::optional<RowNorm>& nor
               context.compute_format);
     return;
   }
-  round_values(context, num_rows * hidden_size_, residual, x);
+  round_rows(context, num_rows, hidden_size_, residual, x);
 }
 
 // A sublayer adds to the residual stream as it writes its result, unless a sum over ranks or a norm
@@ -126,7 +124,7 @@ void Decoder::add_sublayer(LayerContext& context, const Sublayer& sublayer, cons
   const ArenaScope scope(context.workspace);
   const int64_t values = batch.num_tokens * hidden_size_;
   float* result = context.workspace.allocate_array<float>(values);
-  std::fill_n(result, values, 0.0f);
+  zero_bytes(context.exec, result, values * 4);
   run(ResidualTarget{result, 1});
   if (sublayer.split) context.comm->all_reduce(result, values);
   if (sublayer.post_norm) {

@@ -208,20 +208,6 @@ void add_lengths(const Exec& exec, int32_t count, const int32_t* offsets, int32_
   for (int32_t i = 0; i < count; ++i) counts[i] += offsets[i + 1] - offsets[i];
 }
 
-void zero_rows(const Exec& exec, int64_t num_rows, const int32_t* ids, int64_t cols, float* y) {
-  check_at_least("zero num_rows", num_rows, 0);
-  check_at_least("zero cols", cols, 1);
-  check_memory("zero ids", ids, num_rows);
-  check_memory("zero y", y, num_rows);
-  if (num_rows == 0) return;
-  if constexpr (kCudaBuilt) {
-    if (exec.cuda != nullptr) return cuda::zero_rows(*exec.cuda, num_rows, ids, cols, y);
-  }
-  for (int64_t r = 0; r < num_rows; ++r) {
-    if (ids[r] < 0) std::fill_n(y + r * cols, cols, 0.0f);
-  }
-}
-
 void local_ids(const Exec& exec, int64_t count, const int32_t* x, int64_t first, int64_t size,
                int32_t* y) {
   check_at_least("ids count", count, 0);

@@ -92,9 +92,6 @@ void gather_values(const Exec& exec, const GatherValuesParams& params);
 /// counts[i] += offsets[i + 1] - offsets[i] for i < count.
 void add_lengths(const Exec& exec, int32_t count, const int32_t* offsets, int32_t* counts);
 
-/// Zeroes row r of y [num_rows, cols], float32 and dense, where ids[r] is negative.
-void zero_rows(const Exec& exec, int64_t num_rows, const int32_t* ids, int64_t cols, float* y);
-
 /// y[i] = x[i] - first where that is in [0, size), else -1.
 void local_ids(const Exec& exec, int64_t count, const int32_t* x, int64_t first, int64_t size,
                int32_t* y);

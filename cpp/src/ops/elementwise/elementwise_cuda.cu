@@ -1,6 +1,4 @@
 // Plain kernels: a thread an element or a small vector of them, striding over the grid.
-#include <climits>
-
 #include "ops/cuda/launch.h"
 #include "ops/elementwise/elementwise_cuda.h"
 
@@ -101,12 +99,6 @@ __global__ void gather_kernel(GatherValuesParams p) {
 __global__ void lengths_kernel(int32_t count, const int32_t* offsets, int32_t* counts) {
   for (int64_t i = first_item(); i < count; i += item_step()) {
     counts[i] += offsets[i + 1] - offsets[i];
-  }
-}
-
-__global__ void zero_rows_kernel(int64_t num_rows, const int32_t* ids, int64_t cols, float* y) {
-  for (int64_t i = first_item(); i < num_rows * cols; i += item_step()) {
-    if (ids[i / cols] < 0) y[i] = 0.0f;
   }
 }
 
@@ -215,12 +207,6 @@ void gather_values(const CudaExec& exec, const GatherValuesParams& p) {
 void add_lengths(const CudaExec& exec, int32_t count, const int32_t* offsets, int32_t* counts) {
   lengths_kernel<<<blocks_for(exec, count), kThreads, 0, stream_of(exec)>>>(count, offsets, counts);
   SLUICE_CHECK_LAUNCH("add_lengths of ", count);
-}
-
-void zero_rows(const CudaExec& exec, int64_t num_rows, const int32_t* ids, int64_t cols, float* y) {
-  zero_rows_kernel<<<blocks_for(exec, num_rows * cols), kThreads, 0, stream_of(exec)>>>(
-      num_rows, ids, cols, y);
-  SLUICE_CHECK_LAUNCH("zero_rows of ", num_rows, " x ", cols);
 }
 
 void local_ids(const CudaExec& exec, int64_t count, const int32_t* x, int64_t first, int64_t size,

@@ -16,7 +16,6 @@ void mark_slots(const CudaExec& exec, const MarkSlotsParams& params);
 void merge_attention(const CudaExec& exec, const MergeAttentionParams& params);
 void gather_values(const CudaExec& exec, const GatherValuesParams& params);
 void add_lengths(const CudaExec& exec, int32_t count, const int32_t* offsets, int32_t* counts);
-void zero_rows(const CudaExec& exec, int64_t num_rows, const int32_t* ids, int64_t cols, float* y);
 void local_ids(const CudaExec& exec, int64_t count, const int32_t* x, int64_t first, int64_t size,
                int32_t* y);
 void shift_values(const CudaExec& exec, const ShiftParams& params);

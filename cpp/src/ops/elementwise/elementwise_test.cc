@@ -158,10 +158,6 @@ TEST(ElementwiseTest, Integers) {
   EXPECT_EQ(out, (std::vector<int32_t>{2, -3, 6, 6, -1, -1}));
   number_values(exec(), 3, out.data());
   EXPECT_EQ(out, (std::vector<int32_t>{0, 1, 2, 6, -1, -1}));
-
-  std::vector<float> rows{1, 2, 3, 4, 5, 6};
-  zero_rows(exec(), 3, ids.data(), 2, rows.data());
-  EXPECT_EQ(rows, (std::vector<float>{1, 2, 0, 0, 5, 6}));
 }
 
 TEST(ElementwiseTest, LaysSequencesOutInRows) {
