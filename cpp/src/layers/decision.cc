@@ -31,10 +31,9 @@ void decision_product(LayerContext& context, int64_t num_rows, const float* x, c
                       const float* bias, float* y) {
   const LayerTimer timer(context, &LayerTimes::dense);
   // The experts' kernel, with one expert: its rows do not depend on each other in either numerics.
-  const int32_t offsets[] = {0, static_cast<int32_t>(num_rows)};
   GroupedGemmParams params;
   params.num_experts = 1;
-  params.expert_offsets = offsets;
+  params.max_rows = num_rows;
   params.x = x;
   params.x_format = Format::kF32;
   params.x_stride = w.cols;

@@ -274,6 +274,7 @@ void MlaLayer::attend_absorbed_piece(const Call& call, int64_t token_begin,
     params.block_tables = batch.block_tables[kv_group_];
     params.block_table_stride = batch.block_table_stride;
     params.table_rows = batch.seq_slots;
+    params.longest_context = batch.longest_context;
     params.kv = call.kv;
     params.value_dim = spec_.kv_lora_rank;
     params.out = latents;

@@ -268,6 +268,7 @@ void MlaLayer::attend_decompressed(const Call& call, int32_t first_sequence,
     params.block_tables = piece.identity;  // from its first block on, a sequence's block i is next
     params.block_table_stride = 1;
     params.table_rows = piece.row_block;
+    params.longest_context = num_keys;
     params.kv = piece.kv;
     params.out = out;
     params.out_stride = size;

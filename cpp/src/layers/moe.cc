@@ -197,7 +197,6 @@ void MoeLayer::run_experts(LayerContext& context, int64_t num_tokens, const Rout
   sorted.row_choices = rows.choices;
   sorted.choice_rows = rows.of_choice;
   permute(sorted);
-  const int64_t num_rows = rows.expert_offsets[spec_.num_experts];
   if (context.expert_counts != nullptr) {
     add_lengths(context.exec, spec_.num_experts, rows.expert_offsets, context.expert_counts);
   }
@@ -212,13 +211,19 @@ void MoeLayer::run_experts(LayerContext& context, int64_t num_tokens, const Rout
     gather.y = scale;
     gather_values(context.exec, gather);
   }
-  void* inner = arena.allocate(choices * inner_cols * context.element_bytes());
+  // CUDA's product does the activation on its results; elsewhere it follows in place, over the gate's
+  // columns.
+  const bool fused = context.exec.cuda != nullptr;
+  const int64_t size = weights_.down.first.cols;
+  const int64_t inner_stride = fused ? size : inner_cols;
+  void* inner = arena.allocate(choices * inner_stride * context.element_bytes());
   float* results = arena.allocate_array<float>(choices * hidden);
 
   const LayerTimer timer(context, &LayerTimes::dense);
   GroupedGemmParams up;
   up.num_experts = spec_.num_experts;
   up.expert_offsets = rows.expert_offsets;
+  up.max_rows = choices;
   up.x = x;
   up.x_format = context.compute_format;
   up.x_stride = weights_.gate_up.first.cols;
@@ -230,28 +235,21 @@ void MoeLayer::run_experts(LayerContext& context, int64_t num_tokens, const Rout
   up.bias = weights_.gate_up.bias;
   up.y = inner;
   up.y_format = context.compute_format;
-  up.y_stride = inner_cols;
+  up.y_stride = inner_stride;
+  if (fused) {
+    const ActivationSpec& act = spec_.activation;
+    up.activation = GroupedActivation{act.kind, act.alpha, act.beta, act.limit, spec_.gated};
+  }
   grouped_gemm(context.exec, up);
-
-  ActivationParams act = activation_of(spec_.activation);
-  const int64_t size = weights_.down.first.cols;
-  act.num_rows = num_rows;
-  act.cols = size;
-  act.x = inner;
-  act.up = spec_.gated ? static_cast<std::byte*>(inner) + size * context.element_bytes() : nullptr;
-  act.x_format = context.compute_format;
-  act.x_stride = inner_cols;
-  act.y = inner;
-  act.y_format = context.compute_format;
-  act.y_stride = inner_cols;
-  activation(context.exec, act);
+  if (!fused) activate_rows(context, rows.expert_offsets[spec_.num_experts], inner);
 
   GroupedGemmParams down;
   down.num_experts = spec_.num_experts;
   down.expert_offsets = rows.expert_offsets;
+  down.max_rows = choices;
   down.x = inner;
   down.x_format = context.compute_format;
-  down.x_stride = inner_cols;
+  down.x_stride = inner_stride;
   down.w = weights_.down.first;
   down.expert_bytes = weights_.down.expert_bytes;
   down.bias = weights_.down.bias;
@@ -271,6 +269,21 @@ void MoeLayer::run_experts(LayerContext& context, int64_t num_tokens, const Rout
   sum.y = target.residual;
   sum.y_stride = hidden;
   unpermute(context.exec, sum);
+}
+
+void MoeLayer::activate_rows(LayerContext& context, int64_t num_rows, void* inner) const {
+  const int64_t size = weights_.down.first.cols;
+  ActivationParams act = activation_of(spec_.activation);
+  act.num_rows = num_rows;
+  act.cols = size;
+  act.x = inner;
+  act.up = spec_.gated ? static_cast<std::byte*>(inner) + size * context.element_bytes() : nullptr;
+  act.x_format = context.compute_format;
+  act.x_stride = weights_.gate_up.first.rows;
+  act.y = inner;
+  act.y_format = context.compute_format;
+  act.y_stride = act.x_stride;
+  activation(context.exec, act);
 }
 
 void MoeLayer::run_shared(LayerContext& context, const StepBatch& batch, const void* x,

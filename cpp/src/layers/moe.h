@@ -75,6 +75,7 @@ class MoeLayer : public FeedForwardLayer {
   void show(LayerContext& context, int64_t num_tokens, const Routing& routing) const;
   void run_experts(LayerContext& context, int64_t num_tokens, const Routing& routing, const void* x,
                    const ResidualTarget& target) const;
+  void activate_rows(LayerContext& context, int64_t num_rows, void* inner) const;
   void run_shared(LayerContext& context, const StepBatch& batch, const void* x, const float* x32,
                   const ResidualTarget& target) const;
 
