@@ -196,7 +196,7 @@ void MoeLayer::run_experts(LayerContext& context, int64_t num_tokens, const Rout
   sorted.row_tokens = rows.tokens;
   sorted.row_choices = rows.choices;
   sorted.choice_rows = rows.of_choice;
-  permute(sorted);
+  permute(context.exec, sorted);
   if (context.expert_counts != nullptr) {
     add_lengths(context.exec, spec_.num_experts, rows.expert_offsets, context.expert_counts);
   }

@@ -1,12 +1,13 @@
 #include "ops/permute/permute.h"
 
+#include "ops/permute/permute_cuda.h"
 #include "ops/permute/unpermute_kernel.h"
 #include "ops/simd/check.h"
 #include "ops/simd/parallel.h"
 
 namespace sluice {
 
-void permute(const PermuteParams& p) {
+void permute(const Exec& exec, const PermuteParams& p) {
   check_at_least("permute num_tokens", p.num_tokens, 0);
   check_at_least("num_experts", p.num_experts, 1);
   check_at_least("num_experts_per_token", p.num_experts_per_token, 1);
@@ -15,6 +16,9 @@ void permute(const PermuteParams& p) {
   check_memory("row_tokens", p.row_tokens, p.num_tokens);
   check_memory("row_choices", p.row_choices, p.num_tokens);
   check_memory("choice_rows", p.choice_rows, p.num_tokens);
+  if constexpr (kCudaBuilt) {
+    if (exec.cuda != nullptr) return cuda::permute(*exec.cuda, p);
+  }
   const int64_t choices = p.num_tokens * p.num_experts_per_token;
   const auto kept = [&](int64_t choice) { return p.kept == nullptr || p.kept[choice] != 0; };
   int32_t* offsets = p.expert_offsets;
@@ -50,6 +54,9 @@ void unpermute(const Exec& exec, const UnpermuteParams& p) {
   check_memory("choice_rows", p.choice_rows, p.num_tokens);
   check_memory("unpermute rows", p.rows, p.num_tokens);
   check_memory("unpermute y", p.y, p.num_tokens);
+  if constexpr (kCudaBuilt) {
+    if (exec.cuda != nullptr) return cuda::unpermute(*exec.cuda, p);
+  }
   const auto kernel = SLUICE_SELECT_ISA(exec.isa, unpermute_tokens);
   parallel_ranges(exec, p.num_tokens,
                   grain_for_bytes(p.cols * 4 * (int64_t{p.num_experts_per_token} + 2)),

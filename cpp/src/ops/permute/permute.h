@@ -27,8 +27,9 @@ struct PermuteParams {
 };
 
 /// Histogram, scan, scatter. Throws INVALID_ARGUMENT, naming the field, also for an expert outside
-/// [0, num_experts).
-void permute(const PermuteParams& params);
+/// [0, num_experts); CUDA cannot and drops such a choice. CUDA throws UNSUPPORTED for more than 4096
+/// experts.
+void permute(const Exec& exec, const PermuteParams& params);
 
 struct UnpermuteParams {
   int64_t num_tokens = 0;

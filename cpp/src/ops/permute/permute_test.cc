@@ -18,7 +18,7 @@ struct Permuted {
         tokens(experts.size(), -7),
         choices(experts.size(), -7),
         rows(experts.size(), -7) {
-    permute({.num_tokens = static_cast<int64_t>(experts.size()) / k,
+    permute({}, {.num_tokens = static_cast<int64_t>(experts.size()) / k,
              .num_experts = num_experts,
              .num_experts_per_token = k,
              .experts = experts.data(),

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "ops/router/router_cuda.h"
 #include "ops/simd/check.h"
 #include "ops/simd/parallel.h"
 
@@ -170,6 +171,9 @@ void check_params(const RouterParams& p) {
 
 void router(const Exec& exec, const RouterParams& p) {
   check_params(p);
+  if constexpr (kCudaBuilt) {
+    if (exec.cuda != nullptr) return cuda::router(*exec.cuda, p);
+  }
   // An exponential costs about as much as moving 32 bytes.
   parallel_ranges(exec, p.num_tokens, grain_for_bytes(int64_t{p.num_experts} * 32),
                   [&](int64_t begin, int64_t end) {

@@ -64,7 +64,8 @@ struct RouterParams {
   float* weights = nullptr;    ///< [num_tokens, k] result
 };
 
-/// Throws INVALID_ARGUMENT or UNSUPPORTED, naming the field.
+/// Throws INVALID_ARGUMENT or UNSUPPORTED (on CUDA also for more than 2048 experts), naming the
+/// field.
 void router(const Exec& exec, const RouterParams& params);
 
 }  // namespace sluice
