@@ -240,6 +240,7 @@ void MoeLayer::run_experts(LayerContext& context, int64_t num_tokens, const Rout
     const ActivationSpec& act = spec_.activation;
     up.activation = GroupedActivation{act.kind, act.alpha, act.beta, act.limit, spec_.gated};
   }
+  up.numerics = context.numerics;
   grouped_gemm(context.exec, up);
   if (!fused) activate_rows(context, rows.expert_offsets[spec_.num_experts], inner);
 
@@ -255,6 +256,7 @@ void MoeLayer::run_experts(LayerContext& context, int64_t num_tokens, const Rout
   down.bias = weights_.down.bias;
   down.y = results;
   down.y_stride = hidden;
+  down.numerics = context.numerics;
   grouped_gemm(context.exec, down);
 
   UnpermuteParams sum;

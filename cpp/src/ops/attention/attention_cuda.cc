@@ -9,7 +9,8 @@
 namespace sluice::cuda {
 
 std::span<const AttentionVariant* const> attention_variants() {
-  static constexpr const AttentionVariant* kVariants[] = {&kPlainAttention};
+  static constexpr const AttentionVariant* kVariants[] = {&kPrefillSm90Attention,
+                                                           &kPlainAttention};
   return kVariants;
 }
 

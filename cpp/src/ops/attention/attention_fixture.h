@@ -30,6 +30,7 @@ struct Config {
   bool causal = true, sinks = false;
   float scale = 0.125f;
   int32_t value_dim = 0;  // with k_dim 0: the value rows are the keys
+  int32_t q_padding = 3, out_padding = 5;  // elements between tokens that are not theirs
 
   int32_t key_columns() const { return k_dim == 0 ? v_dim : k_dim; }
   int32_t value_columns() const { return k_dim == 0 ? value_dim : v_dim; }
@@ -129,8 +130,8 @@ class Fixture {
     }
     b.tokens = b.start.back();
     const int64_t k_dim = s_.key_columns(), v_dim = s_.value_columns();
-    b.q_stride = s_.q_heads * k_dim + 3;
-    b.out_stride = s_.q_heads * v_dim + 5;
+    b.q_stride = s_.q_heads * k_dim + s_.q_padding;
+    b.out_stride = s_.q_heads * v_dim + s_.out_padding;
     b.q = Values(s_.q_format, b.tokens * b.q_stride);
     for (size_t j = 0; j < which.size(); ++j) {
       for (int64_t t = b.start[j]; t < b.start[j + 1]; ++t) {

@@ -12,6 +12,7 @@
 
 namespace sluice::cuda {
 
+extern const AttentionVariant kPrefillSm90Attention;
 extern const AttentionVariant kPlainAttention;
 
 /// A row's keys are cut in spans of fixed absolute positions: of kAttentionSpan keys, or of twice as

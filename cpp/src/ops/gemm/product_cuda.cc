@@ -53,6 +53,7 @@ Product product_of(const GroupedGemmParams& g) {
   p.max_rows = g.max_rows;
   p.format = g.w.format;
   p.y_format = g.y_format;
+  p.fast = g.numerics == Numerics::kFast;
   p.x = g.x;
   p.x_stride = g.x_stride;
   p.row_index = g.row_index;
@@ -76,12 +77,20 @@ Product product_of(const GroupedGemmParams& g) {
   return p;
 }
 
-ProductKernel choose_kernel(const CudaExec& /*exec*/, const Product& p) {
+ProductKernel choose_kernel(const CudaExec& exec, const Product& p) {
+  // Below, most of its tiles of 128 rows would be empty.
+  constexpr int64_t kFewestRows = 16;
+  if (p.fast && p.num_groups > 1 && p.max_rows >= kFewestRows * p.num_groups &&
+      product_sm90_fits(exec, p)) {
+    return ProductKernel::kBf16Wgmma;
+  }
   return p.format == Format::kF32 ? ProductKernel::kF32Tile : ProductKernel::kBf16Tile;
 }
 
 const char* kernel_name(ProductKernel kernel) {
   switch (kernel) {
+    case ProductKernel::kBf16Wgmma:
+      return "bf16_wgmma";
     case ProductKernel::kF32Tile:
       return "f32_tile";
     case ProductKernel::kBf16Tile:
@@ -95,6 +104,11 @@ void product(const CudaExec& exec, const Product& p) { product(exec, p, choose_k
 void product(const CudaExec& exec, const Product& p, ProductKernel kernel) {
   if (p.max_rows == 0 || p.num_groups == 0) return;
   switch (kernel) {
+    case ProductKernel::kBf16Wgmma:
+      SLUICE_CHECK(product_sm90_fits(exec, p), SLUICE_STATUS_UNSUPPORTED, "bf16_wgmma: ",
+                   p.max_rows, " rows with ", p.num_groups, " x ", p.weight_rows, " x ", p.cols,
+                   " (expected: BF16 on compute capability 9.0, rows of multiples of 16 bytes)");
+      return product_sm90(exec, p);
     case ProductKernel::kF32Tile:
       SLUICE_CHECK(p.format == Format::kF32, SLUICE_STATUS_UNSUPPORTED,
                    "f32_tile: ", format_name(p.format), " (expected: F32)");

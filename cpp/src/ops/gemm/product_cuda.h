@@ -32,6 +32,7 @@ struct Product {
   int64_t max_rows = 0;              ///< offsets: of all groups, at least; else of each group
   Format format = Format::kUnknown;  ///< of x and w
   Format y_format = Format::kF32;
+  bool fast = false;  ///< kernels with another order of sums may run too
   const void* x = nullptr;
   int64_t x_stride = 0, x_group_stride = 0;
   const int32_t* row_index = nullptr;
@@ -60,6 +61,7 @@ Product product_of(const GroupedGemmParams& params);
 /// The kernels, best first where they overlap. A tuned one is one more entry here and one more case
 /// in choose_kernel().
 enum class ProductKernel {
+  kBf16Wgmma,  ///< product_sm90.cu: Hopper's warpgroup products; not for BATCH_INVARIANT
   kF32Tile,   ///< product_f32.cu: 64 x 64 tiles
   kBf16Tile,  ///< product_tile.cu: mma tiles, three or four stages of cp.async
 };
@@ -78,6 +80,9 @@ void product(const CudaExec& exec, const Product& p, ProductKernel kernel);
 // The launchers behind them, one file each.
 void product_f32_tile(const CudaExec& exec, const Product& p);
 void product_bf16_tile(const CudaExec& exec, const Product& p);
+/// Whether product_sm90() can run the product at all.
+bool product_sm90_fits(const CudaExec& exec, const Product& p);
+void product_sm90(const CudaExec& exec, const Product& p);
 
 }  // namespace sluice::cuda
 

@@ -9,7 +9,8 @@
 /// and the instruction set: BATCH_INVARIANT in both numerics modes.
 ///
 /// On CUDA expert_offsets lie on the device: the grid is sized by max_rows and strides over what the
-/// offsets say. A row's bits depend on nothing but itself and its expert (ops/gemm/product_cuda.h).
+/// offsets say. With BATCH_INVARIANT a row's bits depend on nothing but itself and its expert; with
+/// FAST also on the kernel, which max_rows chooses (ops/gemm/product_cuda.h).
 #ifndef SLUICE_OPS_GROUPED_GEMM_GROUPED_GEMM_H_
 #define SLUICE_OPS_GROUPED_GEMM_GROUPED_GEMM_H_
 
@@ -19,6 +20,7 @@
 #include "base/format.h"
 #include "device/cpu.h"
 #include "ops/activation/activation.h"
+#include "ops/gemm/gemm.h"
 #include "ops/gemm/weight.h"
 
 namespace sluice {
@@ -52,6 +54,7 @@ struct GroupedGemmParams {
   void* y = nullptr;                   ///< [rows, w.rows or, gated, half]; must not overlap x
   Format y_format = Format::kF32;      ///< F32, or BF16 when x is BF16
   int64_t y_stride = 0;                ///< elements between rows of y
+  Numerics numerics = Numerics::kBatchInvariant;  ///< of CUDA; the CPU's bits are the same in both
 };
 
 /// Throws INVALID_ARGUMENT for sizes, strides or offsets out of range, UNSUPPORTED for formats or
