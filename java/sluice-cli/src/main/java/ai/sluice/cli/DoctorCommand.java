@@ -3,6 +3,7 @@ package ai.sluice.cli;
 import ai.sluice.api.SluiceException;
 import ai.sluice.jni.NativeLibrary;
 import ai.sluice.jni.SluiceAbi;
+import ai.sluice.proto.Backend;
 import ai.sluice.proto.DeviceInfo;
 import ai.sluice.proto.KernelChoice;
 import ai.sluice.proto.LibraryInfo;
@@ -13,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 
@@ -20,10 +22,17 @@ import picocli.CommandLine.Command;
 @Command(
     name = "doctor",
     description = {
-      "Look at this machine and this installation: natives, processor, kernels, caches, model.",
+      "Look at this machine and this installation: natives, processor, GPUs, kernels, caches, model.",
+      "With a GPU, a small random model is run on it and on the CPU, and must agree.",
       "Exit code 1 if something is broken; each problem comes with its remedy."
     })
 final class DoctorCommand implements Callable<Integer> {
+  /** Libraries of {@link SystemInfo} that CUDA engines open. */
+  private static final Set<String> FOR_GPU = Set.of("CUDA driver", "cuBLASLt");
+
+  /** Of these, the ones that engines do without. */
+  private static final Set<String> OPTIONAL = Set.of("cuDNN", "NCCL");
+
   private final Console console;
   private int problems;
 
@@ -81,16 +90,51 @@ final class DoctorCommand implements Callable<Integer> {
     for (DeviceInfo device : info.getDevicesList()) {
       row("device " + device.getIndex(), device(device));
     }
+    boolean gpu =
+        info.getDevicesList().stream().anyMatch(device -> device.getBackend() == Backend.CUDA);
     for (LibraryInfo library : info.getLibrariesList()) {
-      if (library.hasProblem()) {
-        problem("library", library.getProblem());
-      } else {
-        row(
-            "library",
-            library.getName() + " " + library.getVersion() + ", " + library.getPath());
-      }
+      library(library, gpu);
     }
     kernels(info.getKernelsList());
+    if (gpu) {
+      parity();
+    } else if (info.getBuiltBackendsList().contains(Backend.CUDA)) {
+      row("gpu", "none that can be used; backend AUTO runs on the CPU");
+    }
+  }
+
+  /** What only a GPU needs is no problem where there is none. */
+  private void library(LibraryInfo library, boolean gpu) {
+    String name = library.getName();
+    if (!library.hasProblem()) {
+      row("library", name + " " + library.getVersion() + ", " + library.getPath());
+    } else if (OPTIONAL.contains(name) || (FOR_GPU.contains(name) && !gpu)) {
+      row("library", name + ": missing, " + library.getProblem());
+    } else {
+      problem("library", name + ": " + library.getProblem());
+    }
+  }
+
+  private void parity() {
+    try {
+      double difference = ParityCheck.run();
+      String text =
+          String.format(
+              Locale.ROOT,
+              "a random model's log-probabilities on CPU and GPU: %.1e apart (expected: below %.0e)",
+              difference,
+              ParityCheck.TOLERANCE);
+      if (difference < ParityCheck.TOLERANCE) {
+        row("parity", text);
+      } else {
+        problem("parity", text);
+      }
+    } catch (SluiceException e) {
+      problem("parity", e);
+    } catch (IOException e) {
+      problem("parity", ModelPull.reason(e)
+          + " (expected: a folder for temporary files that can be written)");
+    }
   }
 
   private static String device(DeviceInfo device) {
