@@ -8,9 +8,10 @@
 /// rows; on 2 Zen 4 cores it is as fast as oneDNN for many rows too (200 GFLOP/s a core at bf16,
 /// 100 at float32).
 ///
-/// On CUDA (GemmOptions.cuda_device) the products of BATCH_INVARIANT are those of
-/// ops/gemm/product_cuda.h; nothing there is allocated or read by the host, so a product may be
-/// captured in a graph.
+/// On CUDA (GemmOptions.cuda_device) FAST takes cuBLASLt for more rows than our kernels are the
+/// fastest for, and ours (ops/gemm/product_cuda.h) below; BATCH_INVARIANT takes ours always.
+/// Nothing is allocated or read by the host, so a product may be captured in a graph; where
+/// cuBLASLt takes it, the same product must have run once before (cublaslt.h).
 #ifndef SLUICE_OPS_GEMM_GEMM_H_
 #define SLUICE_OPS_GEMM_GEMM_H_
 
@@ -47,16 +48,19 @@ struct GemmParams {
 struct GemmOptions {
   /// Not negative: the products run on that CUDA device, and oneDNN is not opened.
   int32_t cuda_device = -1;
-  std::string onednn_path;  ///< file to open; empty: "libdnnl.so.3" on the system's search path
+  /// File or folder of cuBLASLt; empty: the search of ops/gemm/cublaslt.h.
+  std::string cublaslt_path{};
+  std::string onednn_path{};  ///< file to open; empty: "libdnnl.so.3" on the system's search path
   Numerics numerics = Numerics::kFast;
   int32_t num_threads = 1;            ///< oneDNN takes up to as many of an Exec's threads
-  int32_t max_cached_products = 512;  ///< compiled oneDNN products kept, least recently used leave
+  int32_t max_cached_products = 512;  ///< compiled or chosen products kept, least recently used leave
 };
 
 struct GemmStats {
-  int64_t products_compiled = 0;  ///< oneDNN primitives built since creation
+  int64_t products_compiled = 0;  ///< oneDNN primitives built, cuBLASLt algorithms chosen
   int64_t compile_micros = 0;     ///< time that took
-  int64_t rows_onednn = 0;        ///< rows computed by either path
+  int64_t rows_onednn = 0;        ///< rows computed by each path
+  int64_t rows_cublaslt = 0;
   int64_t rows_native = 0;       ///< by our kernels, of the CPU or CUDA
 };
 
@@ -64,7 +68,7 @@ struct GemmStats {
 /// thread calls at a time; the threads of its Exec work inside.
 class Gemm {
  public:
-  /// Opens oneDNN, unless the products run on CUDA. Throws LIBRARY_MISSING, naming the file, the loader's reason and the remedy,
+  /// Opens oneDNN or, for FAST products on CUDA, cuBLASLt. Throws LIBRARY_MISSING, naming the file, the loader's reason and the remedy,
   /// when it cannot be opened, lacks a function, or is older than 3.0.
   explicit Gemm(const GemmOptions& options);
   ~Gemm();
@@ -81,12 +85,14 @@ class Gemm {
   /// without a kernel.
   void run(const Exec& exec, const GemmParams& params, void* workspace, int64_t workspace_bytes);
 
-  /// Which kernel `num_rows` rows would take: "onednn", "panel_avx512_bf16", "bf16_tile", ...
+  /// Which kernel `num_rows` rows would take: "onednn", "panel_avx512_bf16", "cublaslt",
+  /// "bf16_stream", ...
   /// Constant text.
   const char* variant(const Exec& exec, const GemmParams& params) const;
 
-  /// e.g. "3.11.0"; empty on CUDA.
+  /// e.g. "3.11.0"; empty where it is not used.
   std::string onednn_version() const;
+  std::string cublaslt_version() const;
   GemmStats stats() const;
 
  private:

@@ -1,9 +1,15 @@
 #include "ops/gemm/product_cuda.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace sluice::cuda {
 namespace {
+
+// Rows of a group, on average, from which on tiles are faster.
+constexpr int64_t kF32StreamRows = 64;
+constexpr int64_t kBf16StreamRows = 8;
 
 int64_t element_bytes(Format format) { return format_bytes(format, 1); }
 
@@ -78,21 +84,33 @@ Product product_of(const GroupedGemmParams& g) {
 }
 
 ProductKernel choose_kernel(const CudaExec& exec, const Product& p) {
+  // Of the groups that can have rows; the true numbers are the device's.
+  const int64_t groups =
+      p.offsets == nullptr ? 1 : std::min<int64_t>(p.num_groups, std::max<int64_t>(p.max_rows, 1));
+  const int64_t rows = p.max_rows / groups;
+  if (p.format == Format::kF32) {
+    return rows <= kF32StreamRows ? ProductKernel::kF32Stream : ProductKernel::kF32Tile;
+  }
+  if (rows <= kBf16StreamRows) return ProductKernel::kBf16Stream;
   // Below, most of its tiles of 128 rows would be empty.
   constexpr int64_t kFewestRows = 16;
   if (p.fast && p.num_groups > 1 && p.max_rows >= kFewestRows * p.num_groups &&
       product_sm90_fits(exec, p)) {
     return ProductKernel::kBf16Wgmma;
   }
-  return p.format == Format::kF32 ? ProductKernel::kF32Tile : ProductKernel::kBf16Tile;
+  return ProductKernel::kBf16Tile;
 }
 
 const char* kernel_name(ProductKernel kernel) {
   switch (kernel) {
     case ProductKernel::kBf16Wgmma:
       return "bf16_wgmma";
+    case ProductKernel::kF32Stream:
+      return "f32_stream";
     case ProductKernel::kF32Tile:
       return "f32_tile";
+    case ProductKernel::kBf16Stream:
+      return "bf16_stream";
     case ProductKernel::kBf16Tile:
       return "bf16_tile";
   }
@@ -103,19 +121,22 @@ void product(const CudaExec& exec, const Product& p) { product(exec, p, choose_k
 
 void product(const CudaExec& exec, const Product& p, ProductKernel kernel) {
   if (p.max_rows == 0 || p.num_groups == 0) return;
+  const bool f32 = kernel == ProductKernel::kF32Stream || kernel == ProductKernel::kF32Tile;
+  SLUICE_CHECK((p.format == Format::kF32) == f32, SLUICE_STATUS_UNSUPPORTED, kernel_name(kernel),
+               ": ", format_name(p.format), " (expected: ", f32 ? "F32)" : "BF16)");
   switch (kernel) {
     case ProductKernel::kBf16Wgmma:
       SLUICE_CHECK(product_sm90_fits(exec, p), SLUICE_STATUS_UNSUPPORTED, "bf16_wgmma: ",
                    p.max_rows, " rows with ", p.num_groups, " x ", p.weight_rows, " x ", p.cols,
                    " (expected: BF16 on compute capability 9.0, rows of multiples of 16 bytes)");
       return product_sm90(exec, p);
+    case ProductKernel::kF32Stream:
+      return product_f32_stream(exec, p);
     case ProductKernel::kF32Tile:
-      SLUICE_CHECK(p.format == Format::kF32, SLUICE_STATUS_UNSUPPORTED,
-                   "f32_tile: ", format_name(p.format), " (expected: F32)");
       return product_f32_tile(exec, p);
+    case ProductKernel::kBf16Stream:
+      return product_bf16_stream(exec, p);
     case ProductKernel::kBf16Tile:
-      SLUICE_CHECK(p.format == Format::kBf16, SLUICE_STATUS_UNSUPPORTED,
-                   "bf16_tile: ", format_name(p.format), " (expected: BF16)");
       return product_bf16_tile(exec, p);
   }
 }

@@ -61,9 +61,11 @@ Product product_of(const GroupedGemmParams& params);
 /// The kernels, best first where they overlap. A tuned one is one more entry here and one more case
 /// in choose_kernel().
 enum class ProductKernel {
-  kBf16Wgmma,  ///< product_sm90.cu: Hopper's warpgroup products; not for BATCH_INVARIANT
-  kF32Tile,   ///< product_f32.cu: 64 x 64 tiles
-  kBf16Tile,  ///< product_tile.cu: mma tiles, three or four stages of cp.async
+  kF32Stream,   ///< product_f32_stream.cu: few rows or few outputs
+  kF32Tile,     ///< product_f32.cu: 64 x 64 tiles
+  kBf16Stream,  ///< product_stream.cu: few rows in a group, weights held in registers
+  kBf16Wgmma,   ///< product_sm90.cu: Hopper's warpgroup products; not for BATCH_INVARIANT
+  kBf16Tile,    ///< product_tile.cu: mma tiles, a ring of stages filled by cp.async
 };
 
 /// What product() takes. By host-side numbers alone: sizes, formats, addresses.
@@ -78,11 +80,16 @@ void product(const CudaExec& exec, const Product& p);
 void product(const CudaExec& exec, const Product& p, ProductKernel kernel);
 
 // The launchers behind them, one file each.
+void product_f32_stream(const CudaExec& exec, const Product& p);
 void product_f32_tile(const CudaExec& exec, const Product& p);
+void product_bf16_stream(const CudaExec& exec, const Product& p);
 void product_bf16_tile(const CudaExec& exec, const Product& p);
 /// Whether product_sm90() can run the product at all.
 bool product_sm90_fits(const CudaExec& exec, const Product& p);
 void product_sm90(const CudaExec& exec, const Product& p);
+
+/// y = alpha * bias (+ y): what cuBLASLt's product is added to where its own end lacks the bias.
+void write_bias(const CudaExec& exec, const GemmParams& params);
 
 }  // namespace sluice::cuda
 

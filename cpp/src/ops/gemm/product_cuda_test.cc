@@ -63,8 +63,10 @@ double tolerance(Format y_format, int64_t cols) {
 }
 
 std::vector<cuda::ProductKernel> kernels_for(Format format) {
-  if (format == Format::kF32) return {cuda::ProductKernel::kF32Tile};
-  return {cuda::ProductKernel::kBf16Tile};
+  if (format == Format::kF32) {
+    return {cuda::ProductKernel::kF32Tile, cuda::ProductKernel::kF32Stream};
+  }
+  return {cuda::ProductKernel::kBf16Tile, cuda::ProductKernel::kBf16Stream};
 }
 
 Gemm invariant_gemm() {
@@ -127,7 +129,7 @@ void compare(const Dense& c, Format format, Format y_format, uint64_t seed) {
     params.y = device_y.data();
     cuda::product(cuda_device().exec(), cuda::product_of(params), kernel);
     const Values out = on_host(device_y, y_format, c.rows * y_stride);
-    expect_close(out, y, c.rows * y_stride, tolerance(y_format, c.cols));
+    expect_close(out, y, c.rows * y_stride, std::max(1.0f, c.alpha) * tolerance(y_format, c.cols));
     if (!first) first = out;
     EXPECT_TRUE(out == *first) << "kernels differ in their bits";
   }
@@ -143,7 +145,9 @@ TEST(CudaGemm, EqualsTheCpu) {
                          {37, 80, 65, true, true, 2.0f},
                          {64, 129, 1032, false, true, 1.0f, 8},
                          {130, 257, 520, true, false, 3.0f, 8},
-                         {300, 70, 777}};
+                         {300, 70, 777},
+                         {3, 40, 4100, true, false, 1.0f, 8},
+                         {70, 48, 2824, true, true, 1.0f, 8}};
   uint64_t seed = 1;
   for (const Dense& c : cases) {
     for (const Format format : {Format::kF32, Format::kBf16}) {
@@ -216,7 +220,8 @@ TEST(CudaBatchedGemm, EqualsTheCpu) {
     int64_t count, rows, outputs, cols, pad;
   };
   for (const Case c : {Case{3, 2, 5, 7, 1}, {16, 1, 512, 128, 0}, {16, 9, 128, 512, 64},
-                       {4, 70, 96, 40, 8}, {1, 1, 1, 1, 0}}) {
+                       {4, 70, 96, 40, 8}, {1, 1, 1, 1, 0},
+                       {5, 12, 100, 2304, 0}}) {
     for (const Format format : {Format::kF32, Format::kBf16}) {
       SCOPED_TRACE(concat(c.count, " of ", c.rows, " x ", c.outputs, " x ", c.cols));
       const Weights w(format, c.count, c.outputs, c.cols, 8);

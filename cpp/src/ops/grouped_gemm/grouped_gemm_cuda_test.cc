@@ -38,7 +38,15 @@ const Case kCases[] = {
     {"swiglu_odd", {3, 4, 20}, 42, 33, false, false, true, kSwiglu, 5},
     {"clamped", {2, 9, 0, 40}, 256, 520, true, true, true, kClamped},
     {"relu", {7, 1}, 99, 64, true, false, false, kRelu},
+    {"many_inputs", {2, 0, 11, 70}, 96, 2840, true, true, true, kSwiglu, 3},
 };
+
+std::vector<cuda::ProductKernel> kernels_for(Format format) {
+  if (format == Format::kF32) {
+    return {cuda::ProductKernel::kF32Tile, cuda::ProductKernel::kF32Stream};
+  }
+  return {cuda::ProductKernel::kBf16Tile, cuda::ProductKernel::kBf16Stream};
+}
 
 void compare(const Case& c, Format format, Format y_format) {
   const auto experts = static_cast<int32_t>(c.counts.size());
@@ -130,14 +138,24 @@ void compare(const Case& c, Format format, Format y_format) {
   p.activation = c.activation;
   p.y_format = y_format;
   p.y_stride = y_stride;
-  const DeviceBytes device_y(format_bytes(y_format, (rows + 1) * y_stride));
-  p.y = device_y.data();
-  grouped_gemm(cuda_exec(), p);
   // Products of gates and ups grow with both.
   const double tolerance = (y_format == Format::kBf16 ? 0x1p-7 : 0.0) + 1e-5 +
                            static_cast<double>(c.cols) * 0x1p-24;
-  expect_close(on_host(device_y, y_format, (rows + 1) * y_stride), y, (rows + 1) * y_stride,
-               tolerance);
+  std::optional<Values> first;
+  for (const cuda::ProductKernel kernel : kernels_for(format)) {
+    SCOPED_TRACE(cuda::kernel_name(kernel));
+    const DeviceBytes device_y(format_bytes(y_format, (rows + 1) * y_stride));
+    p.y = device_y.data();
+    cuda::product(cuda_device().exec(), cuda::product_of(p), kernel);
+    const Values out = on_host(device_y, y_format, (rows + 1) * y_stride);
+    expect_close(out, y, (rows + 1) * y_stride, tolerance);
+    if (!first) first = out;
+    EXPECT_TRUE(out == *first) << "kernels differ in their bits";
+  }
+  const DeviceBytes device_y(format_bytes(y_format, (rows + 1) * y_stride));
+  p.y = device_y.data();
+  grouped_gemm(cuda_exec(), p);
+  EXPECT_TRUE(on_host(device_y, y_format, (rows + 1) * y_stride) == *first);
 }
 
 TEST(CudaGroupedGemm, EqualsTheCpu) {
