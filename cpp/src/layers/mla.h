@@ -57,8 +57,7 @@ struct MlaWeights {
 class MlaLayer : public AttentionLayer {
  public:
   /// @param window   a query sees keys at a distance below it; 0: all
-  MlaLayer(const MlaSpec& spec, int32_t kv_group, int32_t window, const MlaWeights& weights)
-      : spec_(spec), kv_group_(kv_group), window_(window), weights_(weights) {}
+  MlaLayer(const MlaSpec& spec, int32_t kv_group, int32_t window, const MlaWeights& weights);
 
   KvShape kv_shape() const override { return {1, 0, static_cast<int32_t>(spec_.latent_size())}; }
   int64_t workspace_bytes(const LayerContext& context, const BatchLimits& limits) const override;
@@ -81,13 +80,27 @@ class MlaLayer : public AttentionLayer {
     LayerContext& context;
     const StepBatch& batch;
     const KvCacheView& kv;
-    const float* q;  // [num_tokens, num_q_heads, nope + rope], turned
+    const float* q;  // [num_tokens, num_q_heads, nope + rope], turned; unused for a prepared piece
     void* out;       // [num_tokens, num_q_heads, v_head_dim] in the compute format
+  };
+  // Results of the projections.
+  struct Rows {
+    float* q;  // [num_tokens, num_q_heads, nope + rope]
+    int64_t q_stride;
+    float* latent;  // [num_tokens, kv_lora_rank + rope]
+    int64_t latent_stride;
+  };
+  // Queries of the absorbed form.
+  struct Absorbed {
+    void* unrotated;  // [tokens, num_q_heads, nope] in the compute format
+    std::byte* rows;  // [tokens, num_q_heads, kv_lora_rank + rope]; the first are made from those
+    Format format;    // of rows
   };
   struct Piece;  // of a decompressed context: its memory
   struct Span;   // what a piece holds
 
   int64_t absorbed_tokens(const LayerContext& context) const;
+  int64_t absorbed_tokens(const LayerContext& context, const StepBatch& batch) const;
   int64_t projection_bytes(const LayerContext& context, int64_t tokens) const;
   int64_t absorbed_bytes_of(const LayerContext& context, const BatchLimits& limits) const;
   int64_t decompressed_bytes_of(const LayerContext& context, const BatchLimits& limits) const;
@@ -95,16 +108,15 @@ class MlaLayer : public AttentionLayer {
   int64_t most_decompressed_rows(const LayerContext& context) const;
   KvCacheView piece_cache(const LayerContext& context, int64_t rows) const;
   Piece take_piece(LayerContext& context, int64_t rows, int32_t sequences) const;
+  Rows project(LayerContext& context, int64_t num_tokens, const void* x, bool together) const;
   void project_queries(LayerContext& context, int64_t num_tokens, const void* x, float* q) const;
-  void project_latent(LayerContext& context, int64_t num_tokens, const void* x,
-                      float* latent) const;
-  void rotate(LayerContext& context, const StepBatch& batch, float* q, float* latent) const;
-  void store(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
-             const float* latent) const;
+  void prepare(const Call& call, const Rows& rows, const Absorbed* queries) const;
+  Absorbed take_absorbed(const Call& call, int64_t tokens) const;
   void attend(const Call& call) const;
   bool decompresses(const StepBatch& batch, int32_t sequence) const;
   void attend_absorbed(const Call& call, int64_t token_begin, int64_t token_end) const;
-  void attend_absorbed_piece(const Call& call, int64_t token_begin, int64_t token_end) const;
+  void attend_absorbed_piece(const Call& call, const Absorbed& queries, int64_t token_begin,
+                             int64_t token_end) const;
   void attend_decompressed(const Call& call, int32_t first_sequence, int32_t last_sequence) const;
   void decompress(const Call& call, const Span& span, const Piece& piece) const;
   AttentionParams common_params(const Call& call) const;
@@ -113,6 +125,7 @@ class MlaLayer : public AttentionLayer {
   int32_t kv_group_;
   int32_t window_;
   MlaWeights weights_;
+  WeightView merged_;  // q_b and kv_a where they lie one behind the other; else without data
 };
 
 }  // namespace sluice
