@@ -206,6 +206,19 @@ void cuda_copy(const CudaExec& exec, void* to, const void* from, int64_t bytes) 
                     "copy of ", bytes, " bytes");
 }
 
+void cuda_copy_rows(const CudaExec& exec, void* to, int64_t to_pitch, const void* from,
+                    int64_t from_pitch, int64_t row_bytes, int64_t num_rows) {
+  if (row_bytes == 0 || num_rows == 0) return;
+  if (num_rows == 1 || (to_pitch == row_bytes && from_pitch == row_bytes)) {
+    return cuda_copy(exec, to, from, row_bytes * num_rows);
+  }
+  SLUICE_CUDA_CHECK(
+      cudaMemcpy2DAsync(to, static_cast<size_t>(to_pitch), from, static_cast<size_t>(from_pitch),
+                        static_cast<size_t>(row_bytes), static_cast<size_t>(num_rows),
+                        cudaMemcpyDefault, stream_of(exec)),
+      "copy of ", num_rows, " rows of ", row_bytes, " bytes");
+}
+
 void cuda_fill(const CudaExec& exec, void* to, int byte, int64_t bytes) {
   if (bytes == 0) return;
   SLUICE_CUDA_CHECK(cudaMemsetAsync(to, byte, static_cast<size_t>(bytes), stream_of(exec)),
@@ -329,6 +342,11 @@ std::byte* cuda_allocate(int64_t /*bytes*/, std::string_view /*purpose*/, Memory
 }
 void cuda_free(std::byte* /*data*/, MemorySpace /*space*/) noexcept {}
 void cuda_copy(const CudaExec& /*exec*/, void* /*to*/, const void* /*from*/, int64_t /*bytes*/) {
+  refuse();
+}
+void cuda_copy_rows(const CudaExec& /*exec*/, void* /*to*/, int64_t /*to_pitch*/,
+                    const void* /*from*/, int64_t /*from_pitch*/, int64_t /*row_bytes*/,
+                    int64_t /*num_rows*/) {
   refuse();
 }
 void cuda_fill(const CudaExec& /*exec*/, void* /*to*/, int /*byte*/, int64_t /*bytes*/) {

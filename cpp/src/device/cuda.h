@@ -94,6 +94,10 @@ void cuda_free(std::byte* data, MemorySpace space) noexcept;
 
 /// Copies in stream order, in either direction or on the device; the host side should be pinned.
 void cuda_copy(const CudaExec& exec, void* to, const void* from, int64_t bytes);
+/// The same for rows: `row_bytes` bytes of each, their starts `to_pitch` and `from_pitch` bytes apart,
+/// both at least row_bytes.
+void cuda_copy_rows(const CudaExec& exec, void* to, int64_t to_pitch, const void* from,
+                    int64_t from_pitch, int64_t row_bytes, int64_t num_rows);
 /// Fills bytes in stream order.
 void cuda_fill(const CudaExec& exec, void* to, int byte, int64_t bytes);
 

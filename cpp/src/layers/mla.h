@@ -31,13 +31,15 @@ struct AbsorbedWeights {
   WeightStack uv;  ///< of each head W_UV: [v_head_dim, kv_lora_rank]
 };
 
-/// Bytes of both copies, a multiple of 64.
-int64_t absorbed_bytes(const MlaSpec& spec, Format format);
+/// Bytes of both copies, each matrix of them aligned.
+int64_t absorbed_bytes(const MlaSpec& spec, Format format,
+                       const WeightPacking& packing = kCpuPacking);
 
-/// The copies, which lie directly behind the packed KV_B.
+/// The copies, which lie behind KV_B at the next aligned place, in its layout.
 AbsorbedWeights absorbed_weights(const MlaSpec& spec, const WeightView& kv_b);
 
-/// Fills the copies from KV_B.
+/// Fills the copies from KV_B, which is packed for the backend of `exec`. On CUDA it returns before
+/// that is done.
 void absorb_weights(const Exec& exec, const MlaSpec& spec, const WeightView& kv_b);
 
 struct MlaWeights {

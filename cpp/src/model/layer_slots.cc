@@ -91,7 +91,8 @@ void declare_slots(const MlaSpec& mla, int64_t hidden, SlotList* slots) {
   slots->matrix(SLUICE__PROTO__SLOT__KV_B, kRows,
                 mla.num_q_heads * (int64_t{mla.qk_nope_head_dim} + mla.v_head_dim),
                 mla.kv_lora_rank);
-  slots->derive({"absorbed_uk", "absorbed_uv"}, absorbed_bytes(mla, slots->compute_format()));
+  slots->derive({"absorbed_uk", "absorbed_uv"},
+                absorbed_bytes(mla, slots->compute_format(), slots->packing()));
   slots->matrix(SLUICE__PROTO__SLOT__O, kColumns, hidden, mla.o_size());
   if (mla.bias) slots->vector(SLUICE__PROTO__SLOT__O_BIAS, kReplicated, hidden);
 }

@@ -140,9 +140,9 @@ ModelShard shard_model(const ModelSpec& model, int rank, int size) {
 }
 
 std::vector<WeightSlot> declare_slots(const ModelSpec& model, const ModelShard& shard,
-                                      Format compute_format) {
-  const std::vector<WeightSlot> global = declare_slots(model, compute_format);
-  std::vector<WeightSlot> slots = declare_slots(shard.spec, compute_format);
+                                      Format compute_format, const WeightPacking& packing) {
+  const std::vector<WeightSlot> global = declare_slots(model, compute_format, packing);
+  std::vector<WeightSlot> slots = declare_slots(shard.spec, compute_format, packing);
   SLUICE_CHECK_INTERNAL(slots.size() == global.size(), "slots: ", slots.size(), " of ",
                         global.size());
   const Sharding sharding(shard.rank, shard.size);

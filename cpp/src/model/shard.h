@@ -46,9 +46,11 @@ ModelShard shard_model(const ModelSpec& model, int rank, int size);
 /// The slots of one rank: those of declare_slots(model), with the sizes and the place of what the
 /// rank holds. A bias that is added to a sum over ranks has its values on rank 0 and no rows on
 /// the others.
-/// @param shard  of `model`
+/// @param shard    of `model`
+/// @param packing  of the backend
 std::vector<WeightSlot> declare_slots(const ModelSpec& model, const ModelShard& shard,
-                                      Format compute_format);
+                                      Format compute_format,
+                                      const WeightPacking& packing = kCpuPacking);
 
 }  // namespace sluice
 #endif  // SLUICE_MODEL_SHARD_H_

@@ -24,17 +24,19 @@ inline WeightPart slot_part(Part part, int64_t rows, ShardAxis axis) {
 
 class SlotList {
  public:
-  explicit SlotList(Format compute_format) : compute_format_(compute_format) {}
+  SlotList(Format compute_format, const WeightPacking& packing)
+      : compute_format_(compute_format), packing_(packing) {}
 
   /// Where the next slots belong.
   void at_layer(int layer) { layer_ = layer; }
   void at_head(int head) { head_ = head; }
 
   Format compute_format() const { return compute_format_; }
+  const WeightPacking& packing() const { return packing_; }
 
   /// Parts one below the other.
   void matrix(Slot slot, std::vector<WeightPart> parts, int64_t cols, int num_experts = 0) {
-    add_matrix(slot, std::move(parts), cols, num_experts, compute_format_, WeightLayout::kPanel64);
+    add_matrix(slot, std::move(parts), cols, num_experts, compute_format_, packing_.layout);
   }
   void matrix(Slot slot, ShardAxis axis, int64_t rows, int64_t cols, int num_experts = 0) {
     matrix(slot, {slot_part(SLUICE__PROTO__PART__WHOLE, rows, axis)}, cols, num_experts);
@@ -43,7 +45,7 @@ class SlotList {
   /// A matrix whose results decide something: float32 whatever the compute format.
   void decision_matrix(Slot slot, ShardAxis axis, int64_t rows, int64_t cols) {
     add_matrix(slot, {slot_part(SLUICE__PROTO__PART__WHOLE, rows, axis)}, cols, 0, Format::kF32,
-               WeightLayout::kPanel64);
+               packing_.layout);
   }
 
   /// A float32 table that kernels read row by row.
@@ -85,7 +87,7 @@ class SlotList {
   void derive(std::vector<std::string> names, int64_t bytes) {
     WeightSlot& last = slots_.back();
     last.derived = std::move(names);
-    last.stored_bytes = checked_add(last.stored_bytes, bytes);
+    last.stored_bytes = checked_add(round_up(last.stored_bytes, last.alignment), bytes);
   }
 
   std::vector<WeightSlot> take() { return std::move(slots_); }
@@ -97,6 +99,7 @@ class SlotList {
     declared.layer = layer_;
     declared.head = head_;
     declared.num_experts = num_experts;
+    declared.alignment = packing_.alignment;
     declared.parts = std::move(parts);
     for (WeightPart& part : declared.parts) part.global_rows = part.rows;
     return declared;
@@ -116,6 +119,9 @@ class SlotList {
     declared.format = format;
     declared.layout = layout;
     declared.expert_bytes = packed_bytes(format, layout, rows, cols);
+    if (num_experts > 0) {
+      declared.expert_bytes = round_up(declared.expert_bytes, packing_.alignment);
+    }
     finish(std::move(declared));
   }
 
@@ -125,6 +131,7 @@ class SlotList {
   }
 
   Format compute_format_;
+  WeightPacking packing_;
   int layer_ = -1;
   int head_ = 0;
   std::vector<WeightSlot> slots_;

@@ -66,14 +66,15 @@ std::string WeightSlot::name(const WeightPart& part) const {
   return concat(name(), ".", proto_enum_name(sluice__proto__part__descriptor, part.part));
 }
 
-std::vector<WeightSlot> declare_slots(const ModelSpec& model, Format compute_format) {
-  SlotList slots(compute_format);
+std::vector<WeightSlot> declare_slots(const ModelSpec& model, Format compute_format,
+                                      const WeightPacking& packing) {
+  SlotList slots(compute_format, packing);
   const int64_t hidden = model.hidden_size;
   // A tied head multiplies by the embedding matrix, so there the one copy is packed; rows are
   // gathered from it. Without a tied head, rows lie as they are read.
   const bool tied = std::any_of(model.heads.begin(), model.heads.end(),
                                 [](const HeadSpec& head) { return head.tied; });
-  slots.matrix_in(tied ? WeightLayout::kPanel64 : WeightLayout::kRowMajor,
+  slots.matrix_in(tied ? packing.layout : WeightLayout::kRowMajor,
                   SLUICE__PROTO__SLOT__EMBED_TOKENS, kRows, model.vocab_size, hidden);
   slots.norm(SLUICE__PROTO__SLOT__EMBED_NORM, model.embedding_norm, hidden);
   for (size_t l = 0; l < model.layers.size(); ++l) {

@@ -49,7 +49,8 @@ struct WeightSlot {
   int64_t first_col = 0;
   Format format = Format::kF32;
   WeightLayout layout = WeightLayout::kRowMajor;
-  int64_t expert_bytes = 0;  ///< of one expert
+  int64_t alignment = 64;    ///< of the slot, and of each expert's matrix
+  int64_t expert_bytes = 0;  ///< from one expert to the next
   int64_t stored_bytes = 0;  ///< of the whole slot and of what is derived from it, which lies behind
   std::vector<std::string> derived;  ///< copies in other shapes, made when a load finishes
 
@@ -63,8 +64,10 @@ struct WeightSlot {
 };
 
 /// Every slot of the model, in the order of the arithmetic.
+/// @param packing  of the matrices; vectors are dense
 /// @throws Error INVALID_ARGUMENT when a size overflows
-std::vector<WeightSlot> declare_slots(const ModelSpec& model, Format compute_format);
+std::vector<WeightSlot> declare_slots(const ModelSpec& model, Format compute_format,
+                                      const WeightPacking& packing = kCpuPacking);
 
 }  // namespace sluice
 #endif  // SLUICE_MODEL_SLOTS_H_

@@ -4,8 +4,14 @@
 
 namespace sluice {
 
-WeightStore::WeightStore(std::vector<WeightSlot> slots)
-    : slots_(std::move(slots)), data_(slots_.size(), nullptr) {
+namespace {
+
+constexpr int64_t kLoaderAlignment = 256;
+
+}  // namespace
+
+WeightStore::WeightStore(std::vector<WeightSlot> slots, int64_t loader_bytes)
+    : slots_(std::move(slots)), data_(slots_.size(), nullptr), loader_bytes_(loader_bytes) {
   for (size_t i = 0; i < slots_.size(); ++i) {
     index_[{slots_[i].slot, slots_[i].layer, slots_[i].head}] = static_cast<int>(i);
   }
@@ -13,16 +19,22 @@ WeightStore::WeightStore(std::vector<WeightSlot> slots)
 
 void WeightStore::allocate(AllocationCounter* counter, MemorySpace space) {
   arena_ = Arena(bytes(), "weights", counter, space);
+  space_ = space;
   for (size_t i = 0; i < slots_.size(); ++i) {
-    data_[i] = arena_.allocate(slots_[i].stored_bytes);
+    data_[i] = arena_.allocate(slots_[i].stored_bytes, slots_[i].alignment);
+  }
+  if (loader_bytes_ > 0) {
+    loader_memory_ =
+        static_cast<std::byte*>(arena_.allocate(loader_bytes_, kLoaderAlignment));
   }
 }
 
 int64_t WeightStore::bytes() const {
   int64_t total = 0;
   for (const WeightSlot& slot : slots_) {
-    total = checked_add(total, round_up(slot.stored_bytes, kBufferAlignment));
+    total = checked_add(total, round_up(slot.stored_bytes, slot.alignment));
   }
+  if (loader_bytes_ > 0) total = checked_add(round_up(total, kLoaderAlignment), loader_bytes_);
   return total;
 }
 

@@ -28,18 +28,24 @@ struct ExpertWeights {
   }
 };
 
-/// Owns the memory of all slots. Addresses never change. The store does not synchronise: the loader
+/// Owns the memory of all slots, of the host or of a device. Addresses never change. The store does not synchronise: the loader
 /// writes while no step runs.
 class WeightStore {
  public:
   /// A store without memory yet: its views have sizes and no data.
-  explicit WeightStore(std::vector<WeightSlot> slots);
+  /// @param loader_bytes  memory behind the weights that is the loader's, see loader_memory()
+  explicit WeightStore(std::vector<WeightSlot> slots, int64_t loader_bytes = 0);
 
-  /// Takes the memory, zeroed. Views made before this have no data.
+  /// Takes the memory, zeroed. Views made before this have no data. In device memory every data
+  /// pointer that the store gives is the device's: the host must not follow it.
   /// @throws Error OUT_OF_HOST_MEMORY, OUT_OF_DEVICE_MEMORY
   void allocate(AllocationCounter* counter, MemorySpace space = {});
 
-  /// Bytes that allocate() takes. @throws Error INVALID_ARGUMENT on overflow
+  /// Where the memory lies.
+  MemorySpace space() const { return space_; }
+  bool on_device() const { return space_.kind == MemoryKind::kDevice; }
+
+  /// Bytes that allocate() takes, the loader's included. @throws Error INVALID_ARGUMENT on overflow
   int64_t bytes() const;
 
   const std::vector<WeightSlot>& slots() const { return slots_; }
@@ -62,11 +68,19 @@ class WeightStore {
   /// Vector `expert` of a slot of slots().
   float* vector_at(int index, int64_t expert) const;
 
+  /// What lies behind the weights and is not one of them, 256-byte aligned; nullptr for none. A
+  /// load takes no device memory beyond the store: its table of random numbers lies here.
+  std::byte* loader_memory() const { return loader_memory_; }
+  int64_t loader_bytes() const { return loader_bytes_; }
+
  private:
   std::vector<WeightSlot> slots_;
   std::map<std::tuple<int, int, int>, int> index_;  // (slot, layer, head)
   Arena arena_;
+  MemorySpace space_;
   std::vector<void*> data_;  // [slots]
+  int64_t loader_bytes_ = 0;
+  std::byte* loader_memory_ = nullptr;
 };
 
 }  // namespace sluice

@@ -8,6 +8,7 @@
 #include "runtime/rope_state.h"
 #include "runtime/sequence_state.h"
 #include "runtime/step_runner.h"
+#include "runtime/weight_upload.h"
 
 namespace sluice {
 namespace {
@@ -89,7 +90,8 @@ StepRules make_rules(const ModelSpec& spec, const EngineOptions& options) {
 RankPlan plan_rank(const EnginePlan& plan, int rank) {
   RankPlan own;
   own.shard = shard_model(plan.spec, rank, plan.options.tensor_parallel_size);
-  own.slots = declare_slots(plan.spec, own.shard, plan.options.compute_format);
+  own.slots =
+      declare_slots(plan.spec, own.shard, plan.options.compute_format, plan.packing);
   GemmOptions gemm;
   gemm.onednn_path = plan.options.onednn_path;
   if (plan.on_device()) gemm.cuda_device = plan.cuda->device;
@@ -112,6 +114,7 @@ EnginePlan make_plan(std::span<const uint8_t> spec, std::span<const uint8_t> opt
   if (plan.options.backend == Backend::kCuda) {
     plan.cuda = std::make_unique<CudaExec>(cuda_describe(placement.devices[0]));
     plan.exec.cuda = plan.cuda.get();
+    plan.packing = kCudaPacking;
   }
   // Every rank has as many threads as the others, so that all of them do the same arithmetic.
   plan.exec.num_threads = std::max(1, plan.options.num_threads / plan.options.tensor_parallel_size);
@@ -119,7 +122,7 @@ EnginePlan make_plan(std::span<const uint8_t> spec, std::span<const uint8_t> opt
   plan.layout = make_step_layout(plan.rules.limits);
   for (int rank = 0; rank < plan.options.tensor_parallel_size; ++rank) {
     plan.ranks.push_back(plan_rank(plan, rank));
-    const WeightStore store(plan.ranks.back().slots);
+    const WeightStore store(plan.ranks.back().slots, loader_bytes(plan.packing));
     plan.weight_bytes = checked_add(plan.weight_bytes, store.bytes());
   }
   plan.num_parameters =

@@ -47,6 +47,7 @@ struct EnginePlan {
   StepRules rules;
   sluice_step_layout layout = {};
   std::vector<RankPlan> ranks;         ///< of this process, in their order; at least one
+  WeightPacking packing = kCpuPacking;  ///< of the weights, by the backend
   std::vector<KvGroupPlan> kv_groups;  ///< of each rank
   int64_t num_parameters = 0;          ///< of the whole model
   // Of all ranks of this process together:

@@ -1,5 +1,7 @@
 #include "runtime/rank.h"
 
+#include "runtime/weight_upload.h"
+
 namespace sluice {
 
 Rank::Rank(const EnginePlan& plan, int index, Communicator* comm, const FaultPoints& faults,
@@ -7,7 +9,7 @@ Rank::Rank(const EnginePlan& plan, int index, Communicator* comm, const FaultPoi
     : device_(plan.on_device() ? std::make_unique<CudaDevice>(plan.cuda->device) : nullptr),
       pool_(plan.exec.num_threads),
       exec_(plan.exec),
-      weights_(plan.ranks[static_cast<size_t>(index)].slots),
+      weights_(plan.ranks[static_cast<size_t>(index)].slots, loader_bytes(plan.packing)),
       ropes_(plan.spec.ropes) {
   const RankPlan& own = plan.ranks[static_cast<size_t>(index)];
   exec_.pool = &pool_;

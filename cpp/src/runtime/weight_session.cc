@@ -24,7 +24,10 @@ void check_size(const WeightTensor& tensor, const std::string& name) {
 
 WeightSession::WeightSession(std::vector<const WeightStore*> stores, const FaultPoints& faults,
                              int num_threads)
-    : stores_(std::move(stores)), faults_(faults), coverage_(stores_.size()) {
+    : stores_(std::move(stores)),
+      faults_(faults),
+      upload_(stores_, num_threads),
+      coverage_(stores_.size()) {
   for (size_t rank = 0; rank < stores_.size(); ++rank) {
     const std::vector<WeightSlot>& slots = stores_[rank]->slots();
     SLUICE_CHECK_INTERNAL(slots.size() == stores_.front()->slots().size(), "weights: rank ", rank,
@@ -92,7 +95,8 @@ void WeightSession::start_threads(int num_threads) {
   threads_.reserve(static_cast<size_t>(num_threads));
   try {
     while (threads_.size() < static_cast<size_t>(num_threads)) {
-      threads_.emplace_back([this] { work(); });
+      const int thread = static_cast<int>(threads_.size());
+      threads_.emplace_back([this, thread] { work(thread); });
     }
   } catch (const std::exception& error) {
     SLUICE_CHECK(!threads_.empty(), SLUICE_STATUS_OUT_OF_HOST_MEMORY, "loader threads: 0 of ",
@@ -250,8 +254,10 @@ void WeightSession::throw_if_over() const {
   if (failure_) throw *failure_;
 }
 
-void WeightSession::work() {
+void WeightSession::work(int thread) {
   WeightScratch scratch;
+  scratch.upload = &upload_;
+  scratch.thread = thread;
   std::unique_lock lock(mutex_);
   while (true) {
     work_ready_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
@@ -262,6 +268,11 @@ void WeightSession::work() {
     lock.unlock();
     run(job, &scratch);
     lock.lock();
+    if (queue_.empty() && upload_.pending(thread)) {
+      lock.unlock();
+      finish_upload(*job.transfer, thread);
+      lock.lock();
+    }
     --working_;
     // Nobody waits for less: a caller that was woken for every small tensor would only be in the
     // way.
@@ -271,26 +282,38 @@ void WeightSession::work() {
 
 // The failure of a loader thread has no caller to go to: it is kept for the next poll. This and the
 // engine's worker thread are where an exception stops below capi.
-void WeightSession::run(const Job& job, WeightScratch* scratch) {
+void WeightSession::guard(const WeightTransfer& transfer, const std::function<void()>& body) {
   std::optional<Error> failure;
   try {
-    if (job.transfer->source.tensor.file != nullptr) faults_.pass(FaultPoint::kWeightsRead);
-    copy_rectangle(*job.transfer, *job.piece, job.rectangle, *stores_[job.piece->store], scratch);
+    body();
+    return;
   } catch (Error& error) {
-    error.add_context(job.transfer->name);
+    error.add_context(transfer.name);
     failure = std::move(error);
   } catch (const std::exception& error) {
-    failure.emplace(SLUICE_STATUS_OUT_OF_HOST_MEMORY,
-                    concat(job.transfer->name, ": ", error.what()), __FILE__, __LINE__);
+    failure.emplace(SLUICE_STATUS_OUT_OF_HOST_MEMORY, concat(transfer.name, ": ", error.what()),
+                    __FILE__, __LINE__);
   }
   const std::lock_guard lock(mutex_);
-  if (failure) {
-    if (!failure_) failure_ = std::move(failure);
-    queue_.clear();
-    return;
-  }
-  progress_.bytes_done += rectangle_bytes(job.transfer->source, job.rectangle);
-  if (--*job.jobs_left == 0) ++progress_.transfers_done;
+  if (!failure_) failure_ = std::move(failure);
+  queue_.clear();
+}
+
+void WeightSession::run(const Job& job, WeightScratch* scratch) {
+  guard(*job.transfer, [&] {
+    if (job.transfer->source.tensor.file != nullptr) faults_.pass(FaultPoint::kWeightsRead);
+    copy_rectangle(*job.transfer, *job.piece, job.rectangle, *stores_[job.piece->store], scratch);
+    const std::lock_guard lock(mutex_);
+    progress_.bytes_done += rectangle_bytes(job.transfer->source, job.rectangle);
+    if (--*job.jobs_left == 0) ++progress_.transfers_done;
+  });
+}
+
+// A thread that finds nothing more to do sees its copies through before it counts as idle, so that
+// an empty queue means that the device has everything. What fails is some copy's, not the named
+// transfer's alone; but on a device that lost one all are.
+void WeightSession::finish_upload(const WeightTransfer& transfer, int thread) {
+  guard(transfer, [&] { upload_.finish(thread); });
 }
 
 }  // namespace sluice

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -20,6 +21,7 @@
 #include "runtime/coverage.h"
 #include "runtime/fault_points.h"
 #include "runtime/weight_source.h"
+#include "runtime/weight_upload.h"
 
 namespace sluice {
 
@@ -33,12 +35,15 @@ struct PartKey {
   auto operator<=>(const PartKey& other) const = default;
 };
 
-/// Loader threads that read, convert and store queued weights. enqueue(), poll() and finish() are
+/// Loader threads that read, convert and store queued weights, in host memory or through pinned
+/// memory in a device's. Nothing is counted as done, and abort() does not return, before the device
+/// has it. enqueue(), poll() and finish() are
 /// for one caller at a time; request_abort() and abort() are safe from any thread.
 class WeightSession {
  public:
   /// @param stores  of the ranks of this process; they hold the same slots, each its share
-  /// @throws Error OUT_OF_HOST_MEMORY when the system gives no thread
+  /// @throws Error OUT_OF_HOST_MEMORY when the system gives no thread, or no pinned memory for
+  ///         stores of a device
   WeightSession(std::vector<const WeightStore*> stores, const FaultPoints& faults, int num_threads);
   /// Aborts and waits for the threads.
   ~WeightSession();
@@ -95,12 +100,15 @@ class WeightSession {
   template <class Visit>
   void for_each_part(Visit visit) const;  // in the order of the keys
   void cover(const WeightTransfer& transfer, std::vector<Covered>* added);
-  void work();
+  void work(int thread);
   void run(const Job& job, WeightScratch* scratch);
+  void guard(const WeightTransfer& transfer, const std::function<void()>& body);
+  void finish_upload(const WeightTransfer& transfer, int thread);
   void throw_if_over() const;
 
   const std::vector<const WeightStore*> stores_;
   const FaultPoints& faults_;
+  WeightUpload upload_;
   std::map<std::string, std::shared_ptr<const FileReader>> files_;  // by path
 
   mutable std::mutex coverage_mutex_;

@@ -5,7 +5,8 @@
 #include <utility>
 
 #include "quant/decode.h"
-#include "runtime/random_values.h"
+#include "ops/random_values/random_values.h"
+#include "runtime/weight_upload.h"
 
 namespace sluice {
 namespace {
@@ -66,31 +67,30 @@ struct Cells {
 };
 
 // Reads a rectangle; decoded to float32, or as it lies in the file where `keep` is its format.
-Cells read_cells(const WeightTensor& tensor, int64_t expert, const CellRange& rectangle, bool keep,
-                 std::vector<std::byte>* raw, std::vector<float>* values) {
-  const Runs runs = runs_of(tensor, expert, rectangle);
+// `raw` has room for bytes_read().
+Cells read_cells(const WeightTensor& tensor, const Runs& runs, bool keep, std::byte* raw,
+                 std::vector<float>* values) {
   const Format format = tensor.format;
-  raw->resize(static_cast<size_t>(bytes_read(tensor, runs)));
   if (runs.one_read) {
-    tensor.file->read(tensor.offset + format_bytes(format, runs.first),
-                      static_cast<int64_t>(raw->size()), raw->data());
+    tensor.file->read(tensor.offset + format_bytes(format, runs.first), bytes_read(tensor, runs),
+                      raw);
   } else {
     const int64_t run_bytes = format_bytes(format, runs.span);
     for (int64_t r = 0; r < runs.count; ++r) {
       tensor.file->read(tensor.offset + format_bytes(format, runs.first + r * runs.stride),
-                        run_bytes, raw->data() + r * run_bytes);
+                        run_bytes, raw + r * run_bytes);
     }
   }
   Cells cells;
   int64_t run_stride = runs.one_read ? runs.stride : runs.span;
   if (keep) {
-    cells.data = raw->data();
+    cells.data = raw;
     cells.format = format;
   } else {
     const int64_t step = runs.count == 1 ? 0 : format_bytes(format, run_stride);
     values->resize(static_cast<size_t>(runs.count * runs.span));
     for (int64_t r = 0; r < runs.count; ++r) {
-      decode_values(format, raw->data() + r * step, runs.span, values->data() + r * runs.span);
+      decode_values(format, raw + r * step, runs.span, values->data() + r * runs.span);
     }
     cells.data = values->data() + runs.lead;
     run_stride = runs.span;
@@ -99,6 +99,13 @@ Cells read_cells(const WeightTensor& tensor, int64_t expert, const CellRange& re
   cells.row_stride = by_row ? run_stride : runs.inner_stride;
   cells.col_stride = by_row ? runs.inner_stride : run_stride;
   return cells;
+}
+
+Cells read_cells(const WeightTensor& tensor, int64_t expert, const CellRange& rectangle, bool keep,
+                 std::vector<std::byte>* raw, std::vector<float>* values) {
+  const Runs runs = runs_of(tensor, expert, rectangle);
+  raw->resize(static_cast<size_t>(bytes_read(tensor, runs)));
+  return read_cells(tensor, runs, keep, raw->data(), values);
 }
 
 CellRange scale_rectangle(const WeightScale& scale, const CellRange& cells) {
@@ -130,21 +137,133 @@ void apply_scales(const WeightScale& scale, const Cells& scales, const CellRange
   }
 }
 
-// The same numbers however the slot is cut up and shared: an element is counted in the whole model.
-Cells random_cells(const WeightSource& source, const WeightSlot& slot, const WeightPiece& piece,
-                   const CellRange& to, std::vector<float>* values) {
+// Names of the random numbers of a rectangle of a slot. They are the same however the slot is cut
+// up and shared: an element is counted in the whole model.
+struct RandomPlace {
+  uint64_t place = 0;
+  int64_t first = 0;     // number of the rectangle's first cell
+  int64_t row_step = 0;  // numbers from row to row
+};
+
+RandomPlace random_place(const WeightSlot& slot, const WeightPiece& piece, const CellRange& to) {
   const WeightPart& part = slot.parts[piece.part];
-  const uint64_t place =
+  RandomPlace random;
+  random.place =
       static_cast<uint64_t>(slot.head) << 48 | static_cast<uint64_t>(slot.slot) << 40 |
       static_cast<uint64_t>(slot.layer + 1) << 8 | static_cast<uint64_t>(part.part);
+  const int64_t row = piece.expert * part.global_rows + part.first_row + to.row_begin;
+  random.first = row * slot.global_cols + slot.first_col + to.column_begin;
+  random.row_step = slot.global_cols;
+  return random;
+}
+
+Cells random_cells(const WeightSource& source, const WeightSlot& slot, const WeightPiece& piece,
+                   const CellRange& to, std::vector<float>* values) {
+  const RandomPlace random = random_place(slot, piece, to);
   values->resize(static_cast<size_t>(to.cells()));
   for (int64_t r = 0; r < to.rows(); ++r) {
-    const int64_t row = piece.expert * part.global_rows + part.first_row + to.row_begin + r;
-    const int64_t element = row * slot.global_cols + slot.first_col + to.column_begin;
-    normal_values(source.random_seed, place, static_cast<uint64_t>(element), to.columns(),
+    normal_values(source.random_seed, random.place,
+                  static_cast<uint64_t>(random.first + r * random.row_step), to.columns(),
                   source.random_std, values->data() + r * to.columns());
   }
   return {values->data(), Format::kF32, to.columns(), 1};
+}
+
+// Whether values are stored as the file has them.
+bool keeps_format(const WeightSource& source, const WeightSlot& slot) {
+  return is_compute_format(source.tensor.format) && !slot.is_vector && !source.scale;
+}
+
+// What a rectangle holds: random, or read, decoded and scaled.
+Cells cells_of(const WeightSource& source, const WeightSlot& slot, const WeightPiece& piece,
+               const CellRange& rectangle, const CellRange& to, WeightScratch* scratch) {
+  if (source.tensor.file == nullptr) {
+    return random_cells(source, slot, piece, to, &scratch->values);
+  }
+  const Cells cells = read_cells(source.tensor, piece.source_expert, rectangle,
+                                 keeps_format(source, slot), &scratch->raw, &scratch->values);
+  if (source.scale) {
+    const Cells scales = read_cells(source.scale->tensor, piece.source_expert,
+                                    scale_rectangle(*source.scale, rectangle), false, &scratch->raw,
+                                    &scratch->scales);
+    apply_scales(*source.scale, scales, rectangle, cells.row_stride, cells.col_stride,
+                 static_cast<float*>(cells.data));
+  }
+  return cells;
+}
+
+void pack_cells(const Cells& cells, PackParams pack) {
+  pack.source = cells.data;
+  pack.source_format = cells.format;
+  pack.row_stride = cells.row_stride;
+  pack.col_stride = cells.col_stride;
+  pack_rows(pack);
+}
+
+// Where a rectangle of a slot lies in device memory: dense rows of the whole slot's width.
+struct DevicePlace {
+  std::byte* data = nullptr;
+  Format format = Format::kF32;
+  int64_t stride = 0;  // values from row to row
+
+  int64_t bytes(int64_t values) const { return format_bytes(format, values); }
+};
+
+DevicePlace device_place(const WeightStore& store, const WeightPiece& piece, int64_t row,
+                         int64_t column) {
+  const WeightSlot& slot = store.slots()[piece.slot];
+  DevicePlace place;
+  place.stride = slot.cols;
+  if (slot.is_vector) {
+    place.data = reinterpret_cast<std::byte*>(store.vector_at(piece.slot, piece.expert));
+  } else {
+    const WeightView view = store.matrix_at(piece.slot, piece.expert);
+    place.data = static_cast<std::byte*>(view.data);
+    place.format = view.format;
+  }
+  place.data += place.bytes(row * slot.cols + column);
+  return place;
+}
+
+// Random numbers are made there. What needs no change is read into the memory that the device
+// copies from; the rest is packed into it.
+void copy_to_device(const WeightSource& source, const WeightPiece& piece,
+                    const CellRange& rectangle, const CellRange& to, const WeightStore& store,
+                    WeightScratch* scratch) {
+  WeightUpload& upload = *scratch->upload;
+  const WeightSlot& slot = store.slots()[piece.slot];
+  const DevicePlace place = device_place(
+      store, piece, slot.parts[piece.part].row_begin + to.row_begin, to.column_begin);
+  if (source.tensor.file == nullptr) {
+    const RandomPlace random = random_place(slot, piece, to);
+    upload.fill_normal(store, scratch->thread,
+                       {source.random_seed, random.place, static_cast<uint64_t>(random.first),
+                        source.random_std, random.row_step, to.rows(), to.columns(), place.format,
+                        place.data, place.stride});
+    return;
+  }
+  const WeightTensor& tensor = source.tensor;
+  std::byte* chunk = upload.take(store, scratch->thread);
+  const Runs runs = runs_of(tensor, piece.source_expert, rectangle);
+  const bool as_it_is = keeps_format(source, slot) && tensor.format == place.format &&
+                        columns_inside(tensor) && tensor.col_stride == 1 &&
+                        bytes_read(tensor, runs) <= WeightUpload::kChunkBytes &&
+                        (to.rows() == 1 || runs.stride >= to.columns());
+  const std::byte* from = chunk;
+  int64_t from_stride = to.columns();
+  if (as_it_is) {
+    const Cells cells = read_cells(tensor, runs, true, chunk, &scratch->values);
+    from_stride = cells.row_stride;
+  } else {
+    PackParams pack;
+    pack.weight = {place.format, WeightLayout::kRowMajor, chunk, nullptr, nullptr, to.rows(),
+                   to.columns()};
+    pack.num_rows = to.rows();
+    pack.num_cols = to.columns();
+    pack_cells(cells_of(source, slot, piece, rectangle, to, scratch), pack);
+  }
+  upload.copy(store, scratch->thread, from, place.bytes(from_stride), place.data,
+              place.bytes(place.stride), place.bytes(to.columns()), to.rows());
 }
 
 }  // namespace
@@ -195,22 +314,11 @@ void copy_rectangle(const WeightTransfer& transfer, const WeightPiece& piece,
   const int64_t col_offset = piece.destination.column_begin - piece.source_col_begin;
   const CellRange to = {rectangle.row_begin + row_offset, rectangle.row_end + row_offset,
                         rectangle.column_begin + col_offset, rectangle.column_end + col_offset};
-  Cells cells;
-  if (source.tensor.file == nullptr) {
-    cells = random_cells(source, slot, piece, to, &scratch->values);
-  } else {
-    const bool keep = is_compute_format(source.tensor.format) && !slot.is_vector;
-    cells = read_cells(source.tensor, piece.source_expert, rectangle, keep, &scratch->raw,
-                       &scratch->values);
+  if (store.on_device()) {
+    copy_to_device(source, piece, rectangle, to, store, scratch);
+    return;
   }
-  if (source.scale) {
-    const Cells scales = read_cells(source.scale->tensor, piece.source_expert,
-                                    scale_rectangle(*source.scale, rectangle), false, &scratch->raw,
-                                    &scratch->scales);
-    apply_scales(*source.scale, scales, rectangle, cells.row_stride, cells.col_stride,
-                 static_cast<float*>(cells.data));
-  }
-
+  const Cells cells = cells_of(source, slot, piece, rectangle, to, scratch);
   const int64_t row_begin = slot.parts[piece.part].row_begin + to.row_begin;
   if (slot.is_vector) {
     const auto* values = static_cast<const float*>(cells.data);
@@ -220,15 +328,11 @@ void copy_rectangle(const WeightTransfer& transfer, const WeightPiece& piece,
   }
   PackParams pack;
   pack.weight = store.matrix_at(piece.slot, piece.expert);
-  pack.source = cells.data;
-  pack.source_format = cells.format;
-  pack.row_stride = cells.row_stride;
-  pack.col_stride = cells.col_stride;
   pack.row_begin = row_begin;
   pack.num_rows = to.rows();
   pack.col_begin = to.column_begin;
   pack.num_cols = to.columns();
-  pack_rows(pack);
+  pack_cells(cells, pack);
 }
 
 }  // namespace sluice

@@ -81,15 +81,20 @@ WeightTransfer decode_transfer(const Sluice__Proto__WeightTransfer& transfer,
 /// Rectangles of the source's [rows, cols] that make a piece, each small enough to be read at once.
 std::vector<CellRange> split_piece(const WeightSource& source, const WeightPiece& piece);
 
+class WeightUpload;
+
 /// Memory of one loader thread.
 struct WeightScratch {
   std::vector<std::byte> raw;
   std::vector<float> values;
   std::vector<float> scales;
+  WeightUpload* upload = nullptr;  ///< for stores in device memory
+  int thread = 0;                  ///< the thread's number there
 };
 
-/// Reads, decodes and stores one rectangle that split_piece() gave. Different rectangles may be
-/// copied at once. @throws Error IO, CORRUPT_DATA
+/// Reads, decodes and stores one rectangle that split_piece() gave; in device memory it may not be
+/// stored before WeightUpload::finish(). Different rectangles may be copied at once.
+/// @throws Error IO, CORRUPT_DATA, DEVICE_LOST
 void copy_rectangle(const WeightTransfer& transfer, const WeightPiece& piece,
                     const CellRange& rectangle, const WeightStore& store, WeightScratch* scratch);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/checked.h"
+#include "ops/expert_capacity/expert_capacity_cuda.h"
 #include "ops/simd/check.h"
 #include "ops/simd/parallel.h"
 
@@ -40,6 +41,10 @@ void check_params(const ExpertCapacityParams& p) {
   check_memory("expert_capacity kept", p.kept, p.num_tokens);
   check_memory("expert_capacity query_start", p.query_start, p.num_sequences);
   check_memory("expert_capacity block_tables", p.block_tables, p.num_sequences);
+}
+
+// What only the host can read.
+void check_arrays(const ExpertCapacityParams& p) {
   const int64_t slots = checked_mul(p.num_blocks, p.block_size);
   for (int64_t t = 0; t < p.num_tokens; ++t) {
     const int32_t slot = p.kv_slots[t * p.kv_slot_stride];
@@ -100,12 +105,17 @@ void count_sequence(const ExpertCapacityParams& p, int32_t sequence, int32_t* co
 }  // namespace
 
 int64_t expert_capacity_workspace_bytes(const Exec& exec, int32_t num_experts) {
+  if (exec.cuda != nullptr) return 0;
   return exec.num_threads * round_up(int64_t{num_experts} * 4, 64);
 }
 
 void expert_capacity(const Exec& exec, const ExpertCapacityParams& p, void* workspace,
                      int64_t workspace_bytes) {
   check_params(p);
+  if constexpr (kCudaBuilt) {
+    if (exec.cuda != nullptr) return cuda::expert_capacity(*exec.cuda, p);
+  }
+  check_arrays(p);
   if (p.num_tokens == 0) return;
   const int64_t needed = expert_capacity_workspace_bytes(exec, p.num_experts);
   SLUICE_CHECK_ARG(workspace != nullptr && workspace_bytes >= needed,

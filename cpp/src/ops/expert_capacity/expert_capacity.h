@@ -41,12 +41,15 @@ struct ExpertCapacityParams {
   uint8_t* kept = nullptr;      ///< [num_tokens, k] result: 1 accepted, 0 dropped
 };
 
+/// 0 on CUDA.
 int64_t expert_capacity_workspace_bytes(const Exec& exec, int32_t num_experts);
 
 /// Writes the tokens' choices to the channel, all of them before any is read, then counts. Reads
 /// only the channel of earlier positions of the tokens' windows. Sequences are split over threads.
 /// Throws INVALID_ARGUMENT, naming the field, also for a block of such a position outside
-/// [0, num_blocks).
+/// [0, num_blocks). CUDA cannot throw for what arrays hold: it keeps nothing of a token with a slot
+/// outside the cache (-1: padding), counts nothing of a block outside it, and throws UNSUPPORTED for
+/// more than 8192 experts.
 void expert_capacity(const Exec& exec, const ExpertCapacityParams& params, void* workspace,
                      int64_t workspace_bytes);
 

@@ -18,7 +18,7 @@ namespace sluice {
 struct WeightStack {
   WeightView first{};        ///< layout kPanel64, CUDA: kRowMajor
   int64_t count = 0;         ///< number of matrices
-  int64_t stride_bytes = 0;  ///< between matrices: packed_bytes() of one, a multiple of 64
+  int64_t stride_bytes = 0;  ///< between matrices: packed_bytes() of one, rounded up to the alignment
 
   WeightView at(int64_t i) const {
     WeightView view = first;

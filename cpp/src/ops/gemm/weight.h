@@ -26,11 +26,19 @@ enum class WeightLayout : int32_t {
 
 inline constexpr int64_t kPanelRows = 64;
 
+/// How a backend's products want the matrices of a model.
+struct WeightPacking {
+  WeightLayout layout = WeightLayout::kPanel64;
+  int64_t alignment = 64;  ///< bytes, of every matrix's start, also inside a stack of them
+};
+inline constexpr WeightPacking kCpuPacking = {WeightLayout::kPanel64, 64};
+inline constexpr WeightPacking kCudaPacking = {WeightLayout::kRowMajor, 256};
+
 /// A weight matrix in memory that somebody else owns. A value.
 struct WeightView {
   Format format = Format::kUnknown;  ///< F32 or BF16 (quantized formats: not built yet)
   WeightLayout layout = WeightLayout::kPanel64;
-  void* data = nullptr;               ///< 64-byte aligned; packed_bytes() long; CUDA: of the device
+  void* data = nullptr;  ///< aligned as its packing says; packed_bytes() long; CUDA: of the device
   const void* scales = nullptr;       ///< quantized formats only
   const void* zero_points = nullptr;  ///< quantized formats only
   int64_t rows = 0;                   ///< N, outputs

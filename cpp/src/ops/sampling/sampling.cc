@@ -290,28 +290,6 @@ void check_row(const SamplingParams& p, int32_t r) {
 
 }  // namespace
 
-PhiloxBlock philox4x32_10(uint64_t key, uint64_t counter_low, uint64_t counter_high) {
-  uint32_t k0 = static_cast<uint32_t>(key);
-  uint32_t k1 = static_cast<uint32_t>(key >> 32);
-  uint32_t c[4] = {static_cast<uint32_t>(counter_low), static_cast<uint32_t>(counter_low >> 32),
-                   static_cast<uint32_t>(counter_high), static_cast<uint32_t>(counter_high >> 32)};
-  for (int round = 0; round < 10; ++round) {
-    const uint64_t a = uint64_t{0xD2511F53} * c[0];
-    const uint64_t b = uint64_t{0xCD9E8D57} * c[2];
-    const uint32_t next[4] = {static_cast<uint32_t>(b >> 32) ^ c[1] ^ k0, static_cast<uint32_t>(b),
-                              static_cast<uint32_t>(a >> 32) ^ c[3] ^ k1, static_cast<uint32_t>(a)};
-    std::memcpy(c, next, sizeof(c));
-    k0 += 0x9E3779B9;
-    k1 += 0xBB67AE85;
-  }
-  return {{c[0], c[1], c[2], c[3]}};
-}
-
-double philox_uniform(uint64_t seed, int64_t draw_position, uint64_t draw) {
-  const PhiloxBlock block = philox4x32_10(seed, static_cast<uint64_t>(draw_position), draw);
-  return (block.x[0] >> 8) * 0x1p-24;
-}
-
 int64_t sampling_workspace_bytes(const Exec& exec, int32_t vocab_size) {
   return exec.num_threads * scratch_bytes(vocab_size);
 }

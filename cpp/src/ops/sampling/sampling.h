@@ -11,21 +11,11 @@
 #include <cstdint>
 
 #include "device/cpu.h"
+#include "ops/sampling/philox.h"
 #include "ops/sampling/token_counts.h"
 #include "sluice/sluice.h"
 
 namespace sluice {
-
-/// The four numbers of Philox4x32-10; key and counter words are {low, high} halves.
-/// Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011.
-struct PhiloxBlock {
-  uint32_t x[4];
-};
-PhiloxBlock philox4x32_10(uint64_t key, uint64_t counter_low, uint64_t counter_high);
-
-/// Uniform in [0, 1) for (seed, draw_position, draw): the upper 24 bits of the first word of
-/// philox4x32_10(seed, draw_position, draw).
-double philox_uniform(uint64_t seed, int64_t draw_position, uint64_t draw);
 
 struct SamplingParams {
   int32_t num_rows = 0;  ///< rows of kind SAMPLE or LOGPROB

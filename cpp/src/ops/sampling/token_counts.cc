@@ -28,8 +28,12 @@ int64_t TokenCounts::max_tokens(int64_t vocab_size, int64_t max_context_len) {
   return std::min(vocab_size, max_context_len + 1);
 }
 
+int64_t TokenCounts::capacity_for(int64_t vocab_size, int64_t max_context_len) {
+  return table_capacity(max_tokens(vocab_size, max_context_len));
+}
+
 int64_t TokenCounts::bytes(int32_t max_sequences, int32_t vocab_size, int64_t max_context_len) {
-  const int64_t places = table_capacity(max_tokens(vocab_size, max_context_len));
+  const int64_t places = capacity_for(vocab_size, max_context_len);
   return max_sequences * (places * static_cast<int64_t>(sizeof(TokenCount)) +
                           static_cast<int64_t>(sizeof(int32_t)));
 }
@@ -37,7 +41,7 @@ int64_t TokenCounts::bytes(int32_t max_sequences, int32_t vocab_size, int64_t ma
 TokenCounts::TokenCounts(int32_t max_sequences, int32_t vocab_size, int64_t max_context_len,
                          AllocationCounter* counter)
     : buffer_(bytes(max_sequences, vocab_size, max_context_len), "penalty counts", counter),
-      capacity_(table_capacity(max_tokens(vocab_size, max_context_len))),
+      capacity_(capacity_for(vocab_size, max_context_len)),
       max_tokens_(max_tokens(vocab_size, max_context_len)),
       max_sequences_(max_sequences),
       used_(reinterpret_cast<int32_t*>(

@@ -29,6 +29,9 @@ class TokenCounts {
   /// Distinct tokens that a sequence can count.
   static int64_t max_tokens(int64_t vocab_size, int64_t max_context_len);
 
+  /// Places of the table of one sequence, a power of two.
+  static int64_t capacity_for(int64_t vocab_size, int64_t max_context_len);
+
   static int64_t bytes(int32_t max_sequences, int32_t vocab_size, int64_t max_context_len);
 
   /// Adds to the counts of a token; a count never falls below zero. Throws INVALID_ARGUMENT when

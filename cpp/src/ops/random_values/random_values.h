@@ -1,11 +1,15 @@
 /// @file
 /// Random weights for measuring.
-#ifndef SLUICE_RUNTIME_RANDOM_VALUES_H_
-#define SLUICE_RUNTIME_RANDOM_VALUES_H_
+#ifndef SLUICE_OPS_RANDOM_VALUES_RANDOM_VALUES_H_
+#define SLUICE_OPS_RANDOM_VALUES_RANDOM_VALUES_H_
 
 #include <cstdint>
+#include <span>
 
 namespace sluice {
+
+inline constexpr int kNormalQuantiles = 1 << 16;
+inline constexpr int kNormalsPerBlock = 8;  ///< numbers that one Philox block gives
 
 /// Numbers first .. first + count - 1 of the sequence that (seed, place) names: normal, standard
 /// deviation `std`. Each depends on its index alone, so that a sequence may be cut anywhere.
@@ -15,5 +19,8 @@ namespace sluice {
 void normal_values(uint64_t seed, uint64_t place, uint64_t first, int64_t count, double std,
                    float* out);
 
+/// Those quantiles, of standard deviation 1, rising: [kNormalQuantiles].
+std::span<const float> normal_quantiles();
+
 }  // namespace sluice
-#endif  // SLUICE_RUNTIME_RANDOM_VALUES_H_
+#endif  // SLUICE_OPS_RANDOM_VALUES_RANDOM_VALUES_H_
