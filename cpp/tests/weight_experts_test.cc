@@ -294,8 +294,11 @@ TEST(WeightHeadsTest, EachHeadHasItsOwn) {
   ASSERT_EQ(ranks.enqueue({head(1)}).status, SLUICE_STATUS_OK);
   ASSERT_EQ(ranks.finish().status, SLUICE_STATUS_OK);
   for (int index = 0; index < 2; ++index) {
+    std::vector<std::byte> bytes = ranks.stored(ranks.store(0).find(kHead, -1, index));
+    WeightView view = ranks.store(0).matrix(kHead, -1, index);
+    view.data = bytes.data();
     float row[2];
-    unpack_rows(ranks.store(0).matrix(kHead, -1, index), 2, 1, row, 2);
+    unpack_rows(view, 2, 1, row, 2);
     EXPECT_EQ(row[1], static_cast<float>(6 * index + 6));
   }
 }

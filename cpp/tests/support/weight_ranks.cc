@@ -4,8 +4,13 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+
+#include "base/checked.h"
+#include "device/cuda.h"
+#include "runtime/weight_upload.h"
 
 namespace sluice::test {
 namespace {
@@ -28,6 +33,22 @@ void size_slot(WeightSlot* slot) {
                            ? slot->rows * static_cast<int64_t>(sizeof(float))
                            : packed_bytes(slot->format, slot->layout, slot->rows, slot->cols);
   slot->stored_bytes = slot->expert_bytes * slot->count();
+}
+
+MemorySpace the_space;
+WeightPacking the_packing = kCpuPacking;
+
+// A slot that was declared for the CPU as the backend wants it.
+WeightSlot repacked(WeightSlot slot) {
+  if (slot.alignment == the_packing.alignment) return slot;
+  slot.alignment = the_packing.alignment;
+  if (!slot.is_vector) slot.layout = the_packing.layout;
+  size_slot(&slot);
+  if (!slot.is_vector && slot.num_experts > 0) {
+    slot.expert_bytes = round_up(slot.expert_bytes, slot.alignment);
+    slot.stored_bytes = slot.expert_bytes * slot.count();
+  }
+  return slot;
 }
 
 template <class T>
@@ -89,6 +110,11 @@ WeightSlot share_of(const WeightSlot& whole, int rank, int ranks, int kv_ranks) 
   return share;
 }
 
+void WeightRanks::use(MemorySpace space, const WeightPacking& packing) {
+  the_space = space;
+  the_packing = packing;
+}
+
 WeightRanks::WeightRanks(std::vector<WeightSlot> slots)
     : WeightRanks(std::vector<std::vector<WeightSlot>>{std::move(slots)}) {}
 
@@ -99,8 +125,10 @@ WeightRanks::WeightRanks(std::vector<std::vector<WeightSlot>> slots_of_ranks) {
               .string();
   set_file("");
   for (std::vector<WeightSlot>& slots : slots_of_ranks) {
-    stores_.push_back(std::make_unique<WeightStore>(std::move(slots)));
-    stores_.back()->allocate(&counter_);
+    for (WeightSlot& slot : slots) slot = repacked(std::move(slot));
+    stores_.push_back(
+        std::make_unique<WeightStore>(std::move(slots), loader_bytes(the_packing)));
+    stores_.back()->allocate(&counter_, the_space);
   }
 }
 
@@ -187,18 +215,38 @@ Outcome WeightRanks::load(const std::vector<Sluice__Proto__WeightTransfer*>& tra
   return queued.status == SLUICE_STATUS_OK ? finish() : queued;
 }
 
+std::vector<std::byte> WeightRanks::stored(int index, int rank) const {
+  const WeightStore& store = *stores_[rank];
+  const WeightSlot& slot = store.slots()[index];
+  std::vector<std::byte> bytes(static_cast<size_t>(slot.stored_bytes));
+  const void* from = slot.is_vector ? static_cast<const void*>(store.vector_at(index, 0))
+                                    : store.matrix_at(index, 0).data;
+  if (store.on_device()) {
+    const CudaDevice device(store.space().device);
+    cuda_copy(device.exec(), bytes.data(), from, slot.stored_bytes);
+    device.synchronize();
+  } else if (!bytes.empty()) {
+    std::memcpy(bytes.data(), from, bytes.size());
+  }
+  return bytes;
+}
+
 std::vector<float> WeightRanks::values(Slot slot, int layer, int rank) const {
   const WeightStore& store = *stores_[rank];
   const int index = store.find(slot, layer);
   const WeightSlot& declared = store.slots()[index];
   const int64_t size = declared.rows * declared.cols;
   std::vector<float> values(static_cast<size_t>(size * declared.count()));
+  std::vector<std::byte> bytes = stored(index, rank);
   for (int64_t e = 0; e < declared.count(); ++e) {
     float* out = values.data() + e * size;
+    std::byte* from = bytes.data() + e * declared.expert_bytes;
     if (declared.is_vector) {
-      std::copy_n(store.vector_at(index, e), size, out);
+      std::copy_n(reinterpret_cast<const float*>(from), size, out);
     } else {
-      unpack_rows(store.matrix_at(index, e), 0, declared.rows, out, declared.cols);
+      WeightView view = store.matrix_at(index, e);
+      view.data = from;
+      unpack_rows(view, 0, declared.rows, out, declared.cols);
     }
   }
   return values;

@@ -36,6 +36,10 @@ struct SourceLayout {
 /// Ranks, the file that they are loaded from, and the messages that do it.
 class WeightRanks {
  public:
+  /// Where stores lie from now on, and by which backend's packing their slots are laid out: of the
+  /// host for the CPU, unless a program of CUDA tests says otherwise before its first test.
+  static void use(MemorySpace space, const WeightPacking& packing);
+
   explicit WeightRanks(std::vector<WeightSlot> slots);
   explicit WeightRanks(std::vector<std::vector<WeightSlot>> slots_of_ranks);
   ~WeightRanks();
@@ -53,11 +57,15 @@ class WeightRanks {
   /// Waits, then INCOMPLETE with what is missing.
   Outcome finish();
   sluice_weights_progress progress();
+  /// Of the load that begin() opened.
+  WeightSession& session() { return *session_; }
   /// begin, enqueue, finish.
   Outcome load(const std::vector<Sluice__Proto__WeightTransfer*>& transfers);
 
   /// Row-major values of what a rank holds of a slot: [experts, rows, cols], float32.
   std::vector<float> values(Slot slot, int layer, int rank = 0) const;
+  /// The bytes of a whole slot as they are stored, what is derived from it included.
+  std::vector<std::byte> stored(int index, int rank = 0) const;
 
   const WeightStore& store(int rank) const { return *stores_[rank]; }
   ProtoArena& arena() { return arena_; }

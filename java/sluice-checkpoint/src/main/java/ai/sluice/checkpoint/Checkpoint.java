@@ -109,6 +109,19 @@ public final class Checkpoint {
                 + " (expected: one; name the file instead of the folder)");
   }
 
+  /**
+   * A model with random weights, for measuring: no weight is read, and there is no tokenizer. The
+   * same numbers each time, on every backend.
+   *
+   * @param shape a name of {@link ModelShape#labels}, or a folder with config.json
+   * @throws ai.sluice.api.InvalidRequestException if it is neither
+   * @throws CheckpointFormatException if config.json is damaged
+   * @throws UnsupportedModelException if it names what is not supported
+   */
+  public static Checkpoint random(String shape) {
+    return new Checkpoint(RandomCheckpoint.read(shape));
+  }
+
   /** Architectures that config.json files may name. */
   public static List<String> supportedArchitectures() {
     return Architectures.supported();
@@ -278,6 +291,10 @@ public final class Checkpoint {
           "tokenizer.ggml.tokens",
           "missing (expected: a vocabulary, for requests in text;"
               + " requests in token ids work)");
+    }
+    if (format() == CheckpointFormat.RANDOM) {
+      return new CheckpointFormatException(
+          path(), null, "random weights have no tokenizer (expected: requests in token ids)");
     }
     boolean sentencePiece = Files.exists(path().resolve("tokenizer.model"));
     return new CheckpointFormatException(

@@ -5,5 +5,7 @@ public enum CheckpointFormat {
   /** A folder with config.json and safetensors files. */
   HUGGING_FACE,
   /** One GGUF file. */
-  GGUF
+  GGUF,
+  /** No files: a known shape with random weights. */
+  RANDOM
 }

@@ -393,6 +393,23 @@ class EndToEndTest {
   }
 
   @Test
+  void benchMeasuresAShapeBehindPrompts() throws IOException {
+    String folder = GoldenFiles.fixture("deepseek_v2").toString();
+    CliRun run =
+        run("bench", "--shape", folder, "-p", "8", "-n", "32", "-d", "0,64", "-c", "1,3", "-r", "1",
+            "--json");
+    assertEquals(0, run.code(), run.err());
+    assertEquals("deepseek_v2", Json.at(run.out(), "/architecture"));
+    assertEquals("0", Json.at(run.out(), "/load/file_bytes"));
+    assertEquals("pp8", Json.at(run.out(), "/results/0/test"));
+    assertEquals("tg32x3", Json.at(run.out(), "/results/2/test"));
+    assertEquals("tg32@d64", Json.at(run.out(), "/results/3/test"));
+    assertEquals("tg32@d64x3", Json.at(run.out(), "/results/4/test"));
+    double millis = Double.parseDouble(Json.at(run.out(), "/results/4/milliseconds_per_step"));
+    assertTrue(millis > 0, run.out());
+  }
+
+  @Test
   void doctorFindsNothingWrong() {
     CliRun run = run("doctor");
     assertEquals(0, run.code(), run.out() + run.err());

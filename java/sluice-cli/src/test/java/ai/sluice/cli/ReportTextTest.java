@@ -21,6 +21,7 @@ import ai.sluice.api.ToolCall;
 import ai.sluice.api.TopLogprob;
 import ai.sluice.api.Usage;
 import ai.sluice.core.BenchmarkReport;
+import ai.sluice.core.WeightsLoad;
 import java.io.ByteArrayOutputStream;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
@@ -48,19 +49,22 @@ class ReportTextTest {
   private static final BenchmarkReport REPORT =
       new BenchmarkReport(
           MODEL,
+          new WeightsLoad(269_000_000, 538_000_000, 250_000),
           List.of(
-              new BenchmarkReport.Result("pp512", 512, 2, 1234.567, 8.9, List.of(1230.0, 1239.0)),
-              new BenchmarkReport.Result("tg128", 128, 1, 45, 0, List.of(45.0))),
+              new BenchmarkReport.Result("pp512", 1, 512, 2, 1234.567, 8.9, List.of(1230.0, 1239.0)),
+              new BenchmarkReport.Result("tg128x4", 4, 512, 1, 45, 0, List.of(45.0))),
           Optional.empty());
 
   @Test
   void benchTable() {
     assertEquals(
         """
-        | model | params | weights | dtype | threads | test | t/s |
-        | --- | ---: | ---: | --- | ---: | --- | ---: |
-        | tiny | 134.52 M | 269.0 MB | bfloat16 | 2 | pp512 | 1234.57 ± 8.90 |
-        | tiny | 134.52 M | 269.0 MB | bfloat16 | 2 | tg128 | 45.00 ± 0.00 |
+        | model | params | weights | backend | dtype | threads | test | t/s | ms/step |
+        | --- | ---: | ---: | --- | --- | ---: | --- | ---: | ---: |
+        | tiny | 134.52 M | 269.0 MB | cpu | bfloat16 | 2 | pp512 | 1234.57 ± 8.90 |  |
+        | tiny | 134.52 M | 269.0 MB | cpu | bfloat16 | 2 | tg128x4 | 45.00 ± 0.00 | 88.889 |
+
+        weights: 0.54 GB read in 0.25 s, 2.15 GB/s
         """,
         BenchCommand.table(REPORT));
   }
@@ -70,8 +74,14 @@ class ReportTextTest {
     String json = BenchCommand.json(REPORT);
     assertTrue(
         json.contains(
-            "{\"test\":\"pp512\",\"tokens\":512,\"repetitions\":2,\"tokens_per_second\":1234.567,"
+            "{\"test\":\"pp512\",\"concurrency\":1,\"tokens\":512,\"repetitions\":2,\"tokens_per_second\":1234.567,"
                 + "\"standard_deviation\":8.9,\"samples\":[1230.0,1239.0]}"),
+        json);
+    assertTrue(json.contains("\"milliseconds_per_step\":88.8"), json);
+    assertTrue(
+        json.contains(
+            "\"load\":{\"file_bytes\":538000000,\"seconds\":0.25,"
+                + "\"gigabytes_per_second\":2.152}"),
         json);
     assertTrue(json.contains("\"dtype\":\"bfloat16\",\"threads\":2"), json);
     assertFalse(json.contains("\n"));
@@ -86,12 +96,12 @@ class ReportTextTest {
                 new ExpertLoad.Layer(1, List.of(6L, 0L, 12L, 6L), List.of(0L, 0L, 2L, 0L)),
                 new ExpertLoad.Layer(2, List.of(6L, 6L, 6L, 6L), List.of(1L, 0L, 0L, 1L))));
     BenchmarkReport report =
-        new BenchmarkReport(MODEL, REPORT.results(), Optional.of(load));
+        new BenchmarkReport(MODEL, REPORT.load(), REPORT.results(), Optional.of(load));
     assertTrue(
         BenchCommand.table(report)
             .endsWith(
                 """
-                | tiny | 134.52 M | 269.0 MB | bfloat16 | 2 | tg128 | 45.00 ± 0.00 |
+                weights: 0.54 GB read in 0.25 s, 2.15 GB/s
 
                 | layer | imbalance | last step | busiest expert | unused experts |
                 | ---: | ---: | ---: | ---: | ---: |
@@ -136,12 +146,22 @@ class ReportTextTest {
         "-p 0 -n 0    | -p, -n: both 0 (expected: at least one test)",
         "-r 0         | -r: 0 (expected: 1 or more)",
         "-c 16,0      | -c: 0 (expected: 1 or more)",
+        "-d 0,-1      | -d: -1 (expected: 0 or more)",
+        "--shape mini | --shape: mini beside nowhere (expected: a shape or a model)",
         "--threads -1 | --threads: -1 (expected: 1 to 1024)",
       })
   void benchRefusesBadNumbers(String arguments, String message) {
     CliRun run = CliRun.of(home, ("bench nowhere " + arguments).split(" +"));
     assertEquals(2, run.code());
     assertTrue(run.err().startsWith("sluice: " + message), run.err());
+  }
+
+  @Test
+  void benchRefusesAShapeThatIsNone() {
+    CliRun run = CliRun.of(home, "bench", "--shape", "mini");
+    assertEquals(2, run.code());
+    assertTrue(
+        run.err().startsWith("sluice: shape: mini (expected: deepseek-v2-lite, "), run.err());
   }
 
   @Test

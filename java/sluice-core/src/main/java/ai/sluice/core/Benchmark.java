@@ -1,5 +1,6 @@
 package ai.sluice.core;
 
+import ai.sluice.api.Chunk;
 import ai.sluice.api.EngineOptions;
 import ai.sluice.api.FinishReason;
 import ai.sluice.api.GenerationOutcome;
@@ -7,10 +8,13 @@ import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.GenerationResult;
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.api.Sampling;
+import ai.sluice.checkpoint.Checkpoint;
+import ai.sluice.checkpoint.ModelShape;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Random;
+import java.util.function.Function;
 
 /**
  * Measures a model in the manner of llama-bench: sequences of random tokens, no end-of-sequence,
@@ -22,6 +26,8 @@ public final class Benchmark {
   private static final int MAX_TOKENS = 1 << 20;
   private static final int MAX_REPETITIONS = 10_000;
   private static final int MAX_CONCURRENCY = 4096;
+  private static final int SPARE_STEPS = 32;
+  private static final int MAX_ATTEMPTS = 20;
   private static final double MICROS_PER_SECOND = 1e6;
   private static final double NANOS_PER_SECOND = 1e9;
 
@@ -33,13 +39,79 @@ public final class Benchmark {
   }
 
   /** Requests of a test, all at once; {@code tokens} are those of one that are counted. */
-  private record Test(String name, int tokens, int promptTokens, int newTokens, int requests) {
+  private record Test(
+      String name, int tokens, int promptTokens, int newTokens, int requests, boolean behindPrompt) {
     static Test prefill(int n) {
-      return new Test("pp" + n, n, n, 1, 1);
+      return new Test("pp" + n, n, n, 1, 1, false);
     }
 
     static Test decode(int n, int requests) {
-      return new Test(requests == 1 ? "tg" + n : "tg" + n + "x" + requests, n, 1, n, requests);
+      return new Test(
+          requests == 1 ? "tg" + n : "tg" + n + "x" + requests, n, 1, n, requests, false);
+    }
+
+    /**
+     * Decoding behind prompts of {@code depth} tokens. Who has computed its prompt generates while
+     * others still compute theirs, so each has tokens to spare.
+     */
+    static Test decode(int n, int depth, int requests, int stepTokens) {
+      long steps = (long) depth * requests / stepTokens + 1;
+      int spare = (int) Math.min(MAX_TOKENS, 2 * steps + SPARE_STEPS);
+      return new Test(
+          "tg" + n + "@d" + depth + (requests == 1 ? "" : "x" + requests),
+          n, depth, n + spare, requests, true);
+    }
+
+    int longest() {
+      return promptTokens + newTokens;
+    }
+  }
+
+  /**
+   * What to measure.
+   *
+   * @param prefillTokens lengths of prompts to compute, each 1 or more
+   * @param decodeTokens numbers of tokens to generate, each 1 or more
+   * @param depths lengths of the prompts behind which tokens are generated: every one a test for
+   *     each of {@code decodeTokens}; 0: from an empty context
+   * @param concurrency how many requests generate at once, each 1 or more: every one a test for
+   *     each of {@code decodeTokens}
+   * @param repetitions 1 or more
+   * @throws InvalidRequestException if a number is out of range
+   */
+  public record Plan(
+      List<Integer> prefillTokens,
+      List<Integer> decodeTokens,
+      List<Integer> depths,
+      List<Integer> concurrency,
+      int repetitions) {
+    /** Checks the numbers. */
+    public Plan {
+      require("repetitions", repetitions, 1, MAX_REPETITIONS);
+      concurrency.forEach(n -> require("concurrency", n, 1, MAX_CONCURRENCY));
+      prefillTokens.forEach(n -> require("prefill tokens", n, 1, MAX_TOKENS));
+      decodeTokens.forEach(n -> require("decode tokens", n, 1, MAX_TOKENS));
+      depths.forEach(n -> require("depth", n, 0, MAX_TOKENS));
+      prefillTokens = List.copyOf(prefillTokens);
+      decodeTokens = List.copyOf(decodeTokens);
+      depths = List.copyOf(depths);
+      concurrency = List.copyOf(concurrency);
+    }
+
+    private List<Test> tests(int stepTokens) {
+      List<Test> tests = new ArrayList<>();
+      prefillTokens.forEach(n -> tests.add(Test.prefill(n)));
+      for (int n : decodeTokens) {
+        for (int depth : depths) {
+          for (int requests : concurrency) {
+            tests.add(
+                depth == 0
+                    ? Test.decode(n, requests)
+                    : Test.decode(n, depth, requests, stepTokens));
+          }
+        }
+      }
+      return tests;
     }
   }
 
@@ -48,33 +120,37 @@ public final class Benchmark {
    *
    * @param options the model, and how to run it; the context length, unless set, is what the tests
    *     need, and as many sequences run as they ask for, without a prefix cache
-   * @param prefillTokens lengths of prompts to compute, each 1 or more
-   * @param decodeTokens numbers of tokens to generate, each 1 or more
-   * @param concurrency how many requests generate at once, each 1 or more: every one a test for
-   *     each of {@code decodeTokens}
-   * @param repetitions 1 or more
-   * @throws InvalidRequestException if a number is out of range
    * @throws ai.sluice.api.SluiceException as {@link Engine#open}
    */
-  public static BenchmarkReport run(
-      EngineOptions options,
-      List<Integer> prefillTokens,
-      List<Integer> decodeTokens,
-      List<Integer> concurrency,
-      int repetitions) {
-    require("repetitions", repetitions, MAX_REPETITIONS);
-    concurrency.forEach(n -> require("concurrency", n, MAX_CONCURRENCY));
-    prefillTokens.forEach(n -> require("prefill tokens", n, MAX_TOKENS));
-    decodeTokens.forEach(n -> require("decode tokens", n, MAX_TOKENS));
-    List<Test> tests = new ArrayList<>();
-    prefillTokens.forEach(n -> tests.add(Test.prefill(n)));
-    for (int n : decodeTokens) {
-      concurrency.forEach(requests -> tests.add(Test.decode(n, requests)));
-    }
+  public static BenchmarkReport run(EngineOptions options, Plan plan) {
+    return run(options, plan, EngineOpening::open);
+  }
+
+  /**
+   * Measures a model with random weights; no checkpoint is needed.
+   *
+   * @param options how to run it; the model that they name is not looked for
+   * @param shape one of {@link #shapes}, or a folder with config.json
+   * @throws InvalidRequestException if it is neither
+   * @throws ai.sluice.api.SluiceException as {@link Engine#open}
+   */
+  public static BenchmarkReport runShape(EngineOptions options, String shape, Plan plan) {
+    Checkpoint random = Checkpoint.random(shape);
+    return run(options, plan, made -> EngineOpening.open(made, () -> random));
+  }
+
+  /** Names that {@link #runShape} knows. */
+  public static List<String> shapes() {
+    return ModelShape.labels();
+  }
+
+  private static BenchmarkReport run(
+      EngineOptions options, Plan plan, Function<EngineOptions, Engine> opening) {
+    List<Test> tests = plan.tests(options.maxStepTokens());
     int longest = 2;
     int sequences = 1;
     for (Test test : tests) {
-      longest = Math.max(longest, test.tokens() + 1);
+      longest = Math.max(longest, test.longest());
       sequences = Math.max(sequences, test.requests());
     }
     // What is measured must be computed.
@@ -82,18 +158,21 @@ public final class Benchmark {
     if (options.maxContextLength().isEmpty()) {
       builder.maxContextLength(longest);
     }
-    try (Engine engine = Engine.open(builder.build())) {
-      List<BenchmarkReport.Result> results = new Benchmark(engine).measure(tests, repetitions);
+    try (Engine engine = opening.apply(builder.build())) {
+      List<BenchmarkReport.Result> results =
+          new Benchmark(engine).measure(tests, plan.repetitions());
       return new BenchmarkReport(
           engine.modelInfo(),
+          engine.weightsLoad(),
           results,
           options.reportExpertCounts() ? Optional.of(engine.expertLoad()) : Optional.empty());
     }
   }
 
-  private static void require(String name, int value, int most) {
-    if (value < 1 || value > most) {
-      throw new InvalidRequestException(name + ": " + value + " (expected: 1 to " + most + ")");
+  private static void require(String name, int value, int least, int most) {
+    if (value < least || value > most) {
+      throw new InvalidRequestException(
+          name + ": " + value + " (expected: " + least + " to " + most + ")");
     }
   }
 
@@ -117,6 +196,9 @@ public final class Benchmark {
 
   /** Tokens per second of one run. */
   private double speed(Test test) {
+    if (test.behindPrompt()) {
+      return decodeSpeed(test);
+    }
     if (test.requests() == 1) {
       GenerationResult result =
           engine.generate(request(test.promptTokens(), test.newTokens()));
@@ -134,6 +216,69 @@ public final class Benchmark {
     return test.requests() * (double) test.tokens() / seconds;
   }
 
+  /**
+   * Tokens per second while all requests generate: from the first token of the last one to the
+   * last token of the first one that ends. A small model may answer some before the others are
+   * submitted: then once more.
+   */
+  private double decodeSpeed(Test test) {
+    for (int attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+      List<Arrivals> arrivals = generate(test);
+      long begin = arrivals.stream().mapToLong(Arrivals::first).max().orElseThrow();
+      long end = arrivals.stream().mapToLong(Arrivals::last).min().orElseThrow();
+      long tokens = arrivals.stream().mapToLong(each -> each.between(begin, end)).sum();
+      if (tokens >= (long) test.tokens() * test.requests() / 2) {
+        return tokens * NANOS_PER_SECOND / Math.max(1, end - begin);
+      }
+    }
+    throw new InvalidRequestException(
+        test.name() + ": the model answers faster than " + test.requests()
+            + " requests are submitted (expected: more tokens, fewer requests or a longer prompt)");
+  }
+
+  private List<Arrivals> generate(Test test) {
+    List<GenerationRequest> requests = new ArrayList<>();
+    for (int i = 0; i < test.requests(); i++) {
+      requests.add(request(test.promptTokens(), test.newTokens()));
+    }
+    List<Generation> generations = requests.stream().map(engine::submit).toList();
+    List<Arrivals> arrivals = new ArrayList<>();
+    for (Generation generation : generations) {
+      Arrivals each = new Arrivals();
+      arrivals.add(each);
+      generation.onChunk(each::add);
+    }
+    for (Generation generation : generations) {
+      requireLength(test, generation.result().join());
+    }
+    return arrivals;
+  }
+
+  /** When a request's tokens came. Written by one thread, read when the request is done. */
+  private static final class Arrivals {
+    private final List<Long> nanos = new ArrayList<>();
+
+    synchronized void add(Chunk chunk) {
+      long now = System.nanoTime();
+      for (int i = 0; i < chunk.tokens().size(); i++) {
+        nanos.add(now);
+      }
+    }
+
+    synchronized long first() {
+      return nanos.get(0);
+    }
+
+    synchronized long last() {
+      return nanos.get(nanos.size() - 1);
+    }
+
+    /** Tokens after {@code begin}, up to {@code end}. */
+    synchronized long between(long begin, long end) {
+      return nanos.stream().filter(at -> at - begin > 0 && at - end <= 0).count();
+    }
+  }
+
   private static void requireLength(Test test, GenerationResult result) {
     if (result.finishReason() != FinishReason.LENGTH) {
       throw new IllegalStateException(
@@ -148,7 +293,7 @@ public final class Benchmark {
     int repetitions = samples.size();
     double deviation = repetitions == 1 ? 0 : Math.sqrt(squares / (repetitions - 1));
     return new BenchmarkReport.Result(
-        test.name(), test.requests() * test.tokens(), repetitions, mean, deviation, samples);
+        test.name(), test.requests(), test.requests() * test.tokens(), repetitions, mean, deviation, samples);
   }
 
   private GenerationRequest request(int promptTokens, int newTokens) {

@@ -9,11 +9,15 @@ import java.util.Optional;
  * Speeds of a model.
  *
  * @param model what was measured
+ * @param load how long the weights took
  * @param results one per test
  * @param expertLoad how evenly experts were used in all of them, if the options ask for it
  */
 public record BenchmarkReport(
-    ModelInfo model, List<Result> results, Optional<ExpertLoad> expertLoad) {
+    ModelInfo model,
+    WeightsLoad load,
+    List<Result> results,
+    Optional<ExpertLoad> expertLoad) {
   /** Copies the list. */
   public BenchmarkReport {
     results = List.copyOf(results);
@@ -22,9 +26,10 @@ public record BenchmarkReport(
   /**
    * One test, in the manner of llama-bench: {@code pp512} computes a prompt of 512 tokens, {@code
    * tg128} generates 128 tokens one by one from an empty context, {@code tg128x16} as many for each
-   * of 16 requests at once.
+   * of 16 requests at once, {@code tg128@d1024x16} the same behind a prompt of 1024 tokens each.
    *
    * @param name for example {@code pp512}
+   * @param concurrency requests at once
    * @param tokens tokens of one repetition, of all requests
    * @param repetitions how often it was run, after one run that does not count
    * @param tokensPerSecond mean over the repetitions
@@ -33,6 +38,7 @@ public record BenchmarkReport(
    */
   public record Result(
       String name,
+      int concurrency,
       int tokens,
       int repetitions,
       double tokensPerSecond,
@@ -41,6 +47,16 @@ public record BenchmarkReport(
     /** Copies the list. */
     public Result {
       samples = List.copyOf(samples);
+    }
+
+    /** Whether tokens were generated one by one. */
+    public boolean decodes() {
+      return name.startsWith("tg");
+    }
+
+    /** Milliseconds of a step that gives each request a token, if {@link #decodes}. */
+    public double millisPerStep() {
+      return 1e3 * concurrency / tokensPerSecond;
     }
   }
 }

@@ -394,6 +394,11 @@ public final class Engine implements AutoCloseable {
     return encoder.requireTemplate();
   }
 
+  /** How long the weights took, and how fast that was. */
+  public WeightsLoad weightsLoad() {
+    return model.weightsLoad();
+  }
+
   /** What this engine runs, with every automatic choice resolved. */
   public ModelInfo modelInfo() {
     return modelInfo;

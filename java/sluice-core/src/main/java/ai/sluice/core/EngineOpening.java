@@ -11,6 +11,7 @@ import ai.sluice.text.Tokenizer;
 import java.nio.channels.ClosedByInterruptException;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -22,6 +23,11 @@ final class EngineOpening {
 
   /** Does what {@link Engine#open} says. */
   static Engine open(EngineOptions options) {
+    return open(options, () -> openCheckpoint(options));
+  }
+
+  /** The same, of a checkpoint that need not lie where the options say. */
+  static Engine open(EngineOptions options, Supplier<Checkpoint> opening) {
     long start = System.nanoTime();
     options.loadListener().ifPresent(
         listener -> {
@@ -35,7 +41,7 @@ final class EngineOpening {
     Background<SystemInfo> system =
         Background.start("sluice-natives", OptionResolver::systemInfo);
     EngineEvents.Phase reading = EngineEvents.create().load(LoadProgress.Phase.CHECKPOINT.name());
-    Checkpoint checkpoint = openCheckpoint(options);
+    Checkpoint checkpoint = opening.get();
     reading.end(0);
     Background<Optional<Tokenizer>> tokenizer = TokenizerLoader.start(checkpoint);
     LoadedModel model = null;

@@ -24,23 +24,33 @@ import ai.sluice.proto.SystemInfo;
 import com.google.protobuf.InvalidProtocolBufferException;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.TimeUnit;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** A checkpoint whose weights are in a native engine, ready for steps. Owns the engine. */
 final class LoadedModel implements AutoCloseable {
   private static final long POLL_MICROS = 100_000;
+  private static final Logger LOG = LoggerFactory.getLogger(Engine.class);
   private static final EngineEvents EVENTS = EngineEvents.create();
 
   private final Checkpoint checkpoint;
   private final ResolvedOptions options;
   private final NativeEngine engine;
   private final EngineInfo info;
+  private final WeightsLoad weightsLoad;
 
   private LoadedModel(
-      Checkpoint checkpoint, ResolvedOptions options, NativeEngine engine, EngineInfo info) {
+      Checkpoint checkpoint,
+      ResolvedOptions options,
+      NativeEngine engine,
+      EngineInfo info,
+      WeightsLoad weightsLoad) {
     this.checkpoint = checkpoint;
     this.options = options;
     this.engine = engine;
     this.info = info;
+    this.weightsLoad = weightsLoad;
   }
 
   /**
@@ -72,10 +82,17 @@ final class LoadedModel implements AutoCloseable {
             0);
     allocation.end(options.memory().totalBytes());
     try {
-      loadWeights(engine, checkpoint, progress);
+      long begin = System.nanoTime();
+      long fileBytes = loadWeights(engine, checkpoint, progress);
       EngineInfo info = EngineInfo.parseFrom(engine.info());
+      WeightsLoad load =
+          new WeightsLoad(
+              info.getWeightBytes(),
+              fileBytes,
+              TimeUnit.NANOSECONDS.toMicros(System.nanoTime() - begin));
+      LOG.info("weights of {}: {}", checkpoint.path(), load);
       progress.tell(Phase.READY, 0, 0);
-      return new LoadedModel(checkpoint, options, engine, info);
+      return new LoadedModel(checkpoint, options, engine, info, load);
     } catch (InvalidProtocolBufferException e) {
       engine.close();
       throw new IllegalStateException("EngineInfo: not readable (a defect of Sluice)", e);
@@ -85,7 +102,8 @@ final class LoadedModel implements AutoCloseable {
     }
   }
 
-  private static void loadWeights(NativeEngine engine, Checkpoint checkpoint, Progress progress) {
+  /** Returns the bytes that were read. */
+  private static long loadWeights(NativeEngine engine, Checkpoint checkpoint, Progress progress) {
     engine.weightsBegin(SLUICE_WEIGHTS_LOAD);
     engine.weightsEnqueue(checkpoint.weights().toByteArray());
     EngineEvents.Phase reading = EVENTS.load(Phase.WEIGHTS.name());
@@ -100,6 +118,7 @@ final class LoadedModel implements AutoCloseable {
     EngineEvents.Phase packing = EVENTS.load(Phase.PACK.name());
     engine.weightsFinish();
     packing.end(counts[3]);
+    return counts[3];
   }
 
   /** Tells the listener, and ends the load when it says so or the thread was interrupted. */
@@ -131,6 +150,11 @@ final class LoadedModel implements AutoCloseable {
 
   EngineInfo info() {
     return info;
+  }
+
+  /** How fast the weights came. */
+  WeightsLoad weightsLoad() {
+    return weightsLoad;
   }
 
   /** Sizes for a scheduler of this engine. */

@@ -69,7 +69,16 @@ public final class StrictJson {
    * @throws CheckpointFormatException if the file is missing, too large or no JSON object
    */
   public static ObjectNode readObject(Path file) {
-    byte[] json = readSideFile(file);
+    return readObject(file, readSideFile(file));
+  }
+
+  /**
+   * The object that this text holds.
+   *
+   * @param file what messages name
+   * @throws CheckpointFormatException if it is no JSON object
+   */
+  public static ObjectNode readObject(Path file, byte[] json) {
     try (JsonParser parser = parser(TREES.getFactory(), file, json)) {
       JsonNode node = TREES.readTree(parser);
       if (node instanceof ObjectNode object) {
