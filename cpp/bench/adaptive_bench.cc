@@ -93,7 +93,8 @@ void run_adaptive(benchmark::State& state, Format format, const Case& c, int64_t
     dense_before[static_cast<size_t>(j) + 1] = dense_before[static_cast<size_t>(j)] + is_dense;
   }
   const int64_t bytes =
-      adaptive_attention_workspace_bytes(exec, c.pattern, queries, context, kPositions, kDim, kDim);
+      adaptive_attention_workspace_bytes(exec, c.pattern, queries, 1, context, kHeads, kPositions,
+                                         kDim, kDim);
   Buffer workspace(bytes, "workspace");
   const int32_t start[] = {0, static_cast<int32_t>(queries)};
   const int32_t context_len = static_cast<int32_t>(context);

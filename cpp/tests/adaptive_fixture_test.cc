@@ -121,7 +121,8 @@ void check_layer(const Fixture& fixture, int layer, const Safetensors& weights,
   std::vector<float> out(static_cast<size_t>(tokens * kHidden));
   std::vector<uint8_t> keep(static_cast<size_t>(tokens * planes * tokens));
   const int64_t bytes =
-      adaptive_attention_workspace_bytes(exec, pattern, tokens, tokens, kDistances, kDim, kDim);
+      adaptive_attention_workspace_bytes(exec, pattern, tokens, 1, tokens, kHeads, kDistances, kDim,
+                                         kDim);
   Buffer workspace(bytes, "workspace");
   adaptive_attention(exec,
                      {.num_tokens = tokens,

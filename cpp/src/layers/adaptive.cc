@@ -41,10 +41,10 @@ std::optional<SideChannelShape> AdaptiveLayer::side_channel() const {
 }
 
 int64_t AdaptiveLayer::attention_bytes(const LayerContext& context, int64_t num_tokens,
-                                       int64_t longest) const {
-  return adaptive_attention_workspace_bytes(context.exec, pattern_, num_tokens, longest,
-                                            spec_.relative_positions, spec_.head_dim,
-                                            spec_.head_dim);
+                                       int32_t num_sequences, int64_t longest) const {
+  return adaptive_attention_workspace_bytes(context.exec, pattern_, num_tokens, num_sequences,
+                                            longest, spec_.num_q_heads, spec_.relative_positions,
+                                            spec_.head_dim, spec_.head_dim);
 }
 
 int64_t AdaptiveLayer::workspace_bytes(const LayerContext& context,
@@ -60,7 +60,7 @@ int64_t AdaptiveLayer::workspace_bytes(const LayerContext& context,
   const int64_t shown = arena_bytes(std::max(kKeepBytes, planes * limits.max_context_len)) +
                         arena_bytes((int64_t{limits.max_sequences} + 1) * 4);
   const int64_t attention =
-      arena_bytes(attention_bytes(context, tokens, limits.max_context_len)) + shown;
+      arena_bytes(attention_bytes(context, tokens, limits.max_sequences, limits.max_context_len)) + shown;
   const auto gemm = [&](const WeightView& w) {
     return arena_bytes(context.gemm.workspace_bytes(tokens, w.rows, w.cols));
   };
@@ -104,6 +104,8 @@ void AdaptiveLayer::run(LayerContext& context, const StepBatch& batch, const KvC
   params.block_tables = batch.block_tables[kv_group_];
   params.block_table_stride = batch.block_table_stride;
   params.table_rows = batch.seq_slots;
+  params.longest_context = batch.longest_context;
+  params.longest_query = batch.longest_query;
   params.kv = kv;
   params.pattern = pattern_;
   params.softmax_scale = spec_.softmax_scale;
@@ -171,7 +173,7 @@ void AdaptiveLayer::attend(LayerContext& context, const StepBatch& batch,
     if (context.observer->wants(name)) return attend_shown(context, batch, params, longest, name);
   }
   const ArenaScope scope(context.workspace);
-  const int64_t bytes = attention_bytes(context, params.num_tokens, longest);
+  const int64_t bytes = attention_bytes(context, params.num_tokens, batch.num_sequences, longest);
   adaptive_attention(context.exec, params, context.workspace.allocate(bytes), bytes);
 }
 
@@ -183,7 +185,8 @@ void AdaptiveLayer::attend_shown(LayerContext& context, const StepBatch& batch,
   const int64_t heads = spec_.num_q_heads;
   const int64_t cols = adaptive_keep_planes(spec_.kind, spec_.num_q_heads) * longest;
   const int64_t most = std::max<int64_t>(1, kKeepBytes / cols);
-  const int64_t bytes = attention_bytes(context, std::min(most, params.num_tokens), longest);
+  const int64_t bytes = attention_bytes(context, std::min(most, params.num_tokens),
+                                        batch.num_sequences, longest);
   void* workspace = context.workspace.allocate(bytes);
   auto* keep =
       static_cast<uint8_t*>(context.workspace.allocate(std::min(most, params.num_tokens) * cols));

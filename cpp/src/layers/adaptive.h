@@ -48,7 +48,8 @@ class AdaptiveLayer : public AttentionLayer {
  private:
   bool has_density() const { return spec_.kind == AdaptiveKind::kDensity; }
   int64_t hidden_size() const { return weights_.qkv.cols; }
-  int64_t attention_bytes(const LayerContext& context, int64_t num_tokens, int64_t longest) const;
+  int64_t attention_bytes(const LayerContext& context, int64_t num_tokens, int32_t num_sequences,
+                          int64_t longest) const;
   void open_gates(LayerContext& context, int64_t num_tokens, const float* x, float* gates) const;
   void mark_dense(LayerContext& context, const StepBatch& batch, const SideChannelView& channel,
                   const float* x) const;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/checked.h"
+#include "ops/adaptive_attention/adaptive_cuda.h"
 #include "ops/adaptive_attention/adaptive_kernel.h"
 #include "ops/simd/check.h"
 #include "ops/simd/parallel.h"
@@ -86,8 +87,11 @@ void check_pattern(const AdaptiveAttentionParams& p) {
                    " (expected: 1 to 6)");
 }
 
-void check_params(const AdaptiveAttentionParams& p) {
+void check_params(const AdaptiveAttentionParams& p, KvLayout layout) {
   check_kv_cache(p.kv);
+  SLUICE_CHECK_ARG(p.kv.layout == layout,
+                   "adaptive_attention kv layout: ", static_cast<int>(p.kv.layout), " (expected: ",
+                   static_cast<int>(layout), ", that of where the op runs)");
   check_compute_format("adaptive_attention q_format", p.q_format);
   check_compute_format("adaptive_attention out_format", p.out_format);
   check_at_least("adaptive_attention num_tokens", p.num_tokens, 0);
@@ -105,6 +109,13 @@ void check_params(const AdaptiveAttentionParams& p) {
   check_memory("adaptive_attention relative_position", p.relative_position,
                int64_t{p.kv.num_kv_heads} * p.relative_positions);
   check_pattern(p);
+  const int32_t planes = adaptive_keep_planes(p.pattern.kind, p.kv.num_kv_heads);
+  SLUICE_CHECK_ARG(p.replay == nullptr || p.replay_planes == planes,
+                   "adaptive_attention replay_planes: ", p.replay_planes, " (expected: ", planes,
+                   ")");
+}
+
+void check_sequences(const AdaptiveAttentionParams& p) {
   for (int32_t s = 0; s < p.num_sequences; ++s) {
     SLUICE_CHECK_ARG(p.query_start[s] >= 0 && p.query_start[s] <= p.query_start[s + 1] &&
                          p.query_start[s + 1] <= p.num_tokens,
@@ -260,8 +271,6 @@ void run(const Exec& exec, const AdaptiveAttentionParams& p, void* workspace,
 void replay(const Exec& exec, const AdaptiveAttentionParams& p, void* workspace,
             int64_t workspace_bytes) {
   const int32_t planes = adaptive_keep_planes(p.pattern.kind, p.kv.num_kv_heads);
-  SLUICE_CHECK_ARG(p.replay_planes == planes, "adaptive_attention replay_planes: ", p.replay_planes,
-                   " (expected: ", planes, ")");
   AdaptiveAttentionParams masked = p;
   masked.pattern = {};
   masked.keep = nullptr;
@@ -288,9 +297,16 @@ int32_t adaptive_keep_planes(AdaptiveKind kind, int32_t num_heads) {
 }
 
 int64_t adaptive_attention_workspace_bytes(const Exec& exec, const AdaptivePattern& pattern,
-                                           int64_t max_tokens, int64_t max_context_len,
+                                           int64_t max_tokens, int32_t max_sequences,
+                                           int64_t max_context_len, int32_t num_heads,
                                            int32_t relative_positions, int32_t k_dim,
                                            int32_t v_dim) {
+  if constexpr (kCudaBuilt) {
+    if (exec.cuda != nullptr) {
+      return cuda::adaptive_attention_workspace_bytes(pattern, max_tokens, max_sequences,
+                                                      max_context_len, num_heads, v_dim);
+    }
+  }
   const AdaptiveScratch scratch =
       make_scratch(pattern, max_context_len, relative_positions, k_dim, v_dim);
   return tile_bytes(max_tokens) + exec.num_threads * scratch.words * 4;
@@ -298,8 +314,14 @@ int64_t adaptive_attention_workspace_bytes(const Exec& exec, const AdaptivePatte
 
 void adaptive_attention(const Exec& exec, const AdaptiveAttentionParams& p, void* workspace,
                         int64_t workspace_bytes) {
-  check_params(p);
+  check_params(p, exec.cuda == nullptr ? KvLayout::kInterleaved : KvLayout::kRows);
   if (p.num_tokens == 0) return;
+  if constexpr (kCudaBuilt) {
+    if (exec.cuda != nullptr) {
+      return cuda::adaptive_attention(*exec.cuda, p, workspace, workspace_bytes);
+    }
+  }
+  check_sequences(p);
   (p.replay == nullptr ? run : replay)(exec, p, workspace, workspace_bytes);
 }
 

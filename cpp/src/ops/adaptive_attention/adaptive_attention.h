@@ -13,7 +13,8 @@
 /// A closed gate (0) skips all work of its token and head.
 ///
 /// The keys of a row are reduced in an order that its own position, keys and densities fix; other
-/// rows, the number of threads and the places where chunks of queries begin change no bit.
+/// rows, the number of threads and the places where chunks of queries begin change no bit. On CUDA a
+/// query that is its sequence's only one of the call is summed in another order than with others.
 #ifndef SLUICE_OPS_ADAPTIVE_ATTENTION_ADAPTIVE_ATTENTION_H_
 #define SLUICE_OPS_ADAPTIVE_ATTENTION_ADAPTIVE_ATTENTION_H_
 
@@ -41,6 +42,9 @@ struct AdaptiveAttentionParams {
   const int32_t* block_tables = nullptr;  ///< row r: block of positions [i * block_size, ...) at i
   int64_t block_table_stride = 0;         ///< elements between rows
   const int32_t* table_rows = nullptr;    ///< [num_sequences] row of each (seq_slot); null: row s
+  // Only CUDA, whose host cannot read the arrays, asks for these; they bound grids and workspace.
+  int64_t longest_context = 0;  ///< no context_len is above it; 0: what a row of the table holds
+  int64_t longest_query = 0;    ///< no sequence has more queries; 0: not known
 
   KvCacheView kv{};  ///< as many kv heads as query heads
 
@@ -71,19 +75,21 @@ struct AdaptiveAttentionParams {
 /// 1 for the kinds that keep the same keys for every head, else `num_heads`.
 int32_t adaptive_keep_planes(AdaptiveKind kind, int32_t num_heads);
 
-/// Bytes of workspace for any call with these bounds. Beside a few tiles per thread, kTopK and
-/// kBlockTopK keep the scores of some rows there: as many rows as fit 6 MiB a thread, and at
-/// least one, so that it grows with the context only beyond about 800,000 positions (8 bytes a
-/// position and thread).
+/// Bytes of workspace for any call with these bounds. On the CPU, beside a few tiles per thread,
+/// kTopK and kBlockTopK keep the scores of some rows there: as many rows as fit 6 MiB a thread, and
+/// at least one, so that it grows with the context only beyond about 800,000 positions (8 bytes a
+/// position and thread). On CUDA they keep those of as many tokens as fit 64 MiB, and at least one.
 int64_t adaptive_attention_workspace_bytes(const Exec& exec, const AdaptivePattern& pattern,
-                                           int64_t max_tokens, int64_t max_context_len,
+                                           int64_t max_tokens, int32_t max_sequences,
+                                           int64_t max_context_len, int32_t num_heads,
                                            int32_t relative_positions, int32_t k_dim,
                                            int32_t v_dim);
 
 /// Of the block tables only blocks with keys that may be kept (or scored, or looked up in `dense`)
-/// are read; what lies elsewhere may be NaN or out of range. `workspace` is 64-byte aligned. Throws
-/// INVALID_ARGUMENT, naming the field, for sizes out of range and for such a table entry outside
-/// [0, num_blocks).
+/// are read; what lies elsewhere may be NaN or out of range. `workspace` is 64-byte aligned. The CPU's
+/// cache is kInterleaved, CUDA's kRows. Throws INVALID_ARGUMENT, naming the field, for sizes out of
+/// range and, on the CPU, for such a table entry outside [0, num_blocks): on CUDA such a position's
+/// key and value count as NaN.
 void adaptive_attention(const Exec& exec, const AdaptiveAttentionParams& params, void* workspace,
                         int64_t workspace_bytes);
 

@@ -53,6 +53,8 @@ inline std::set<int64_t> visible_blocks(const AdaptivePattern& p, int64_t query_
 
 class AdaptiveFixture {
  public:
+  virtual ~AdaptiveFixture() = default;
+
   /// Only keys that some query of the setup may look at are in the cache; all else is NaN, unused
   /// table entries are far out of range and unused densities say "dense".
   explicit AdaptiveFixture(const AdaptiveConfig& setup) : s_(setup) {
@@ -143,40 +145,48 @@ class AdaptiveFixture {
     const int64_t planes = adaptive_keep_planes(s_.pattern.kind, s_.heads);
     Result result{Values(s_.format, tokens * out_stride), {}, out_stride, planes, longest + 2};
     result.keep.assign(static_cast<size_t>(tokens * planes * result.keep_stride), 7);
-    Buffer workspace(adaptive_attention_workspace_bytes(exec, s_.pattern, tokens, longest,
-                                                        s_.relative_positions, s_.k_dim, s_.v_dim),
-                     "workspace");
-    std::memset(workspace.data(), 0xff, static_cast<size_t>(workspace.size()));
-    adaptive_attention(exec,
-                       {.num_tokens = tokens,
-                        .q = q.data(),
-                        .q_format = s_.format,
-                        .q_stride = q_stride,
-                        .positions = positions.data(),
-                        .position_stride = 2,
-                        .num_sequences = static_cast<int32_t>(which.size()),
-                        .query_start = start.data(),
-                        .context_len = context.data(),
-                        .block_tables = tables_.data(),
-                        .block_table_stride = table_stride_,
-                        .table_rows = rows.data(),
-                        .kv = cache_,
-                        .pattern = s_.pattern,
-                        .softmax_scale = kScale,
-                        .relative_position = bias_.data(),
-                        .relative_positions = s_.relative_positions,
-                        .dense = dense_.data(),
-                        .gate = s_.gate ? gates.data() : nullptr,
-                        .out = result.out.data(),
-                        .out_format = s_.format,
-                        .out_stride = out_stride,
-                        .keep = trace ? result.keep.data() : nullptr,
-                        .keep_stride = result.keep_stride,
-                        .replay = replay == nullptr ? nullptr : replay->keep.data(),
-                        .replay_planes = static_cast<int32_t>(planes),
-                        .replay_stride = replay == nullptr ? 0 : replay->keep_stride},
-                       workspace.data(), workspace.size());
+    const AdaptiveAttentionParams params{
+        .num_tokens = tokens,
+        .q = q.data(),
+        .q_format = s_.format,
+        .q_stride = q_stride,
+        .positions = positions.data(),
+        .position_stride = 2,
+        .num_sequences = static_cast<int32_t>(which.size()),
+        .query_start = start.data(),
+        .context_len = context.data(),
+        .block_tables = tables_.data(),
+        .block_table_stride = table_stride_,
+        .table_rows = rows.data(),
+        .longest_context = longest,
+        .kv = cache_,
+        .pattern = s_.pattern,
+        .softmax_scale = kScale,
+        .relative_position = bias_.data(),
+        .relative_positions = s_.relative_positions,
+        .dense = dense_.data(),
+        .gate = s_.gate ? gates.data() : nullptr,
+        .out = result.out.data(),
+        .out_format = s_.format,
+        .out_stride = out_stride,
+        .keep = trace ? result.keep.data() : nullptr,
+        .keep_stride = result.keep_stride,
+        .replay = replay == nullptr ? nullptr : replay->keep.data(),
+        .replay_planes = static_cast<int32_t>(planes),
+        .replay_stride = replay == nullptr ? 0 : replay->keep_stride};
+    attend_on(exec, params, longest);
     return result;
+  }
+
+  /// The call itself; a device's copies the arrays there and back.
+  virtual void attend_on(const Exec& exec, const AdaptiveAttentionParams& p, int64_t longest) {
+    Buffer workspace(
+        adaptive_attention_workspace_bytes(exec, p.pattern, p.num_tokens, p.num_sequences, longest,
+                                           p.kv.num_kv_heads, p.relative_positions, p.kv.k_dim,
+                                           p.kv.v_dim),
+        "workspace");
+    std::memset(workspace.data(), 0xff, static_cast<size_t>(workspace.size()));
+    adaptive_attention(exec, p, workspace.data(), workspace.size());
   }
 
   /// The masks against the definition, and the outputs against a softmax over the masks' keys.
