@@ -27,6 +27,7 @@ int main(int argc, char** argv) {
     register_attention();
     register_gemm();
     register_rows();
+    register_load();
     benchmark::RunSpecifiedBenchmarks();
     benchmark::Shutdown();
     return 0;
