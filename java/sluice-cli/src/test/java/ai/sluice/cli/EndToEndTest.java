@@ -409,6 +409,24 @@ class EndToEndTest {
     assertTrue(millis > 0, run.out());
   }
 
+  /** A shape of some hundred terabytes. */
+  @Test
+  void benchRefusesAShapeThatDoesNotFit(@TempDir Path folder) throws IOException {
+    Files.writeString(
+        folder.resolve("config.json"),
+        """
+        {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 32000,
+         "hidden_size": 65536, "intermediate_size": 262144, "num_hidden_layers": 1000,
+         "num_attention_heads": 512, "num_key_value_heads": 512, "rms_norm_eps": 1e-5,
+         "max_position_embeddings": 4096, "hidden_act": "silu", "tie_word_embeddings": false}
+        """);
+    CliRun run = run("bench", "--shape", folder.toString(), "-p", "8", "-n", "0");
+    assertEquals(1, run.code(), run.out());
+    assertTrue(run.err().startsWith("sluice: memory: "), run.err());
+    assertTrue(run.err().contains(" bytes needed (weights "), run.err());
+    assertTrue(run.err().contains(" free (remedy: "), run.err());
+  }
+
   @Test
   void doctorFindsNothingWrong() {
     CliRun run = run("doctor");
