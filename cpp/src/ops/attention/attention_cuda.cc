@@ -9,8 +9,9 @@
 namespace sluice::cuda {
 
 std::span<const AttentionVariant* const> attention_variants() {
-  static constexpr const AttentionVariant* kVariants[] = {&kPrefillSm90Attention,
-                                                           &kPlainAttention};
+  static constexpr const AttentionVariant* kVariants[] = {
+      &kLatentDecodeAttention, &kDecodeAttention, &kPrefillSm90Attention, &kPrefillMmaAttention,
+      &kPlainAttention};
   return kVariants;
 }
 

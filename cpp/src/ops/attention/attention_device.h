@@ -5,6 +5,7 @@
 
 #include "ops/attention/attention_variants.h"
 #include "ops/cuda/launch.h"
+#include "ops/cuda/mma.h"
 
 namespace sluice::cuda {
 
@@ -16,6 +17,34 @@ __device__ inline float not_a_number() { return __int_as_float(0x7fffffff); }
 
 /// Exponents are taken against this maximum: 0 for a row without keys, where -inf - -inf is NaN.
 __device__ inline float safe_max(float m) { return m == minus_infinity() ? 0.0f : m; }
+
+/// A product of query and key as an exponent of 2.
+__device__ inline float exponent_of(const AttentionParams& p, float product) {
+  if (p.soft_cap > 0.0f) {
+    return __fmul_rn(p.soft_cap * kLog2E, tanhf(product * (p.softmax_scale / p.soft_cap)));
+  }
+  return __fmul_rn(product, p.softmax_scale * kLog2E);
+}
+
+/// 2^x, to 2 ulp; 0 for what would be subnormal.
+__device__ inline float power_of_two(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+/// Lets the next kernel begin where it was launched to overlap with this one; and waits, there, for
+/// this one's end. Every block has to wait: what follows the next kernel takes its end for both's.
+__device__ inline void start_dependents() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;\n" ::: "memory");
+#endif
+}
+__device__ inline void wait_for_dependency() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;\n" ::: "memory");
+#endif
+}
 
 /// Keys per span of a row that sees `keys`; see kAttentionSpan.
 __device__ inline int32_t span_keys(KeyRange keys) {
@@ -75,6 +104,49 @@ __device__ inline void store_out(const AttentionParams& p, int64_t at, float val
 
 __host__ __device__ constexpr int32_t round_up16(int32_t n) { return (n + 15) / 16 * 16; }
 
+/// Where a piece of 16 bytes of a row of `dim` bf16 values lies in a tile in shared memory: rows are
+/// spread over the banks, so that 8 rows' same pieces lie in all of them. dim: a multiple of 64.
+__device__ inline uint32_t piece_offset(int dim, int row, int piece) {
+  return static_cast<uint32_t>(row * dim * 2 + ((piece ^ (row & 7)) << 4));
+}
+
+/// Rounds rows of queries to bf16 in shared memory at `to` (piece_offset()), columns
+/// [col, col + kCols) of them, the block's threads together. row_of(r): {live, token, head} of row
+/// r; others' are zeros. All loads are under way before the first is used.
+template <int kDim, int kCols, int kRows, int kThreads, typename RowOf>
+__device__ inline void load_queries(const AttentionParams& p, int col, const RowOf& row_of,
+                                    char* to) {
+  constexpr int kPairs = kCols / 2;
+  constexpr int kEach = kRows * kPairs / kThreads;
+  constexpr int kBatch = kEach % 8 == 0 ? 8 : kEach % 6 == 0 ? 6 : 4;
+  static_assert(kRows * kPairs % kThreads == 0 && kEach % kBatch == 0);
+  for (int first = 0; first < kEach; first += kBatch) {
+    float2 values[kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int index = static_cast<int>(threadIdx.x) + (first + i) * kThreads;
+      const auto row = row_of(index / kPairs);
+      const int64_t at =
+          row.live ? row.token * p.q_stride + row.head * kDim + col + index % kPairs * 2 : 0;
+      if (p.q_format == Format::kF32) {
+        const float* q = static_cast<const float*>(p.q) + at;
+        values[i] = make_float2(q[0], q[1]);
+      } else {
+        const __nv_bfloat16* q = static_cast<const __nv_bfloat16*>(p.q) + at;
+        values[i] = make_float2(load(q), load(q + 1));
+      }
+      if (!row.live) values[i] = make_float2(0, 0);
+    }
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int index = static_cast<int>(threadIdx.x) + (first + i) * kThreads;
+      const int pair = index % kPairs;
+      *reinterpret_cast<uint32_t*>(to + piece_offset(kCols, index / kPairs, pair / 4) +
+                                   pair % 4 * 4) = pack_bf16(values[i].x, values[i].y);
+    }
+  }
+}
+
 /// The sequence of a token: the last whose queries begin at or before it. Its own end may be before
 /// the token too; the caller compares.
 __device__ inline int32_t sequence_of(const AttentionParams& p, int64_t token) {
@@ -91,19 +163,23 @@ __device__ inline int32_t sequence_of(const AttentionParams& p, int64_t token) {
 }
 
 /// Tile `index` of the tiles that cut each sequence's `rows_per_token` rows a token into
-/// `tile_rows`. All lanes of a warp take part and get the same. sequence < 0: there is none.
+/// `tile_rows`; sequences of fewer than min_queries tokens have none. All lanes of a warp take part
+/// and get the same. sequence < 0: there is none.
 struct RowTile {
   int32_t sequence;
   int32_t row_begin;  ///< among the sequence's rows (token, head of the group), tokens outside
   int32_t row_end;
 };
 __device__ inline RowTile find_tile(const AttentionParams& p, int64_t index, int32_t rows_per_token,
-                                    int32_t tile_rows) {
+                                    int32_t tile_rows, int32_t min_queries = 0) {
   const int lane = threadIdx.x % 32;
   for (int32_t first = 0; first < p.num_sequences; first += 32) {
     const int32_t s = first + lane;
     int32_t rows = 0;
-    if (s < p.num_sequences) rows = (p.query_start[s + 1] - p.query_start[s]) * rows_per_token;
+    if (s < p.num_sequences) {
+      const int32_t queries = p.query_start[s + 1] - p.query_start[s];
+      rows = queries < min_queries ? 0 : queries * rows_per_token;
+    }
     const int32_t tiles = (rows + tile_rows - 1) / tile_rows;
     int32_t before = tiles;
     for (int step = 1; step < 32; step *= 2) {

@@ -247,11 +247,7 @@ __global__ void __launch_bounds__(kThreads, 1) attention_kernel(const __grid_con
 #pragma unroll
     for (int j = 0; j < kKeysOfThread; ++j) {
       const int64_t key = first + lane + j * kLanesOfRow;
-      if (p.soft_cap > 0.0f) {
-        s[j] = __fmul_rn(p.soft_cap * kLog2E, tanhf(s[j] * (p.softmax_scale / p.soft_cap)));
-      } else {
-        s[j] = __fmul_rn(s[j], p.softmax_scale * kLog2E);
-      }
+      s[j] = exponent_of(p, s[j]);
       if (key < keys.begin || key >= keys.end) s[j] = minus_infinity();
       top = fmaxf(top, s[j]);
     }

@@ -14,6 +14,9 @@ namespace sluice::cuda {
 
 extern const AttentionVariant kPrefillSm90Attention;
 extern const AttentionVariant kPlainAttention;
+extern const AttentionVariant kLatentDecodeAttention;  ///< bf16, 576 columns of 512 values
+extern const AttentionVariant kPrefillMmaAttention;  ///< bf16, 64, 128, 192 of 128, or 256 columns
+extern const AttentionVariant kDecodeAttention;     ///< bf16, 64, 128 or 256 columns, few queries
 
 /// A row's keys are cut in spans of fixed absolute positions: of kAttentionSpan keys, or of twice as
 /// many, and so on, until there are at most kAttentionParts of them. Each span's softmax is computed
@@ -34,6 +37,15 @@ inline int32_t attention_parts(int64_t max_context_len) {
 
 /// Floats of a row's state over a span: maximum, sum, two of padding, weighted values.
 inline int64_t attention_state_floats(int32_t v_dim) { return 4 + round_up(v_dim, 4); }
+
+/// Tokens of a sequence, on average of a batch or of one in a mixed batch, up to which the decode
+/// kernel takes them; and positions of a block of the cache from which it can.
+inline constexpr int32_t kDecodeQueries = 8;
+inline constexpr int32_t kDecodeBlockSize = 16;
+
+/// kDecodeAttention for the sequences of up to max_queries tokens; those of others are left alone.
+void decode_attention(const CudaExec& exec, const AttentionParams& params, int32_t max_queries,
+                      void* workspace, int64_t workspace_bytes);
 
 /// Merges the states [num_tokens, num_q_heads, parts, attention_state_floats] of every row's spans,
 /// of which it reads those that the row has keys in, and writes out and lse.
