@@ -5,8 +5,7 @@
 #include "base/checked.h"
 #include "ops/attention/attention.h"
 #include "ops/elementwise/elementwise.h"
-#include "ops/kv_write/kv_write.h"
-#include "ops/rope/rope.h"
+#include "ops/qkv/qkv.h"
 
 namespace sluice {
 
@@ -40,24 +39,7 @@ void GqaLayer::run(LayerContext& context, const StepBatch& batch, const KvCacheV
   void* out =
       context.workspace.allocate(batch.num_tokens * spec_.q_size() * context.element_bytes());
   project(context, batch, x, qkv);
-  if (!spec_.norm_after_rope) norm_queries_and_keys(context, batch.num_tokens, qkv);
-  if (spec_.rope >= 0) {
-    const RopeAngles& angles = batch.ropes[spec_.rope];
-    RopeParams params;
-    params.num_tokens = batch.num_tokens;
-    params.num_heads = spec_.num_q_heads + spec_.num_kv_heads;  // keys lie behind the queries
-    params.head_dim = spec_.head_dim;
-    params.rotary_dim = angles.rotary_dim;
-    params.interleaved = angles.interleaved;
-    params.x = qkv;
-    params.format = Format::kF32;
-    params.x_stride = spec_.qkv_size();
-    params.cos = angles.cos;
-    params.sin = angles.sin;
-    rope(context.exec, params);
-  }
-  if (spec_.norm_after_rope) norm_queries_and_keys(context, batch.num_tokens, qkv);
-  store(context, batch, kv, qkv);
+  rotate_and_store(context, batch, kv, qkv);
   attend(context, batch, kv, qkv, out);
   if (spec_.output_gate) gate(context, batch.num_tokens, x, out);
 
@@ -82,31 +64,36 @@ void GqaLayer::gate(LayerContext& context, int64_t num_tokens, const void* x, vo
   gate_values(context.exec, values, gates, out, context.compute_format);
 }
 
-void GqaLayer::norm_queries_and_keys(LayerContext& context, int64_t num_tokens, float* qkv) const {
+void GqaLayer::rotate_and_store(LayerContext& context, const StepBatch& batch,
+                                const KvCacheView& kv, float* qkv) const {
+  const LayerTimer timer(context, &LayerTimes::attention);
+  QkvParams params;
+  params.num_tokens = batch.num_tokens;
+  params.num_q_heads = spec_.num_q_heads;
+  params.head_dim = spec_.head_dim;
+  params.qkv = qkv;
+  params.stride = spec_.qkv_size();
+  NormParams q_norm, k_norm;
   if (spec_.q_norm) {
-    norm_heads(context, *spec_.q_norm, weights_.q_norm, num_tokens, spec_.num_q_heads,
-               spec_.head_dim, qkv, spec_.qkv_size());
+    q_norm = norm_of_heads(*spec_.q_norm, weights_.q_norm, spec_.num_q_heads, spec_.head_dim);
+    params.q_norm = &q_norm;
   }
   if (spec_.k_norm) {
-    norm_heads(context, *spec_.k_norm, weights_.k_norm, num_tokens, spec_.num_kv_heads,
-               spec_.head_dim, qkv + spec_.q_size(), spec_.qkv_size());
+    k_norm = norm_of_heads(*spec_.k_norm, weights_.k_norm, spec_.num_kv_heads, spec_.head_dim);
+    params.k_norm = &k_norm;
   }
-}
-
-void GqaLayer::store(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
-                     const float* qkv) const {
-  const LayerTimer timer(context, &LayerTimes::attention);
-  KvWriteParams params;
-  params.num_tokens = batch.num_tokens;
-  params.k = qkv + spec_.q_size();
-  params.v = qkv + spec_.q_size() + spec_.kv_size();
-  params.format = Format::kF32;
-  params.k_stride = spec_.qkv_size();
-  params.v_stride = spec_.qkv_size();
+  params.norm_after_rope = spec_.norm_after_rope;
+  if (spec_.rope >= 0) {
+    const RopeAngles& angles = batch.ropes[spec_.rope];
+    params.rotary_dim = angles.rotary_dim;
+    params.interleaved = angles.interleaved;
+    params.cos = angles.cos;
+    params.sin = angles.sin;
+  }
+  params.cache = kv;
   params.slots = batch.kv_slots + kv_group_;
   params.slot_stride = batch.num_kv_groups;
-  params.cache = kv;
-  kv_write(context.exec, params);
+  qkv_rows(context.exec, params);
 }
 
 void GqaLayer::attend(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,

@@ -39,9 +39,8 @@ class GqaLayer : public AttentionLayer {
  private:
   void project(LayerContext& context, const StepBatch& batch, const void* x, float* qkv) const;
   void gate(LayerContext& context, int64_t num_tokens, const void* x, void* out) const;
-  void norm_queries_and_keys(LayerContext& context, int64_t num_tokens, float* qkv) const;
-  void store(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
-             const float* qkv) const;
+  void rotate_and_store(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
+                        float* qkv) const;
   void attend(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
               const float* qkv, void* out) const;
 

@@ -1,7 +1,5 @@
 #include "layers/norm.h"
 
-#include "ops/norm/norm.h"
-
 namespace sluice {
 namespace {
 
@@ -32,10 +30,9 @@ void norm_rows(LayerContext& context, const NormSpec& spec, const NormWeights& w
   norm(context.exec, params);
 }
 
-void norm_heads(LayerContext& context, const NormSpec& spec, const NormWeights& weights,
-                int64_t num_rows, int32_t num_heads, int32_t head_dim, float* x, int64_t stride) {
+NormParams norm_of_heads(const NormSpec& spec, const NormWeights& weights, int32_t num_heads,
+                         int32_t head_dim) {
   NormParams params = common_params(spec, weights);
-  params.num_rows = num_rows;
   if (spec.scope == NormScope::kWholeRow) {
     params.cols = int64_t{num_heads} * head_dim;
   } else {
@@ -43,12 +40,7 @@ void norm_heads(LayerContext& context, const NormSpec& spec, const NormWeights& 
     params.cols = head_dim;
     if (spec.scope == NormScope::kPerHeadOwnWeights) params.weight_head_stride = head_dim;
   }
-  params.x = x;
-  params.x_stride = stride;
-  params.y = x;
-  params.y_format = Format::kF32;
-  params.y_stride = stride;
-  norm(context.exec, params);
+  return params;
 }
 
 }  // namespace sluice

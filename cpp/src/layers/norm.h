@@ -7,6 +7,7 @@
 
 #include "layers/context.h"
 #include "layers/spec.h"
+#include "ops/norm/norm.h"
 
 namespace sluice {
 
@@ -21,10 +22,10 @@ struct NormWeights {
 void norm_rows(LayerContext& context, const NormSpec& spec, const NormWeights& weights,
                int64_t num_rows, int64_t cols, const float* x, void* y, Format y_format);
 
-/// Norms the heads of each row in place, as the spec's scope says: x [num_rows, num_heads,
-/// head_dim], float32, `stride` elements between rows.
-void norm_heads(LayerContext& context, const NormSpec& spec, const NormWeights& weights,
-                int64_t num_rows, int32_t num_heads, int32_t head_dim, float* x, int64_t stride);
+/// The norm of rows of heads [num_heads, head_dim] as the spec's scope says; rows and memory are to
+/// be filled in.
+NormParams norm_of_heads(const NormSpec& spec, const NormWeights& weights, int32_t num_heads,
+                         int32_t head_dim);
 
 }  // namespace sluice
 #endif  // SLUICE_LAYERS_NORM_H_

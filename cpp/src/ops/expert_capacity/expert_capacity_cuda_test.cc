@@ -124,7 +124,8 @@ TEST(CudaExpertCapacity, EqualsTheCpu) {
     run.step({{1, 1}, {2, 0}, {0, 7}});
     for (int i = 0; i < 5; ++i) run.step({{0, 1}, {1, 1}, {2, 1}});
     run.step({{3, 2500}, {2, 40}});
-    EXPECT_GT(run.dropped(), 0);
+    // In a window of one token nothing comes earlier.
+    EXPECT_EQ(run.dropped() > 0, c.window != 1);
     EXPECT_GT(run.accepted(), 0);
   }
 }
