@@ -4,8 +4,15 @@
 
 #include "base/checked.h"
 #include "ops/activation/activation.h"
+#include "ops/grouped_gemm/grouped_gemm.h"
 
 namespace sluice {
+namespace {
+
+// Of a decode step: the product is bound by reading the weights, whoever multiplies.
+constexpr int64_t kFewTokens = 64;
+
+}  // namespace
 
 int64_t DenseLayer::workspace_bytes(const LayerContext& context, const BatchLimits& limits) const {
   const int64_t inner =
@@ -16,33 +23,68 @@ int64_t DenseLayer::workspace_bytes(const LayerContext& context, const BatchLimi
   return arena_bytes(inner) + arena_bytes(products);
 }
 
-void DenseLayer::run(LayerContext& context, const StepBatch& batch,
-                     const SideChannelView& /*channel*/, const void* x,
-                     const ResidualTarget& target) const {
-  const ArenaScope scope(context.workspace);
-  const int64_t inner_cols = weights_.gate_up.rows;
-  auto* inner = static_cast<std::byte*>(
-      context.workspace.allocate(batch.num_tokens * inner_cols * context.element_bytes()));
+// On CUDA the activation is done on the product's results, but where cuBLASLt's kernels for many rows
+// are worth a pass more. Of BATCH_INVARIANT all rows take one way.
+bool DenseLayer::fuses(const LayerContext& context, int64_t num_tokens) const {
+  return context.exec.cuda != nullptr &&
+         (context.numerics != Numerics::kFast || num_tokens <= kFewTokens);
+}
 
-  GemmParams up =
-      product(context, batch.num_tokens, x, weights_.gate_up, weights_.gate_up_bias, nullptr);
+void DenseLayer::project_fused(LayerContext& context, int64_t num_tokens, const void* x,
+                               void* inner) const {
+  const LayerTimer timer(context, &LayerTimes::dense);
+  GroupedGemmParams up;
+  up.num_experts = 1;
+  up.max_rows = num_tokens;
+  up.x = x;
+  up.x_format = context.compute_format;
+  up.x_stride = weights_.gate_up.cols;
+  up.w = weights_.gate_up;
+  up.bias = weights_.gate_up_bias;
+  const ActivationSpec& act = spec_.activation;
+  up.activation = GroupedActivation{act.kind, act.alpha, act.beta, act.limit, spec_.gated};
+  up.y = inner;
+  up.y_format = context.compute_format;
+  up.y_stride = spec_.intermediate_size;
+  up.numerics = context.numerics;
+  grouped_gemm(context.exec, up);
+}
+
+void DenseLayer::project(LayerContext& context, int64_t num_tokens, const void* x,
+                         std::byte* inner) const {
+  GemmParams up = product(context, num_tokens, x, weights_.gate_up, weights_.gate_up_bias, nullptr);
   up.y = inner;
   up.y_format = context.compute_format;
   matrix_product(context, up);
 
   // In place, over the gate's columns: the second product then reads every other half row.
   ActivationParams act = activation_of(spec_.activation);
-  act.num_rows = batch.num_tokens;
+  act.num_rows = num_tokens;
   act.cols = spec_.intermediate_size;
   act.x = inner;
   act.up = spec_.gated ? inner + spec_.intermediate_size * context.element_bytes() : nullptr;
   act.x_format = context.compute_format;
-  act.x_stride = inner_cols;
+  act.x_stride = weights_.gate_up.rows;
   act.y = inner;
   act.y_format = context.compute_format;
-  act.y_stride = inner_cols;
+  act.y_stride = weights_.gate_up.rows;
   activation(context.exec, act);
+}
 
+void DenseLayer::run(LayerContext& context, const StepBatch& batch,
+                     const SideChannelView& /*channel*/, const void* x,
+                     const ResidualTarget& target) const {
+  const ArenaScope scope(context.workspace);
+  const int64_t size = spec_.intermediate_size;
+  const bool fused = fuses(context, batch.num_tokens);
+  const int64_t inner_cols = fused ? size : weights_.gate_up.rows;
+  auto* inner = static_cast<std::byte*>(
+      context.workspace.allocate(batch.num_tokens * inner_cols * context.element_bytes()));
+  if (fused) {
+    project_fused(context, batch.num_tokens, x, inner);
+  } else {
+    project(context, batch.num_tokens, x, inner);
+  }
   GemmParams down =
       product(context, batch.num_tokens, inner, weights_.down, weights_.down_bias, target);
   down.x_stride = inner_cols;

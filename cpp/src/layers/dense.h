@@ -3,6 +3,9 @@
 #ifndef SLUICE_LAYERS_DENSE_H_
 #define SLUICE_LAYERS_DENSE_H_
 
+#include <cstddef>
+#include <cstdint>
+
 #include "layers/layer.h"
 #include "layers/spec.h"
 #include "ops/gemm/weight.h"
@@ -25,6 +28,10 @@ class DenseLayer : public FeedForwardLayer {
            const void* x, const ResidualTarget& target) const override;
 
  private:
+  bool fuses(const LayerContext& context, int64_t num_tokens) const;
+  void project(LayerContext& context, int64_t num_tokens, const void* x, std::byte* inner) const;
+  void project_fused(LayerContext& context, int64_t num_tokens, const void* x, void* inner) const;
+
   DenseSpec spec_;
   DenseWeights weights_;
 };

@@ -10,7 +10,7 @@
 #include "ops/expert_capacity/expert_capacity.h"
 #include "ops/grouped_gemm/grouped_gemm.h"
 #include "ops/permute/permute.h"
-#include "ops/router/router.h"
+#include "ops/router/route.h"
 
 namespace sluice {
 MoeLayer::MoeLayer(const MoeSpec& spec, int32_t kv_group, const MoeWeights& weights)
@@ -34,7 +34,8 @@ int64_t MoeLayer::workspace_bytes(const LayerContext& context, const BatchLimits
   const auto array = [](int64_t count, int64_t cols, int64_t bytes) {
     return arena_bytes(checked_mul(checked_mul(count, cols), bytes));
   };
-  const int64_t routing = 2 * array(choices, 1, 4) + array(choices, 1, 1);
+  const int64_t routing = 5 * array(choices, 1, 4) + array(choices, 1, 1) +
+                          array(spec_.num_experts + 1, 1, 4);
   const int64_t wide = widen_bytes(context, tokens, hidden);
   const int64_t deciding =
       array(tokens, spec_.num_experts, 4) + array(tokens, spec_.router_hidden_size, 4);
@@ -42,7 +43,7 @@ int64_t MoeLayer::workspace_bytes(const LayerContext& context, const BatchLimits
       spec_.has_capacity()
           ? arena_bytes(expert_capacity_workspace_bytes(context.exec, spec_.num_experts))
           : 0;
-  const int64_t experts = array(spec_.num_experts + 1, 1, 4) + 4 * array(choices, 1, 4) +
+  const int64_t experts = array(choices, 1, 4) +
                           array(choices, weights_.gate_up.first.rows, context.element_bytes()) +
                           array(choices, hidden, 4);
   int64_t shared = 0;
@@ -58,19 +59,57 @@ void MoeLayer::run(LayerContext& context, const StepBatch& batch, const SideChan
   if (batch.num_tokens == 0) return;
   const ArenaScope scope(context.workspace);
   const int64_t choices = num_choices(batch.num_tokens);
+  Arena& arena = context.workspace;
   Routing routing{};
-  routing.experts = context.workspace.allocate_array<int32_t>(choices);
-  routing.weights = context.workspace.allocate_array<float>(choices);
+  routing.experts = arena.allocate_array<int32_t>(choices);
+  routing.weights = arena.allocate_array<float>(choices);
+  Rows rows{};
+  rows.expert_offsets = arena.allocate_array<int32_t>(spec_.num_experts + 1);
+  rows.tokens = arena.allocate_array<int32_t>(choices);
+  rows.choices = arena.allocate_array<int32_t>(choices);
+  rows.of_choice = arena.allocate_array<int32_t>(choices);
   // Router matrices are float32 in every compute format.
-  const float* x32 = widen_rows(context, batch.num_tokens, weights_.router.cols, x);
-  if (!replay(context, batch.num_tokens, routing)) route(context, batch, x32, routing);
-  if (spec_.has_capacity()) {
-    routing.kept = context.workspace.allocate_array<uint8_t>(choices);
-    limit(context, batch, channel, routing);
+  const float* x32 = nullptr;
+  const bool replayed = replay(context, batch.num_tokens, routing);
+  if (replayed || !route_at_once(context, batch, x, routing, rows)) {
+    x32 = widen_rows(context, batch.num_tokens, weights_.router.cols, x);
+    if (!replayed) route(context, batch, x32, routing);
+    if (spec_.has_capacity()) {
+      routing.kept = arena.allocate_array<uint8_t>(choices);
+      limit(context, batch, channel, routing);
+    }
+    permute(context.exec, sorting(batch, routing, rows));
+    if (context.expert_counts != nullptr) {
+      add_lengths(context.exec, spec_.num_experts, rows.expert_offsets, context.expert_counts);
+    }
   }
   if (context.observer != nullptr) show(context, batch.num_tokens, routing);
-  run_experts(context, batch.num_tokens, routing, x, target);
-  if (shared_) run_shared(context, batch, x, x32, target);
+  run_experts(context, batch.num_tokens, routing, rows, x, target);
+  if (!shared_) return;
+  if (spec_.shared_gate && x32 == nullptr) {
+    x32 = widen_rows(context, batch.num_tokens, weights_.router.cols, x);
+  }
+  run_shared(context, batch, x, x32, target);
+}
+
+PermuteParams MoeLayer::sorting(const StepBatch& batch, const Routing& routing,
+                                const Rows& rows) const {
+  PermuteParams sorted;
+  sorted.num_tokens = batch.num_tokens;
+  sorted.num_experts = spec_.num_experts;
+  sorted.num_experts_per_token = spec_.num_experts_per_token;
+  sorted.experts = routing.experts;
+  sorted.kept = routing.kept;
+  if (batch.host == nullptr) {
+    // What fills a captured step up must neither be counted nor have its experts' weights read.
+    sorted.token_slots = batch.kv_slots + kv_group_;
+    sorted.token_slot_stride = batch.num_kv_groups;
+  }
+  sorted.expert_offsets = rows.expert_offsets;
+  sorted.row_tokens = rows.tokens;
+  sorted.row_choices = rows.choices;
+  sorted.choice_rows = rows.of_choice;
+  return sorted;
 }
 
 // Decisions that a trace gives instead; false: none.
@@ -117,9 +156,13 @@ void MoeLayer::route(LayerContext& context, const StepBatch& batch, const float*
   } else {
     decision_product(context, batch.num_tokens, x, weights_.router, weights_.router_bias, logits);
   }
+  router(context.exec, routing_params(batch.num_tokens, logits, out));
+}
+
+RouterParams MoeLayer::routing_params(int64_t num_tokens, float* logits, const Routing& out) const {
   RouterParams params;
   params.score = spec_.router;
-  params.num_tokens = batch.num_tokens;
+  params.num_tokens = num_tokens;
   params.num_experts = spec_.num_experts;
   params.num_experts_per_token = spec_.num_experts_per_token;
   params.logits = logits;
@@ -133,7 +176,29 @@ void MoeLayer::route(LayerContext& context, const StepBatch& batch, const float*
   params.group_score = spec_.group_score;
   params.experts = out.experts;
   params.weights = out.weights;
-  router(context.exec, params);
+  return params;
+}
+
+// All decisions of a few tokens in one launch, where there is one; false: it is to be done in steps.
+bool MoeLayer::route_at_once(LayerContext& context, const StepBatch& batch, const void* x,
+                             const Routing& routing, const Rows& rows) const {
+  if (spec_.has_capacity() || spec_.router == RouterScore::kNoisyNetwork) return false;
+  const ArenaScope scope(context.workspace);
+  RouteParams params;
+  params.x = x;
+  params.x_format = context.compute_format;
+  params.x_stride = weights_.router.cols;
+  params.w = weights_.router;
+  params.bias = weights_.router_bias;
+  params.router.num_tokens = batch.num_tokens;
+  params.router.num_experts = spec_.num_experts;
+  if (!route_fits(context.exec, params)) return false;
+  float* logits = context.workspace.allocate_array<float>(batch.num_tokens * spec_.num_experts);
+  params.router = routing_params(batch.num_tokens, logits, routing);
+  params.sorted = sorting(batch, routing, rows);
+  params.expert_counts = context.expert_counts;
+  sluice::route(context.exec, params);
+  return true;
 }
 
 void MoeLayer::limit(LayerContext& context, const StepBatch& batch, const SideChannelView& channel,
@@ -174,32 +239,12 @@ void MoeLayer::show(LayerContext& context, int64_t num_tokens, const Routing& ro
 }
 
 void MoeLayer::run_experts(LayerContext& context, int64_t num_tokens, const Routing& routing,
-                           const void* x, const ResidualTarget& target) const {
+                           const Rows& rows, const void* x, const ResidualTarget& target) const {
   const ArenaScope scope(context.workspace);
   const int64_t choices = num_choices(num_tokens);
   const int64_t inner_cols = weights_.gate_up.first.rows;
   const int64_t hidden = weights_.down.first.rows;
   Arena& arena = context.workspace;
-  Rows rows{};
-  rows.expert_offsets = arena.allocate_array<int32_t>(spec_.num_experts + 1);
-  rows.tokens = arena.allocate_array<int32_t>(choices);
-  rows.choices = arena.allocate_array<int32_t>(choices);
-  rows.of_choice = arena.allocate_array<int32_t>(choices);
-
-  PermuteParams sorted;
-  sorted.num_tokens = num_tokens;
-  sorted.num_experts = spec_.num_experts;
-  sorted.num_experts_per_token = spec_.num_experts_per_token;
-  sorted.experts = routing.experts;
-  sorted.kept = routing.kept;
-  sorted.expert_offsets = rows.expert_offsets;
-  sorted.row_tokens = rows.tokens;
-  sorted.row_choices = rows.choices;
-  sorted.choice_rows = rows.of_choice;
-  permute(context.exec, sorted);
-  if (context.expert_counts != nullptr) {
-    add_lengths(context.exec, spec_.num_experts, rows.expert_offsets, context.expert_counts);
-  }
   float* scale = nullptr;
   if (spec_.scale_input) {
     scale = arena.allocate_array<float>(choices);

@@ -14,6 +14,8 @@
 #include "layers/layer.h"
 #include "layers/spec.h"
 #include "ops/gemm/weight.h"
+#include "ops/permute/permute.h"
+#include "ops/router/router.h"
 
 namespace sluice {
 
@@ -73,8 +75,12 @@ class MoeLayer : public FeedForwardLayer {
   void limit(LayerContext& context, const StepBatch& batch, const SideChannelView& channel,
              const Routing& routing) const;
   void show(LayerContext& context, int64_t num_tokens, const Routing& routing) const;
-  void run_experts(LayerContext& context, int64_t num_tokens, const Routing& routing, const void* x,
-                   const ResidualTarget& target) const;
+  PermuteParams sorting(const StepBatch& batch, const Routing& routing, const Rows& rows) const;
+  RouterParams routing_params(int64_t num_tokens, float* logits, const Routing& out) const;
+  bool route_at_once(LayerContext& context, const StepBatch& batch, const void* x,
+                     const Routing& routing, const Rows& rows) const;
+  void run_experts(LayerContext& context, int64_t num_tokens, const Routing& routing,
+                   const Rows& rows, const void* x, const ResidualTarget& target) const;
   void activate_rows(LayerContext& context, int64_t num_rows, void* inner) const;
   void run_shared(LayerContext& context, const StepBatch& batch, const void* x, const float* x32,
                   const ResidualTarget& target) const;

@@ -20,7 +20,11 @@ void permute(const Exec& exec, const PermuteParams& p) {
     if (exec.cuda != nullptr) return cuda::permute(*exec.cuda, p);
   }
   const int64_t choices = p.num_tokens * p.num_experts_per_token;
-  const auto kept = [&](int64_t choice) { return p.kept == nullptr || p.kept[choice] != 0; };
+  const auto kept = [&](int64_t choice) {
+    if (p.kept != nullptr && p.kept[choice] == 0) return false;
+    return p.token_slots == nullptr ||
+           p.token_slots[choice / p.num_experts_per_token * p.token_slot_stride] >= 0;
+  };
   int32_t* offsets = p.expert_offsets;
   for (int32_t e = 0; e <= p.num_experts; ++e) offsets[e] = 0;
   // Histogram, one place up: after the scan offsets[e + 1] is where expert e + 1 begins.

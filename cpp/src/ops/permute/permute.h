@@ -19,6 +19,10 @@ struct PermuteParams {
   int32_t num_experts_per_token = 0;  ///< k
   const int32_t* experts = nullptr;   ///< [num_tokens, k]
   const uint8_t* kept = nullptr;      ///< [num_tokens, k] 0: dropped; null: all kept
+  /// [num_tokens] all choices of a token with a negative slot are dropped: it fills a captured step
+  /// up; null: none is.
+  const int32_t* token_slots = nullptr;
+  int64_t token_slot_stride = 1;  ///< elements between tokens' slots
 
   int32_t* expert_offsets = nullptr;  ///< [num_experts + 1] result: first row of each expert
   int32_t* row_tokens = nullptr;      ///< [num_tokens * k] result: token of each row
