@@ -220,7 +220,7 @@ def bench(part):
     if path is None:
         return
     report = part.out / ".bench.json"
-    status, text = part.run([path, f"--benchmark_out={report}", "--benchmark_out_format=json"], 440)
+    status, text = part.run([path, f"--benchmark_out={report}", "--benchmark_out_format=json"], 240)
     if not report.exists() or not report.read_text().strip():
         part.fail(f"cuda_bench: status {status}; {text[-400:]}")
         return
@@ -242,6 +242,46 @@ def bench(part):
     if status != 0:
         part.fail(f"cuda_bench: status {status}")
     print(f"  {len(rows)} rows", flush=True)
+    bench_models(part, rows, found["context"])
+
+
+# Whole models with random weights: tests, and for each what a step must at least move (bytes) or
+# compute (FLOP), counted by hand from the sizes: chosen experts, other weights, keys and values.
+MODELS = {
+    "deepseek-v2-lite": ["-p", "4096", "-n", "32", "-d", "1024", "-c", "1,32,64"],
+    "deepseek-7b": ["-p", "4096", "-n", "32", "-d", "1024", "-c", "1"],
+}
+MODEL_WORK = {
+    "model_deepseek-v2-lite/prefill_4096": ("flops", 20.6e12),
+    "model_deepseek-v2-lite/decode_b1": ("bytes", 4.90e9),
+    "model_deepseek-v2-lite/decode_b64": ("bytes", 33.1e9),
+    "model_deepseek-7b/decode_b1": ("bytes", 13.8e9),
+}
+
+
+def bench_models(part, rows, context):
+    for shape, tests in MODELS.items():
+        status, text = part.run(java("ai.sluice.cli.Main", "bench", "--shape", shape, "--backend",
+                                     "cuda", "-r", "3", "--json", *tests), 200)
+        begin = text.find("{")
+        if status != 0 or begin < 0:
+            part.fail(f"bench --shape {shape}: status {status}; {text.strip()[-300:]}")
+            continue
+        for test in json.loads(text[begin:])["results"]:
+            if test["test"].startswith("pp"):
+                name = f"model_{shape}/prefill_{test['test'][2:]}"
+                us = int(test["test"][2:]) / test["tokens_per_second"] * 1e6
+            else:
+                name = f"model_{shape}/decode_b{test['concurrency']}"
+                us = test["milliseconds_per_step"] * 1e3
+            rows[name] = {"us": us, "kernel": f"{test['tokens_per_second']:.0f} tokens/s"}
+            kind, amount = MODEL_WORK.get(name, (None, 0))
+            rate = float(context.get("copy_GB/s", 0)) * 1e9 if kind == "bytes" else \
+                float(context.get("bf16_TFLOP/s", 0)) * 1e12
+            if kind and rate:
+                rows[name]["floor_us"] = amount / rate * 1e6
+                rows[name]["share"] = rows[name]["floor_us"] / us
+            print(f"  {name}: {us:.0f} us, {test['tokens_per_second']:.0f} tokens/s", flush=True)
 
 
 def baseline(part):

@@ -20,7 +20,7 @@ public final class EngineOptions {
   private final @Nullable Integer maxContextLength;
   private final @Nullable Long kvCacheBytes;
   private final int maxSequences;
-  private final int maxStepTokens;
+  private final @Nullable Integer maxStepTokens;
   private final int blockSize;
   private final int maxQueuedRequests;
   private final int maxLogprobs;
@@ -39,7 +39,7 @@ public final class EngineOptions {
       throw new InvalidRequestException(
           "model: not set (expected: a GGUF file or a folder with config.json)");
     }
-    if (builder.maxStepTokens < builder.maxSequences) {
+    if (builder.maxStepTokens != null && builder.maxStepTokens < builder.maxSequences) {
       throw Check.fail(
           "maxStepTokens",
           builder.maxStepTokens,
@@ -147,9 +147,12 @@ public final class EngineOptions {
     return maxSequences;
   }
 
-  /** Most tokens that one step computes; longer prompts are prefilled in chunks. Default 512. */
-  public int maxStepTokens() {
-    return maxStepTokens;
+  /**
+   * Most tokens that one step computes; longer prompts are prefilled in chunks. Absent: 512 on the
+   * CPU, 4096 on a GPU, which needs that many to be busy, and never less than maxSequences.
+   */
+  public OptionalInt maxStepTokens() {
+    return maxStepTokens == null ? OptionalInt.empty() : OptionalInt.of(maxStepTokens);
   }
 
   /** Tokens per block of the KV cache. Default 16. */
@@ -219,7 +222,8 @@ public final class EngineOptions {
         + ", tensorParallelSize=" + tensorParallelSize
         + ", maxContextLength=" + (maxContextLength == null ? "auto" : maxContextLength)
         + ", kvCacheBytes=" + (kvCacheBytes == null ? "auto" : kvCacheBytes)
-        + ", maxSequences=" + maxSequences + ", maxStepTokens=" + maxStepTokens
+        + ", maxSequences=" + maxSequences
+        + ", maxStepTokens=" + (maxStepTokens == null ? "auto" : maxStepTokens)
         + ", blockSize=" + blockSize + ", maxQueuedRequests=" + maxQueuedRequests
         + ", maxQueuedTokens=" + maxQueuedTokens + ", maxLogprobs=" + maxLogprobs
         + ", maxDraftTokens=" + maxDraftTokens + ", maxUnreadBytes=" + maxUnreadBytes
@@ -239,7 +243,7 @@ public final class EngineOptions {
     private @Nullable Integer maxContextLength;
     private @Nullable Long kvCacheBytes;
     private int maxSequences = 16;
-    private int maxStepTokens = 512;
+    private @Nullable Integer maxStepTokens;
     private int blockSize = 16;
     private int maxQueuedRequests = 1024;
     private int maxLogprobs = 20;

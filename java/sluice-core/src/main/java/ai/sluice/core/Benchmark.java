@@ -23,6 +23,9 @@ import java.util.function.Function;
  * scheduler included.
  */
 public final class Benchmark {
+  /** Of the steps that engines take unless told; more of them are then waited for than there are. */
+  private static final int LEAST_USUAL_STEP = 512;
+
   private static final int MAX_TOKENS = 1 << 20;
   private static final int MAX_REPETITIONS = 10_000;
   private static final int MAX_CONCURRENCY = 4096;
@@ -146,7 +149,7 @@ public final class Benchmark {
 
   private static BenchmarkReport run(
       EngineOptions options, Plan plan, Function<EngineOptions, Engine> opening) {
-    List<Test> tests = plan.tests(options.maxStepTokens());
+    List<Test> tests = plan.tests(options.maxStepTokens().orElse(LEAST_USUAL_STEP));
     int longest = 2;
     int sequences = 1;
     for (Test test : tests) {

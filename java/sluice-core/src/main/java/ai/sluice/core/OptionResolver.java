@@ -35,6 +35,11 @@ final class OptionResolver {
   /** Output rows of one step that sequences which are scored may have, though few generate. */
   private static final int MAX_SCORED_ROWS = 1024;
 
+  /** Tokens of a step unless the options say: more would not be computed faster. */
+  private static final int CPU_STEP_TOKENS = 512;
+
+  private static final int GPU_STEP_TOKENS = 4096;
+
   private static final String BFLOAT16_FEATURE = "avx512_bf16";
 
   private final EngineOptions options;
@@ -140,7 +145,7 @@ final class OptionResolver {
         threads,
         fitting,
         options.maxSequences(),
-        options.maxStepTokens(),
+        stepTokens(),
         options.blockSize(),
         numBlocks,
         options.maxLogprobs(),
@@ -164,6 +169,11 @@ final class OptionResolver {
             ? "dtype: BFLOAT16, which this processor multiplies natively"
             : "dtype: FLOAT32, since this processor lacks " + BFLOAT16_FEATURE);
     return native16 ? ComputeDtype.BFLOAT16 : ComputeDtype.FLOAT32;
+  }
+
+  private int stepTokens() {
+    int usual = choice.backend() == Backend.CUDA ? GPU_STEP_TOKENS : CPU_STEP_TOKENS;
+    return options.maxStepTokens().orElse(Math.max(usual, options.maxSequences()));
   }
 
   private int defaultThreads() {
@@ -190,7 +200,7 @@ final class OptionResolver {
       ModelSpec spec, Backend backend, ComputeDtype dtype, int threads, int context) {
     Format format = dtype == ComputeDtype.FLOAT32 ? Format.F32 : Format.BF16;
     int maxSequences = options.maxSequences();
-    int stepTokens = options.maxStepTokens();
+    int stepTokens = stepTokens();
     // A step of T tokens in S sequences opens at most T / block_size + S blocks a group, and a
     // window lets go of as many. A prefix that was found is told in as few steps as that allows.
     int groups = spec.getKvGroupsCount();

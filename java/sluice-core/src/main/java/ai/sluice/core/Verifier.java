@@ -37,6 +37,7 @@ public final class Verifier {
   /** Largest relative L2 error of logits in bfloat16. */
   public static final double BFLOAT16_TOLERANCE = 2e-2;
 
+  private static final int USUAL_STEP = 512;
   private static final String LOGITS = "logits";
   private static final String FINAL_NORM = "final_norm";
   private static final String HIDDEN = "hidden_";
@@ -80,7 +81,7 @@ public final class Verifier {
     long together = prompts.stream().mapToLong(p -> p.length).sum();
     int mostNew = expected.greedy().stream().mapToInt(g -> g.length).max().orElse(0);
     // Each prompt runs whole in one step; together they may take several.
-    long stepTokens = Math.max(longest, Math.min(together, asked.maxStepTokens()));
+    long stepTokens = Math.max(longest, Math.min(together, asked.maxStepTokens().orElse(USUAL_STEP)));
     EngineOptions options =
         asked.toBuilder()
             .dtype(asked.dtype() == ComputeDtype.AUTO ? ComputeDtype.FLOAT32 : asked.dtype())
@@ -102,7 +103,7 @@ public final class Verifier {
         checkWhole(driver, spec, exact, decisions);
         checkChunks(driver, "chunked prefill", this::chunkOf, decisions);
         checkChunks(driver, "one token a step", length -> 1, decisions);
-        checkRagged(driver, options.maxStepTokens(), decisions);
+        checkRagged(driver, model.options().maxStepTokens(), decisions);
       } else {
         checkReplayed(driver, spec);
       }
