@@ -220,6 +220,12 @@ int64_t CublasLt::choosing_micros() const { return state_->micros; }
 bool CublasLt::run(const CudaExec& exec, const GemmParams& p, void* workspace,
                    int64_t workspace_bytes) {
   if (p.num_rows == 0) return true;
+  // The library refuses a workspace that does not begin at a multiple of 256.
+  constexpr int64_t kAlignment = 256;
+  const auto address = reinterpret_cast<uintptr_t>(workspace);
+  const int64_t skipped = (kAlignment - static_cast<int64_t>(address % kAlignment)) % kAlignment;
+  workspace = static_cast<std::byte*>(workspace) + skipped;
+  workspace_bytes = std::max<int64_t>(0, workspace_bytes - skipped);
   const bool own_bias = p.bias != nullptr && p.y_format == Format::kF32 && p.alpha == 1.0f;
   const Key key{.num_rows = p.num_rows,
                 .weight_rows = p.w.rows,
