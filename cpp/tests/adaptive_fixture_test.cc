@@ -12,6 +12,7 @@
 #include "ops/adaptive_attention/adaptive_attention.h"
 #include "ops/kv_write/kv_write.h"
 #include "support/safetensors.h"
+#include "support/settings.h"
 
 namespace sluice::test {
 namespace {
@@ -166,7 +167,7 @@ void check_layer(const Fixture& fixture, int layer, const Safetensors& weights,
 TEST(AdaptiveFixtureTest, KeepsTheKeysOfTheReference) {
   for (const Fixture& fixture : kFixtures) {
     const std::string folder =
-        std::string(SLUICE_TEST_GOLDEN_DIR) + "/fixtures/" + fixture.name + "/";
+        settings().golden_dir + "/fixtures/" + fixture.name + "/";
     const Safetensors weights(folder + "model.safetensors");
     const Safetensors expected(folder + "expected.safetensors");
     const std::string masks = read_file(folder + "expected.safetensors");

@@ -84,9 +84,8 @@ TEST_F(StepOutputTest, NonFiniteRowsDoNotSpread) {
   driver_->feed(&sick, std::vector<int32_t>{1, 2, 3});
   driver_->feed(&well, std::vector<int32_t>{1, 2, 3});
   ASSERT_EQ(driver_->run().status, SLUICE_STATUS_OK);
-  const auto memory = engine_.get()->engine.kv_cache().memory(0);
   // The first block of layer 0's keys is the sick sequence's.
-  std::memset(memory.data(), 0xff, 64);
+  engine_.get()->engine.kv_cache().fill(0, 0xff, 64);
   driver_->begin();
   const int32_t a = driver_->feed(&sick, std::vector<int32_t>{4});
   const int32_t b = driver_->feed(&well, std::vector<int32_t>{4});

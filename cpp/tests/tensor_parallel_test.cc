@@ -44,8 +44,7 @@ class TensorParallelParityTest : public ::testing::TestWithParam<Case> {
     ASSERT_EQ(created.status, SLUICE_STATUS_OK) << created.text;
     // What lies in the cache before anything is written must never be read.
     for (int rank = 0; rank < static_cast<int>(GetParam().size); ++rank) {
-      const auto memory = engine_.get()->engine.kv_cache(rank).memory(0);
-      std::memset(memory.data(), 0xff, memory.size());
+      engine_.get()->engine.kv_cache(rank).fill(0, 0xff);
     }
     const Outcome loaded = engine_.load(*fixture_->transfers());
     ASSERT_EQ(loaded.status, SLUICE_STATUS_OK) << loaded.text;

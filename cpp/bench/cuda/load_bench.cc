@@ -19,7 +19,7 @@
 namespace sluice::bench {
 namespace {
 
-constexpr int kThreads = 16;  // as many as the engine takes for a device
+constexpr int kThreads = 8;
 constexpr int64_t kLayers = 11, kExperts = 64, kRows = 2048, kCols = 1408;
 constexpr int64_t kMatrixBytes = 2 * kRows * kCols;
 constexpr int64_t kFileBytes = kLayers * kExperts * kMatrixBytes;
@@ -32,7 +32,7 @@ double seconds_of(const std::function<void()>& body) {
 }
 
 void report(benchmark::State& state, double seconds, double bytes, double limit) {
-  for ([[maybe_unused]] auto iteration : state) state.SetIterationTime(seconds);
+  state.SetIterationTime(seconds);
   state.counters["GB/s"] = bytes / seconds * 1e-9;
   if (limit > 0) state.counters["share"] = bytes / seconds / limit;
 }
@@ -174,7 +174,7 @@ std::vector<uint8_t> transfer_list(std::string path) {
 }
 
 // Seconds from begin to the end of a load.
-double load(Format format, const std::string& path, int threads = kThreads) {
+double load(Format format, const std::string& path) {
   SlotList slots(format, kCudaPacking);
   for (int layer = 0; layer < kLayers; ++layer) {
     slots.at_layer(layer);
@@ -185,7 +185,7 @@ double load(Format format, const std::string& path, int threads = kThreads) {
   const std::vector<uint8_t> list = transfer_list(path);
   const FaultPoints no_faults;
   return seconds_of([&] {
-    WeightSession session({&store}, no_faults, threads);
+    WeightSession session({&store}, no_faults, kThreads);
     session.enqueue(list);
     session.drain();
   });
@@ -212,11 +212,6 @@ void register_load() {
   add("load/BF16/cached", [](benchmark::State& state) {
     const Measured& rates = measured();
     report(state, load(Format::kBf16, weight_file().path()), kFileBytes,
-           std::min(rates.cache, rates.pinned));
-  });
-  add("load/BF16/cached/8_threads", [](benchmark::State& state) {
-    const Measured& rates = measured();
-    report(state, load(Format::kBf16, weight_file().path(), 8), kFileBytes,
            std::min(rates.cache, rates.pinned));
   });
   add("load/BF16_as_F32/cached", [](benchmark::State& state) {

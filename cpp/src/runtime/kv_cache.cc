@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/checked.h"
+#include "device/cuda.h"
 #include "ops/kv_write/kv_write.h"
 
 namespace sluice {
@@ -132,6 +133,18 @@ void KvCache::zero_block(int group, int32_t block) {
     zero_channel(layers_[layer].attention_channel, block_size_, block);
     zero_channel(layers_[layer].feed_forward_channel, block_size_, block);
   }
+}
+
+void KvCache::fill(int group, int byte, int64_t bytes) {
+  const Buffer& buffer = buffers_[group];
+  if (bytes < 0) bytes = buffer.size();
+  if (buffer.space().kind == MemoryKind::kHost) {
+    std::memset(buffer.data(), byte, static_cast<size_t>(bytes));
+    return;
+  }
+  const CudaDevice device(buffer.space().device);
+  cuda_fill(device.exec(), buffer.data(), byte, bytes);
+  device.synchronize();
 }
 
 std::span<std::byte> KvCache::memory(int group) const {

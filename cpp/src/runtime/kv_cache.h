@@ -51,7 +51,10 @@ class KvCache {
   /// Layers of a group.
   std::span<const int> layers_of(int group) const { return layers_of_[group]; }
 
-  /// All memory of a group, for tests that poison it; of the space that it lies in.
+  /// For tests that poison it: sets the first `bytes` bytes (< 0: all) of a group's memory.
+  void fill(int group, int byte, int64_t bytes = -1);
+
+  /// All memory of a group, for tests that look at it; of the space that it lies in.
   std::span<std::byte> memory(int group) const;
 
  private:

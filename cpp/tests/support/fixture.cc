@@ -4,11 +4,13 @@
 #include <cstdlib>
 #include <numbers>
 
+#include "support/settings.h"
+
 namespace sluice::test {
 namespace {
 
 std::string folder(const std::string& name) {
-  return std::string(SLUICE_TEST_GOLDEN_DIR) + "/fixtures/" + name;
+  return settings().golden_dir + "/fixtures/" + name;
 }
 
 // The frequencies of rope_scaling "llama3": long waves are stretched, middle ones blended.
@@ -31,6 +33,11 @@ Sluice__Proto__Format format_of(const std::string& dtype) {
 }
 
 }  // namespace
+
+Settings& settings() {
+  static Settings settings{SLUICE__PROTO__BACKEND__CPU, SLUICE_TEST_GOLDEN_DIR};
+  return settings;
+}
 
 Fixture::Fixture(const std::string& name)
     : name_(name),
@@ -145,7 +152,7 @@ Sluice__Proto__EngineOptions* Fixture::options(const OptionValues& values) {
   options->has_options_version = 1;
   options->options_version = 1;
   options->has_backend = 1;
-  options->backend = SLUICE__PROTO__BACKEND__CPU;
+  options->backend = settings().backend;
   options->has_compute_format = options->has_kv_format = options->has_numerics = 1;
   options->compute_format = values.compute_format;
   options->kv_format = values.kv_format;

@@ -74,8 +74,7 @@ class Model {
     EXPECT_EQ(created.status, SLUICE_STATUS_OK) << created.text;
     if (created.status != SLUICE_STATUS_OK) return;
     // What lies in the cache before anything is written must never be read: NaN.
-    const auto memory = engine_.get()->engine.kv_cache().memory(0);
-    std::memset(memory.data(), 0xff, memory.size());
+    engine_.get()->engine.kv_cache().fill(0, 0xff);
     slots_bytes_.resize(1 << 20);
     sluice_error error = {};
     int64_t size = 0;

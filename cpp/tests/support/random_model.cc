@@ -24,8 +24,7 @@ void RandomModel::open(EngineHandle* engine, const OptionValues& values,
   ASSERT_EQ(created.status, SLUICE_STATUS_OK) << created.text;
   for (int rank = 0; rank < static_cast<int>(values.tensor_parallel_size); ++rank) {
     for (size_t group = 0; group < fixture_.spec()->n_kv_groups; ++group) {
-      const auto memory = engine->get()->engine.kv_cache(rank).memory(static_cast<int>(group));
-      std::memset(memory.data(), 0xff, memory.size());
+      engine->get()->engine.kv_cache(rank).fill(static_cast<int>(group), 0xff);
     }
   }
   if (!weights_) {

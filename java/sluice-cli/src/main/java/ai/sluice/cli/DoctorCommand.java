@@ -30,10 +30,7 @@ final class DoctorCommand implements Callable<Integer> {
   /** Libraries of {@link SystemInfo} that CUDA engines open. */
   private static final Set<String> FOR_GPU = Set.of("CUDA driver", "cuBLASLt");
 
-  /** Libraries that CPU engines open; a machine with a GPU does without. */
-  private static final Set<String> FOR_CPU = Set.of("oneDNN");
-
-  /** The ones that engines do without. */
+  /** Of these, the ones that engines do without. */
   private static final Set<String> OPTIONAL = Set.of("cuDNN", "NCCL");
 
   private final Console console;
@@ -99,30 +96,22 @@ final class DoctorCommand implements Callable<Integer> {
       library(library, gpu);
     }
     kernels(info.getKernelsList());
-    if (gpu && info.getLibrariesList().stream().anyMatch(DoctorCommand::isMissingForCpu)) {
-      row("parity", "not compared, since the CPU backend lacks oneDNN");
-    } else if (gpu) {
+    if (gpu) {
       parity();
     } else if (info.getBuiltBackendsList().contains(Backend.CUDA)) {
       row("gpu", "none that can be used; backend AUTO runs on the CPU");
     }
   }
 
-  private static boolean isMissingForCpu(LibraryInfo library) {
-    return FOR_CPU.contains(library.getName()) && library.hasProblem();
-  }
-
-  /** What only one backend needs is no problem where the other runs. */
+  /** What only a GPU needs is no problem where there is none. */
   private void library(LibraryInfo library, boolean gpu) {
     String name = library.getName();
     if (!library.hasProblem()) {
       row("library", name + " " + library.getVersion() + ", " + library.getPath());
-    } else if (OPTIONAL.contains(name) || (gpu ? FOR_CPU : FOR_GPU).contains(name)) {
+    } else if (OPTIONAL.contains(name) || (FOR_GPU.contains(name) && !gpu)) {
       row("library", name + ": missing, " + library.getProblem());
     } else {
-      problem("library", library.getProblem().startsWith(name)
-          ? library.getProblem()
-          : name + ": " + library.getProblem());
+      problem("library", name + ": " + library.getProblem());
     }
   }
 
