@@ -75,10 +75,10 @@ TEST(CudaPrefill, PassedBlocksOfAWindowMayBeUnmapped) {
   EXPECT_EQ(fixture.variant(), "prefill_sm90");
 }
 
-// What no tuned kernel can do, and steps of decode, are the plain kernel's.
+// What this kernel cannot do is another's.
 TEST(CudaPrefill, OtherShapesAreNotItsOwn) {
   check_prefill({.sequences = {{50, 50}}, .k_dim = 96, .v_dim = 96, .scale = 0.1f}, "plain");
-  check_prefill({.sequences = {{50, 50}}, .k_dim = 64, .v_dim = 64, .soft_cap = 3}, "plain");
+  check_prefill({.sequences = {{50, 50}}, .k_dim = 64, .v_dim = 64, .soft_cap = 3}, "prefill_mma");
 }
 
 }  // namespace

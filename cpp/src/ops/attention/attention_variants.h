@@ -14,6 +14,7 @@ namespace sluice::cuda {
 
 extern const AttentionVariant kPrefillSm90Attention;
 extern const AttentionVariant kPlainAttention;
+extern const AttentionVariant kLatentSm90Attention;    ///< the same on Hopper
 extern const AttentionVariant kLatentDecodeAttention;  ///< bf16, 576 columns of 512 values
 extern const AttentionVariant kPrefillMmaAttention;  ///< bf16, 64, 128, 192 of 128, or 256 columns
 extern const AttentionVariant kDecodeAttention;     ///< bf16, 64, 128 or 256 columns, few queries

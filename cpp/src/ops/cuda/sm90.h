@@ -10,11 +10,9 @@
 
 #include <cstdint>
 
-namespace sluice::cuda {
+#include "ops/cuda/mma.h"
 
-__device__ inline uint32_t shared_address(const void* p) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(p));
-}
+namespace sluice::cuda {
 
 __device__ inline void barrier_init(uint64_t* barrier, uint32_t arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)),
@@ -106,12 +104,6 @@ __device__ inline void shared_fence() {
 /// Where bf16 column `col` of a row lies in a tile of rows of 64 columns in the 128-byte swizzle.
 __device__ inline uint32_t swizzled(int row, int col) {
   return row * 128 + (((col / 8) ^ (row % 8)) * 16) + col % 8 * 2;
-}
-
-/// Two rounded values, the first in the lower half.
-__device__ inline uint32_t pack_bf16(float a, float b) {
-  const __nv_bfloat162 pair = __floats2bfloat162_rn(a, b);
-  return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
 /// Turns a thread's pairs of four neighbouring 8-column groups of an accumulator row into one
@@ -249,6 +241,36 @@ __device__ inline void product_64x64(float (&d)[32], uint64_t a, uint64_t b, int
         "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), "+f"(d[24]),
         "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]),
         "+f"(d[31])
+      : "l"(a), "l"(b), "r"(add));
+}
+
+/// The same for 16 rows of B.
+__device__ inline void product_64x16(float (&d)[8], uint64_t a, uint64_t b, int add) {
+  asm volatile(
+      "{\n"
+      ".reg .pred p;\n"
+      "setp.ne.b32 p, %10, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7"
+      "}, %8, %9, p, 1, 1, 0, 0;\n"
+      "}"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]),
+        "+f"(d[7])
+      : "l"(a), "l"(b), "r"(add));
+}
+
+/// The same with A stored along its 64 rows (column_descriptor).
+__device__ inline void product_64x16_columns(float (&d)[8], uint64_t a, uint64_t b, int add) {
+  asm volatile(
+      "{\n"
+      ".reg .pred p;\n"
+      "setp.ne.b32 p, %10, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7"
+      "}, %8, %9, p, 1, 1, 1, 0;\n"
+      "}"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]),
+        "+f"(d[7])
       : "l"(a), "l"(b), "r"(add));
 }
 
