@@ -2,7 +2,9 @@
 // weight rows of one slice (256 inputs) in registers, brought by 16 loads of 16 bytes a thread that
 // are all in flight at once, and its slice of up to kUnit rows of x in shared memory. The slices of
 // a tile lie with the warps of a block, whose sums meet in shared memory in the order of
-// product_cuda.h. While they are added, the weights of the block's next tile are on their way.
+// product_cuda.h. While they are added, the weights of the block's next tile are on their way. A
+// block's tiles follow one another, so that it mostly keeps the inputs (next outputs of the same
+// group) or the weights (next rows of the same outputs).
 //
 // Programmatic dependent launch: without offsets the first weights, which no kernel before writes,
 // are asked for before the kernel before has ended.
@@ -108,8 +110,9 @@ __global__ void __launch_bounds__(32 * kMaxWarps, 2)
   if (p.offsets != nullptr) await_kernel_before();
   const TileMap map(p, kUnit, columns, prefix);
   const int64_t tiles = map.count(p, kUnit);
-  int64_t index = blockIdx.x;
-  if (index >= tiles) return;
+  int64_t index = tiles * blockIdx.x / gridDim.x;
+  const int64_t end = tiles * (blockIdx.x + 1) / gridDim.x;
+  if (index >= end) return;
   Tile tile = map.at(p, index, kUnit);
   bring_weights(tile.group, tile.column, 0);
   if (p.offsets == nullptr) await_kernel_before();
@@ -137,13 +140,22 @@ __global__ void __launch_bounds__(32 * kMaxWarps, 2)
     }
     // What comes next: the tile's next round, or another tile's first.
     const bool last_round = round + 1 == cut.rounds;
-    const int64_t next_index = last_round ? index + gridDim.x : index;
+    const int64_t next_index = last_round ? index + 1 : index;
     const int next_round = last_round ? 0 : round + 1;
     Tile next = tile;
-    if (next_index < tiles) {
-      if (last_round) next = map.at(p, next_index, kUnit);
-      bring_weights(next.group, next.column, next_round);
-      if (cut.rounds > 1 || next.group != tile.group || next.first_row != tile.first_row) {
+    if (next_index < end) {
+      if (last_round) {
+        next.first_row += kUnit;
+        if (next.first_row >= tile.num_rows) {
+          next.first_row = 0;
+          if (++next.column == columns) next = map.at(p, next_index, kUnit);
+        }
+      }
+      const bool same_group = next.group == tile.group;
+      if (cut.rounds > 1 || !same_group || next.column != tile.column) {
+        bring_weights(next.group, next.column, next_round);
+      }
+      if (cut.rounds > 1 || !same_group || next.first_row != tile.first_row) {
         bring_inputs(next, next_round);
       }
     }
@@ -170,7 +182,7 @@ __global__ void __launch_bounds__(32 * kMaxWarps, 2)
         finish<Bits>(p, tile.group, first + r, n, value, up);
       }
     }
-    if (next_index >= tiles) break;
+    if (next_index >= end) break;
     buffer ^= 1;
     index = next_index;
     round = next_round;

@@ -196,7 +196,7 @@ void product_bf16_tile(const CudaExec& exec, const Product& p) {
   const int64_t rows = p.max_rows / groups;
   if (rows > 64) {
     launch<Shape<128, 2>>(exec, p);
-  } else if (rows > 20) {
+  } else if (rows > 32) {
     launch<Shape<64, 4>>(exec, p);
   } else {
     launch<Shape<32, 4>>(exec, p);
