@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "model/proto_message.h"
+#include "runtime/device_runner.h"
 #include "runtime/plan.h"
 #include "runtime/weight_source.h"
 
@@ -101,6 +102,9 @@ Sluice__Proto__KvGroupInfo* describe_group(const EnginePlan& plan, size_t g, Pro
 }  // namespace
 
 std::vector<KernelUse> kernel_uses(const EnginePlan& plan) {
+  if constexpr (kCudaBuilt) {
+    if (plan.on_device()) return device_kernel_uses(plan);
+  }
   const std::string isa(isa_name(plan.exec.isa));
   const std::string reason =
       plan.options.isa.empty() ? "best that the processor has" : "asked for by the option isa";

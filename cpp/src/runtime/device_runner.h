@@ -53,6 +53,9 @@ struct DeviceRunnerBytes {
 DeviceRunnerBytes device_runner_bytes(const EnginePlan& plan, const Decoder& decoder,
                                       const LayerContext& context);
 
+/// kernel_uses() of an engine on a device; in builds with CUDA only.
+std::vector<KernelUse> device_kernel_uses(const EnginePlan& plan);
+
 /// The runner of a rank whose context runs on `device`. Refers to everything given.
 /// @throws Error UNSUPPORTED in a build without CUDA, OUT_OF_DEVICE_MEMORY
 std::unique_ptr<DeviceRunner> make_device_runner(const EnginePlan& plan, const CudaDevice& device,

@@ -40,29 +40,19 @@ final class OptionResolver {
 
   private static final int GPU_STEP_TOKENS = 4096;
 
-  /** Tokens of a block unless the options say. */
-  private static final int CPU_BLOCK_SIZE = 16;
-
-  private static final int GPU_BLOCK_SIZE = 64;
-
   private static final String BFLOAT16_FEATURE = "avx512_bf16";
 
   private final EngineOptions options;
   private final Checkpoint checkpoint;
   private final SystemInfo system;
   private final BackendChoice choice;
-  private final int blockSize;
   private final List<String> notes = new ArrayList<>();
 
   private OptionResolver(EngineOptions options, Checkpoint checkpoint, SystemInfo system) {
+    this.options = options;
     this.checkpoint = checkpoint;
     this.system = system;
     choice = BackendChoice.of(options, system);
-    blockSize =
-        options
-            .blockSize()
-            .orElse(choice.backend() == Backend.CUDA ? GPU_BLOCK_SIZE : CPU_BLOCK_SIZE);
-    this.options = options;
   }
 
   /**
@@ -120,14 +110,13 @@ final class OptionResolver {
     int blocks =
         new KvCacheSizer(
                 options,
-                blockSize,
                 context,
                 info.getWeightBytes(),
                 info.getWorkspaceBytes(),
                 freeBytes(),
                 backend == Backend.CPU ? KvCacheSizer.MACHINE_SHARE : KvCacheSizer.DEVICE_SHARE)
             .blocks(bytesPerBlock);
-    int fitting = (int) Math.min(context, (long) blocks * blockSize);
+    int fitting = (int) Math.min(context, (long) blocks * options.blockSize());
     if (fitting < context) {
       notes.add(
           "maxContextLength: " + fitting + " of the model's " + context
@@ -144,7 +133,7 @@ final class OptionResolver {
         new MemoryPlan(
             info.getWeightBytes(),
             blocks * bytesPerBlock,
-            bytesPerBlock / blockSize,
+            bytesPerBlock / options.blockSize(),
             info.getWorkspaceBytes(),
             freeBytes(),
             fitting);
@@ -157,7 +146,7 @@ final class OptionResolver {
         fitting,
         options.maxSequences(),
         stepTokens(),
-        blockSize,
+        options.blockSize(),
         numBlocks,
         options.maxLogprobs(),
         spec,
@@ -215,7 +204,7 @@ final class OptionResolver {
     // A step of T tokens in S sequences opens at most T / block_size + S blocks a group, and a
     // window lets go of as many. A prefix that was found is told in as few steps as that allows.
     int groups = spec.getKvGroupsCount();
-    long blockUpdates = 2L * (stepTokens / blockSize + maxSequences) * groups;
+    long blockUpdates = 2L * (stepTokens / options.blockSize() + maxSequences) * groups;
     ai.sluice.proto.EngineOptions.Builder message = ai.sluice.proto.EngineOptions.newBuilder();
     if (backend == Backend.CPU) {
       message.setOnednnPath(NativeLibrary.onednnPath().toString());
@@ -232,7 +221,7 @@ final class OptionResolver {
                 : ai.sluice.proto.Numerics.BATCH_INVARIANT)
         .setNumThreads(threads)
         .setTensorParallelSize(options.tensorParallelSize())
-        .setBlockSize(blockSize)
+        .setBlockSize(options.blockSize())
         .setMaxSequences(maxSequences)
         .setMaxContextLen(context)
         .setMaxStepTokens(stepTokens)
