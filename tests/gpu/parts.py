@@ -30,14 +30,14 @@ class Part:
     def left(self):
         return PART_SECONDS - (time.monotonic() - self.begin)
 
-    def run(self, command, seconds, env=None):
+    def run(self, command, seconds):
         """Runs a command; returns its exit status (None: out of time) and output. Thread-safe."""
         seconds = min(seconds, self.left())
         if seconds <= 1:
             return None, "no time was left"
         try:
             done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, timeout=seconds, cwd=HERE, env=env)
+                                  stderr=subprocess.STDOUT, timeout=seconds, cwd=HERE)
             status, output = done.returncode, done.stdout
         except subprocess.TimeoutExpired as expired:
             status, output = None, expired.stdout or b""
@@ -61,6 +61,10 @@ def program(name):
     return path if path.exists() else None
 
 
+# Programs of C++ tests, and what each wants besides Google Test's options.
+TESTS = {"cuda_ops_test": [], "cuda_weights_test": [], "cuda_engine_test": [HERE / "tests/golden"]}
+
+
 def require(part, name):
     path = program(name)
     if path is None:
@@ -71,13 +75,13 @@ def require(part, name):
 # ops -------------------------------------------------------------------------------------------------
 
 def ops(part):
-    for name in ("cuda_ops_test", "cuda_engine_test"):
+    for name, arguments in TESTS.items():
         path = require(part, name)
         if path is None:
             continue
-        report = part.out / f".{name}.json"
-        status, text = part.run([path, f"--gtest_output=json:{report}", "--gtest_brief=1"], 300,
-                                dict(os.environ, SLUICE_TEST_GOLDEN=str(HERE / "tests/golden")))
+        report = part.out.resolve() / f".{name}.json"
+        status, text = part.run([path, *arguments, f"--gtest_output=json:{report}",
+                                 "--gtest_brief=1"], 300)
         if not report.exists():
             part.fail(f"{name}: status {status}, no report; {text[-400:]}")
             continue
@@ -106,10 +110,10 @@ NOT_SANITIZED = "-*Large*:*Big*:*Long*:*Speed*"
 
 
 def suites(path):
-    text = subprocess.run([str(path), "--gtest_list_tests"], stdout=subprocess.PIPE, text=True,
+    text = subprocess.run([str(path), *map(str, TESTS[path.name]), "--gtest_list_tests"], stdout=subprocess.PIPE, text=True,
                           check=True).stdout
-    return [line.strip().rstrip(".") for line in text.splitlines()
-            if line and not line.startswith(" ") and line.strip().endswith(".")]
+    return [line.split("#")[0].strip().rstrip(".") for line in text.splitlines()
+            if line and not line.startswith(" ") and line.split("#")[0].strip().endswith(".")]
 
 
 def sanitize(part):
@@ -118,7 +122,7 @@ def sanitize(part):
         part.fail("compute-sanitizer: not found (expected: it in PATH or in /usr/local/cuda/bin)")
         return
     jobs = []
-    for name in ("cuda_ops_test", "cuda_engine_test"):
+    for name in TESTS:
         path = require(part, name)
         if path is not None:
             jobs += [(kind, path, suite) for suite in suites(path) for kind in TOOLS]
@@ -127,7 +131,7 @@ def sanitize(part):
         kind, path, suite = job
         # Exit status 86: the tool found something.
         status, text = part.run([tool, "--tool", kind, *TOOLS[kind], "--error-exitcode", "86",
-                                 path, f"--gtest_filter={suite}.*{NOT_SANITIZED}",
+                                 path, *TESTS[path.name], f"--gtest_filter={suite}.*{NOT_SANITIZED}",
                                  "--gtest_brief=1"], 200)
         return job, status, text
 
@@ -219,7 +223,7 @@ def bench(part):
     path = require(part, "cuda_bench")
     if path is None:
         return
-    report = part.out / ".bench.json"
+    report = part.out.resolve() / ".bench.json"
     status, text = part.run([path, f"--benchmark_out={report}", "--benchmark_out_format=json"], 240)
     if not report.exists() or not report.read_text().strip():
         part.fail(f"cuda_bench: status {status}; {text[-400:]}")
@@ -285,7 +289,7 @@ def bench_models(part, rows, context):
 
 
 def baseline(part):
-    report = part.out / ".baseline.json"
+    report = part.out.resolve() / ".baseline.json"
     status, text = part.run([sys.executable, HERE / "baseline.py", "--out", report], 450)
     print("  " + "\n  ".join(text.strip().splitlines()[-12:]), flush=True)
     if report.exists():
