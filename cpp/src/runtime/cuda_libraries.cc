@@ -8,11 +8,12 @@
 
 #include "base/error.h"
 #include "device/cuda.h"
+#include "ops/gemm/cublaslt.h"
 
 namespace sluice {
 namespace {
 
-// All three pack a version as major * 10000 + minor * 100 + patch.
+// Both pack a version as major * 10000 + minor * 100 + patch.
 struct Candidate {
   const char* name;
   const char* file;
@@ -21,7 +22,6 @@ struct Candidate {
 };
 
 constexpr Candidate kCandidates[] = {
-    {"cuBLASLt", "libcublasLt.so.13", "cublasLtGetVersion", false},
     {"cuDNN", "libcudnn.so.9", "cudnnGetVersion", false},
     {"NCCL", "libnccl.so.2", "ncclGetVersion", true},
 };
@@ -64,6 +64,9 @@ CudaLibraryInfo probe(const Candidate& candidate) {
 std::vector<CudaLibraryInfo> probe_cuda_libraries() {
   std::vector<CudaLibraryInfo> found;
   if constexpr (kCudaBuilt) {
+    // Where products look for it, not only where the linker does.
+    const CublasLtInfo cublaslt = probe_cublaslt("");
+    found.push_back({"cuBLASLt", cublaslt.path, cublaslt.version, cublaslt.problem});
     for (const Candidate& candidate : kCandidates) found.push_back(probe(candidate));
   }
   return found;

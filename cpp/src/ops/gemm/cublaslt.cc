@@ -6,6 +6,7 @@
 
 #include <cublasLt.h>
 #include <dlfcn.h>
+#include <link.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -71,6 +72,8 @@ struct Library {
                   "; remedy: install NVIDIA's cuBLAS for CUDA 13 and put its folder in "
                   "LD_LIBRARY_PATH, or name it by the option cublaslt_path)");
     }
+    link_map* map = nullptr;  // the file, not the name that found it
+    if (dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0 && map != nullptr) path = map->l_name;
 #define SLUICE_CUBLASLT_LOAD(name)                                                             \
   f.name = reinterpret_cast<decltype(f.name)>(dlsym(handle, "cublasLt" #name));                \
   SLUICE_CHECK(f.name != nullptr, SLUICE_STATUS_LIBRARY_MISSING, path, ": no cublasLt" #name,  \
