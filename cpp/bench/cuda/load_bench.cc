@@ -32,7 +32,7 @@ double seconds_of(const std::function<void()>& body) {
 }
 
 void report(benchmark::State& state, double seconds, double bytes, double limit) {
-  state.SetIterationTime(seconds);
+  for ([[maybe_unused]] auto iteration : state) state.SetIterationTime(seconds);
   state.counters["GB/s"] = bytes / seconds * 1e-9;
   if (limit > 0) state.counters["share"] = bytes / seconds / limit;
 }

@@ -30,7 +30,10 @@ final class DoctorCommand implements Callable<Integer> {
   /** Libraries of {@link SystemInfo} that CUDA engines open. */
   private static final Set<String> FOR_GPU = Set.of("CUDA driver", "cuBLASLt");
 
-  /** Of these, the ones that engines do without. */
+  /** Libraries that CPU engines open; a machine with a GPU does without. */
+  private static final Set<String> FOR_CPU = Set.of("oneDNN");
+
+  /** The ones that engines do without. */
   private static final Set<String> OPTIONAL = Set.of("cuDNN", "NCCL");
 
   private final Console console;
@@ -96,22 +99,30 @@ final class DoctorCommand implements Callable<Integer> {
       library(library, gpu);
     }
     kernels(info.getKernelsList());
-    if (gpu) {
+    if (gpu && info.getLibrariesList().stream().anyMatch(DoctorCommand::isMissingForCpu)) {
+      row("parity", "not compared, since the CPU backend lacks oneDNN");
+    } else if (gpu) {
       parity();
     } else if (info.getBuiltBackendsList().contains(Backend.CUDA)) {
       row("gpu", "none that can be used; backend AUTO runs on the CPU");
     }
   }
 
-  /** What only a GPU needs is no problem where there is none. */
+  private static boolean isMissingForCpu(LibraryInfo library) {
+    return FOR_CPU.contains(library.getName()) && library.hasProblem();
+  }
+
+  /** What only one backend needs is no problem where the other runs. */
   private void library(LibraryInfo library, boolean gpu) {
     String name = library.getName();
     if (!library.hasProblem()) {
       row("library", name + " " + library.getVersion() + ", " + library.getPath());
-    } else if (OPTIONAL.contains(name) || (FOR_GPU.contains(name) && !gpu)) {
+    } else if (OPTIONAL.contains(name) || (gpu ? FOR_CPU : FOR_GPU).contains(name)) {
       row("library", name + ": missing, " + library.getProblem());
     } else {
-      problem("library", name + ": " + library.getProblem());
+      problem("library", library.getProblem().startsWith(name)
+          ? library.getProblem()
+          : name + ": " + library.getProblem());
     }
   }
 
