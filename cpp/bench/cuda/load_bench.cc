@@ -19,7 +19,7 @@
 namespace sluice::bench {
 namespace {
 
-constexpr int kThreads = 8;
+constexpr int kThreads = 8;  // as many as the engine takes
 constexpr int64_t kLayers = 11, kExperts = 64, kRows = 2048, kCols = 1408;
 constexpr int64_t kMatrixBytes = 2 * kRows * kCols;
 constexpr int64_t kFileBytes = kLayers * kExperts * kMatrixBytes;
@@ -174,7 +174,7 @@ std::vector<uint8_t> transfer_list(std::string path) {
 }
 
 // Seconds from begin to the end of a load.
-double load(Format format, const std::string& path) {
+double load(Format format, const std::string& path, int threads = kThreads) {
   SlotList slots(format, kCudaPacking);
   for (int layer = 0; layer < kLayers; ++layer) {
     slots.at_layer(layer);
@@ -185,7 +185,7 @@ double load(Format format, const std::string& path) {
   const std::vector<uint8_t> list = transfer_list(path);
   const FaultPoints no_faults;
   return seconds_of([&] {
-    WeightSession session({&store}, no_faults, kThreads);
+    WeightSession session({&store}, no_faults, threads);
     session.enqueue(list);
     session.drain();
   });
@@ -212,6 +212,11 @@ void register_load() {
   add("load/BF16/cached", [](benchmark::State& state) {
     const Measured& rates = measured();
     report(state, load(Format::kBf16, weight_file().path()), kFileBytes,
+           std::min(rates.cache, rates.pinned));
+  });
+  add("load/BF16/cached/16_threads", [](benchmark::State& state) {
+    const Measured& rates = measured();
+    report(state, load(Format::kBf16, weight_file().path(), 16), kFileBytes,
            std::min(rates.cache, rates.pinned));
   });
   add("load/BF16_as_F32/cached", [](benchmark::State& state) {
