@@ -27,6 +27,7 @@ __device__ Parts parts_of(const Shares& w, int32_t sequence, int64_t token, int6
 // One block a row (token, query head). Threads share the columns by fours; where that leaves some
 // over, every so-manieth part.
 __global__ void __launch_bounds__(kThreads) combine_kernel(const __grid_constant__ Shares w) {
+  start_next_kernel();  // which may ask for weights already
   extern __shared__ float factors[];  // [num_blocks]
   __shared__ float scratch[kThreads / 32];
   __shared__ float4 sums[kThreads];

@@ -37,6 +37,41 @@ void allow_shared(Kernel kernel, int64_t bytes, const char* what) {
                     what, ": ", bytes, " bytes of shared memory");
 }
 
+// Programmatic dependent launch: a kernel launched by launch_overlapped() may begin while the kernel
+// before it in the stream ends, or, where that one called start_next_kernel(), while it works. Until
+// it has called await_kernel_before() it may read only what no kernel of the stream writes, and
+// write nothing. Every kernel launched so calls it, in all its threads that touch memory.
+
+/// Lets the next kernel of the stream begin when all blocks have called this or ended.
+__device__ inline void start_next_kernel() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+/// Waits until all kernels before are done and their writes can be seen.
+__device__ inline void await_kernel_before() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+template <typename... Parameters, typename... Arguments>
+void launch_overlapped(const CudaExec& exec, void (*kernel)(Parameters...), unsigned blocks,
+                       int threads, int64_t shared_bytes, const Arguments&... arguments) {
+  cudaLaunchAttribute overlap{};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(blocks);
+  config.blockDim = dim3(static_cast<unsigned>(threads));
+  config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
+  config.stream = stream_of(exec);
+  config.attrs = &overlap;
+  config.numAttrs = exec.capability >= 90 ? 1 : 0;
+  SLUICE_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, arguments...), "kernel launch");
+}
+
 // Values of the two compute formats as floats. Rounding is to nearest even, like the CPU's.
 __device__ inline float load(const float* p) { return *p; }
 __device__ inline float load(const __nv_bfloat16* p) { return __bfloat162float(*p); }

@@ -24,9 +24,13 @@ namespace {
 // needs padding.
 constexpr int64_t kOneDnnRows = 32;
 
-// Few rows of a small matrix, where our kernel is faster than cuBLASLt (measured on an H200: 1.2
-// times for 576 x 2048; at 12 MB it is 0.8).
-constexpr int64_t kOwnRows = 8, kOwnBytes = int64_t{4} << 20;
+// Where our kernels are faster than cuBLASLt, measured on an H200 (docs/benchmarks.md): few rows of
+// matrices that take a few microseconds, where what counts is how soon the first bytes are asked for.
+bool is_ours(const GemmParams& p) {
+  const int64_t bytes = format_bytes(p.w.format, p.w.rows * p.w.cols);
+  return (p.num_rows <= 8 && p.w.cols <= 2048 && bytes <= int64_t{17} << 20) ||
+         (p.num_rows <= 32 && bytes <= int64_t{4} << 20);
+}
 
 // What oneDNN's blocked products want for nearly every shape (measured: 66 KiB a thread). The few
 // that want more, up to 1.6 MiB, go through our kernel.
@@ -184,10 +188,7 @@ struct Gemm::State {
   }
 
   // Whether a product on CUDA is cuBLASLt's.
-  bool takes_cublaslt(const GemmParams& p) const {
-    return cublaslt != nullptr &&
-           (p.num_rows > kOwnRows || format_bytes(p.w.format, p.w.rows * p.w.cols) > kOwnBytes);
-  }
+  bool takes_cublaslt(const GemmParams& p) const { return cublaslt != nullptr && !is_ours(p); }
 
   void run_cuda(const CudaExec& exec, const GemmParams& p, void* workspace,
                 int64_t workspace_size) {

@@ -7,8 +7,7 @@
 namespace sluice::cuda {
 namespace {
 
-// Rows of a group, on average, from which on tiles are faster.
-constexpr int64_t kF32StreamRows = 64;
+// Rows of a group, on average, up to which weights held in registers are fastest.
 constexpr int64_t kBf16StreamRows = 8;
 
 int64_t element_bytes(Format format) { return format_bytes(format, 1); }
@@ -83,13 +82,15 @@ Product product_of(const GroupedGemmParams& g) {
   return p;
 }
 
+// The limits are measured on an H200; see docs/benchmarks.md.
 ProductKernel choose_kernel(const CudaExec& exec, const Product& p) {
   // Of the groups that can have rows; the true numbers are the device's.
   const int64_t groups =
       p.offsets == nullptr ? 1 : std::min<int64_t>(p.num_groups, std::max<int64_t>(p.max_rows, 1));
   const int64_t rows = p.max_rows / groups;
   if (p.format == Format::kF32) {
-    return rows <= kF32StreamRows ? ProductKernel::kF32Stream : ProductKernel::kF32Tile;
+    return rows <= 8 || rows * p.weight_rows <= 65536 ? ProductKernel::kF32Stream
+                                                      : ProductKernel::kF32Tile;
   }
   if (rows <= kBf16StreamRows) return ProductKernel::kBf16Stream;
   // Below, most of its tiles of 128 rows would be empty.
@@ -97,6 +98,11 @@ ProductKernel choose_kernel(const CudaExec& exec, const Product& p) {
   if (p.fast && p.num_groups > 1 && p.max_rows >= kFewestRows * p.num_groups &&
       product_sm90_fits(exec, p)) {
     return ProductKernel::kBf16Wgmma;
+  }
+  // So few tiles of 128 weight rows that most of the device would have none.
+  if (p.offsets == nullptr && rows <= 128 &&
+      (p.num_groups * p.weight_rows + 127) / 128 < exec.num_sms) {
+    return ProductKernel::kBf16Stream;
   }
   return ProductKernel::kBf16Tile;
 }

@@ -22,12 +22,15 @@ inline int64_t max_row_tiles(const Product& p, int64_t tile_rows) {
   return p.max_rows / tile_rows + std::min<int64_t>(p.num_groups, p.max_rows);
 }
 
-/// Whether all rows of x and W start at multiples of 16 bytes and are whole numbers of them (BF16).
-inline bool reads_vectors(const Product& p) {
+/// Whether all rows of x and W start at multiples of 16 bytes and are whole numbers of them, which
+/// are `elements` elements.
+inline bool reads_vectors_of(const Product& p, int64_t elements) {
   const auto address = reinterpret_cast<uintptr_t>(p.x) | reinterpret_cast<uintptr_t>(p.w);
   return address % 16 == 0 &&
-         (p.cols | p.x_stride | p.x_group_stride | p.w_group_stride) % 8 == 0;
+         (p.cols | p.x_stride | p.x_group_stride | p.w_group_stride) % elements == 0;
 }
+inline bool reads_vectors(const Product& p) { return reads_vectors_of(p, 8); }      // BF16
+inline bool reads_vectors_f32(const Product& p) { return reads_vectors_of(p, 4); }
 
 struct Tile {
   int32_t group;
@@ -42,13 +45,13 @@ struct TileMap {
   const int32_t* prefix;  ///< [num_groups + 1] row tiles before each group
   int32_t columns;        ///< tiles of outputs
 
-  /// All threads of the block, which are more than a warp, call it; `shared` is tile_map_bytes().
+  /// All threads of the block, a warp at least, call it; `shared` is tile_map_bytes(). Without
+  /// offsets all groups are alike and nothing is read or awaited.
   __device__ TileMap(const Product& p, int tile_rows, int32_t column_tiles, int32_t* shared)
       : prefix(shared), columns(column_tiles) {
+    if (p.offsets == nullptr) return;
     for (int g = threadIdx.x; g < p.num_groups; g += blockDim.x) {
-      const int rows = p.offsets == nullptr ? static_cast<int>(p.max_rows)
-                                            : p.offsets[g + 1] - p.offsets[g];
-      shared[g + 1] = (rows + tile_rows - 1) / tile_rows;
+      shared[g + 1] = (p.offsets[g + 1] - p.offsets[g] + tile_rows - 1) / tile_rows;
     }
     __syncthreads();
     if (threadIdx.x < 32) {
@@ -70,11 +73,21 @@ struct TileMap {
     __syncthreads();
   }
 
-  __device__ int64_t count(const Product& p) const {
+  __device__ int64_t count(const Product& p, int tile_rows) const {
+    if (p.offsets == nullptr) {
+      return p.num_groups * ((p.max_rows + tile_rows - 1) / tile_rows) * columns;
+    }
     return int64_t{prefix[p.num_groups]} * columns;
   }
 
   __device__ Tile at(const Product& p, int64_t index, int tile_rows) const {
+    if (p.offsets == nullptr) {
+      const int rows = static_cast<int>(p.max_rows), row_tiles = (rows + tile_rows - 1) / tile_rows;
+      const int of_group = row_tiles * columns;
+      const int group = static_cast<int>(index / of_group);
+      const int in_group = static_cast<int>(index % of_group);
+      return {group, in_group % row_tiles * tile_rows, rows, in_group / row_tiles};
+    }
     int low = 0, high = p.num_groups;  // the last group whose first tile is not after `index`
     while (high - low > 1) {
       const int middle = (low + high) / 2;
@@ -90,8 +103,7 @@ struct TileMap {
     tile.group = low;
     tile.column = in_group / row_tiles;
     tile.first_row = in_group % row_tiles * tile_rows;
-    tile.num_rows = p.offsets == nullptr ? static_cast<int>(p.max_rows)
-                                         : p.offsets[low + 1] - p.offsets[low];
+    tile.num_rows = p.offsets[low + 1] - p.offsets[low];
     return tile;
   }
 };

@@ -1,9 +1,15 @@
 // BF16 for few rows (decode), bound by the memory that the weights come from. A warp holds 16
 // weight rows of one slice (256 inputs) in registers, brought by 16 loads of 16 bytes a thread that
-// are all in flight at once; the rows of x pass by 8 at a time, so weights are read once for up to
-// kUnit rows of a group. The slices of a tile lie with the warps of a block, whose sums meet in
-// shared memory in the order of product_cuda.h. While they are added, the weights of the block's
-// next tile are on their way.
+// are all in flight at once, and its slice of up to kUnit rows of x in shared memory. The slices of
+// a tile lie with the warps of a block, whose sums meet in shared memory in the order of
+// product_cuda.h. While they are added, the weights of the block's next tile are on their way. A
+// block's tiles follow one another, so that it mostly keeps the inputs (next outputs of the same
+// group) or the weights (next rows of the same outputs).
+//
+// Programmatic dependent launch: without offsets the first weights, which no kernel before writes,
+// are asked for before the kernel before has ended.
+#include <cuda_pipeline.h>
+
 #include "ops/gemm/product_device.cuh"
 #include "ops/gemm/product_mma.cuh"
 
@@ -12,15 +18,20 @@ namespace {
 
 using Bits = __nv_bfloat16;
 
-constexpr int kMaxWarps = 8, kRowsAtOnce = 8, kUnit = 64;
-constexpr int kBlocks = kSlice / kBlock;          // of a slice
-constexpr int kPitch = 20;                        // floats between rows of x in partial sums
-constexpr int kPartial = kRowsAtOnce * kPitch;    // of a warp
-constexpr int kPartials = 2 * kMaxWarps * kPartial;
+constexpr int kMaxWarps = 8, kUnit = 16, kChunks = kUnit / 8;
+constexpr int kBlocks = kSlice / kBlock;         // of a slice
+constexpr int kInputPitch = 2 * kSlice + 64;     // bytes: two rows of 64 bytes lie in all banks
+constexpr int kInputs = kUnit * kInputPitch;     // bytes of a warp
+constexpr int kPitch = 20;                       // floats between rows of x in partial sums
+constexpr int kPartial = kUnit * kPitch;         // floats of a warp
 
 /// Slices side by side in a block, rounds over them, and tiles of 16 weight rows side by side.
 struct Cut {
   int slices, across, rounds, tiles;
+  int warps() const { return across * tiles; }
+  int64_t bytes() const {
+    return warps() * (kInputs + 2 * 4 * kPartial) + (rounds > 1 ? 4 * kUnit * 16 * tiles : 0);
+  }
 };
 
 Cut cut_of(const Product& p) {
@@ -40,10 +51,6 @@ __device__ inline uint4 load_weights(const Bits* from) {
   return out;
 }
 
-struct Weights {
-  uint4 low[kBlocks], high[kBlocks];
-};
-
 template <bool kVector>
 __device__ inline void load_slice(const Bits* row, int k, int cols, uint4 (&out)[kBlocks]) {
 #pragma unroll
@@ -57,113 +64,128 @@ __device__ inline void load_slice(const Bits* row, int k, int cols, uint4 (&out)
   }
 }
 
-// Half a slice, to stay within the registers.
-template <bool kVector>
-__device__ inline void load_inputs(const Bits* row, int k, int cols,
-                                   uint4 (&out)[kBlocks / 2]) {
-#pragma unroll
-  for (int b = 0; b < kBlocks / 2; ++b) {
-    if constexpr (kVector) {
-      out[b] = make_uint4(0, 0, 0, 0);
-      if (row != nullptr && k + b * kBlock < cols) {
-        out[b] = __ldg(reinterpret_cast<const uint4*>(row + k + b * kBlock));
-      }
-    } else {
-      out[b] = gather_inputs(row, k + b * kBlock, cols);
-    }
-  }
-}
-
 template <bool kVector>
 __global__ void __launch_bounds__(32 * kMaxWarps, 2)
     product_stream_kernel(const __grid_constant__ Product p, Cut cut, int columns) {
-  extern __shared__ __align__(16) float shared[];
-  float* totals = shared + kPartials;  // of rounds before: [kUnit][16 * tiles]
-  const int width = 16 * cut.tiles;    // weight rows of a tile
+  extern __shared__ __align__(128) char shared[];
+  const int warps = cut.across * cut.tiles, width = 16 * cut.tiles;  // weight rows of a tile
+  auto* partials = reinterpret_cast<float*>(shared + warps * kInputs);
+  float* totals = partials + 2 * warps * kPartial;  // of rounds before: [kUnit][width]
   auto* prefix = reinterpret_cast<int32_t*>(totals + (cut.rounds > 1 ? kUnit * width : 0));
-  const TileMap map(p, kUnit, columns, prefix);
   const int tid = threadIdx.x, lane = tid % 32, warp = tid / 32;
   const int slice_of_warp = warp % cut.across, tile_of_warp = warp / cut.across;
-  const int64_t tiles = map.count(p);
-  int64_t index = blockIdx.x;
-  if (index >= tiles) return;
-
-  Weights weights;
+  char* inputs = shared + warp * kInputs;
   const int cols = static_cast<int>(p.cols);
-  const auto bring = [&](int group, int column, int round) {
+
+  uint4 low[kBlocks], high[kBlocks];
+  const auto bring_weights = [&](int group, int column, int round) {
     const Bits* w = static_cast<const Bits*>(p.w) + group * p.w_group_stride;
     const int k = (round * cut.across + slice_of_warp) * kSlice + lane % 4 * 8;
-    const int64_t low = weight_row_of(p, column, width, 16 * tile_of_warp + lane / 4);
-    const int64_t high = weight_row_of(p, column, width, 16 * tile_of_warp + lane / 4 + 8);
-    load_slice<kVector>(low < 0 ? nullptr : w + low * cols, k, cols, weights.low);
-    load_slice<kVector>(high < 0 ? nullptr : w + high * cols, k, cols, weights.high);
+    const int64_t first = weight_row_of(p, column, width, 16 * tile_of_warp + lane / 4);
+    const int64_t second = weight_row_of(p, column, width, 16 * tile_of_warp + lane / 4 + 8);
+    load_slice<kVector>(first < 0 ? nullptr : w + first * cols, k, cols, low);
+    load_slice<kVector>(second < 0 ? nullptr : w + second * cols, k, cols, high);
   };
-
-  Tile tile = map.at(p, index, kUnit);
-  bring(tile.group, tile.column, 0);
-  int buffer = 0;
-  while (true) {
-    const int64_t first = first_row_of(p, tile.group) + tile.first_row;
+  // This warp's slice of all rows of a unit: 16 bytes a lane and row.
+  const auto bring_inputs = [&](const Tile& tile, int round) {
     const int rows = min(kUnit, tile.num_rows - tile.first_row);
-    const int64_t next_index = index + gridDim.x;
-    Tile next = tile;
-    if (next_index < tiles) next = map.at(p, next_index, kUnit);
-    for (int round = 0; round < cut.rounds; ++round) {
-      const int slices = min(cut.across, cut.slices - round * cut.across);
-      const int k = (round * cut.across + slice_of_warp) * kSlice + lane % 4 * 8;
-      for (int row0 = 0; row0 < rows; row0 += kRowsAtOnce) {
-        const int row = row0 + lane / 4;
-        const Bits* x_row = row < rows ? input_row<Bits>(p, tile.group, first + row) : nullptr;
-        float sum[4] = {};
-#pragma unroll
-        for (int half = 0; half < kBlocks; half += kBlocks / 2) {
-          uint4 x[kBlocks / 2];
-          load_inputs<kVector>(x_row, k + half * kBlock, cols, x);
-#pragma unroll
-          for (int b = 0; b < kBlocks / 2; ++b) {
-            mma_block(sum, weights.low[half + b], weights.high[half + b], x[b]);
-          }
-        }
-        if (row0 + kRowsAtOnce >= rows) {
-          const bool more = round + 1 < cut.rounds;
-          if (more || next_index < tiles) {
-            bring(more ? tile.group : next.group, more ? tile.column : next.column,
-                  more ? round + 1 : 0);
-          }
-        }
-        float* partial = shared + buffer * (kMaxWarps * kPartial) + warp * kPartial;
-#pragma unroll
-        for (int c = 0; c < 4; ++c) {
-          partial[(lane % 4 * 2 + c % 2) * kPitch + lane / 4 + c / 2 * 8] = sum[c];
-        }
-        __syncthreads();  // partial sums alternate: nobody writes here before the next barrier
-        for (int o = tid; o < kRowsAtOnce * width; o += blockDim.x) {
-          const int r = o / width, s = o % width;
-          const float* from = shared + buffer * (kMaxWarps * kPartial) +
-                              s / 16 * cut.across * kPartial + r * kPitch + s % 16;
-          float* total = totals + (row0 + r) * width + s;
-          float value = round == 0 ? 0.0f : *total;
-          for (int i = 0; i < slices; ++i) value += from[i * kPartial];
-          if (round + 1 < cut.rounds) {
-            *total = value;
-            continue;
-          }
-          const float up = __shfl_down_sync(kAllLanes, value, 8);
-          if (row0 + r >= rows || (p.gated && s % 16 >= 8)) continue;
-          const int64_t n = p.gated ? int64_t{tile.column} * (width / 2) + s / 16 * 8 + s % 8
-                                    : int64_t{tile.column} * width + s;
-          if (n >= (p.gated ? p.weight_rows / 2 : p.weight_rows)) continue;
-          if (p.y_format == Format::kF32) {
-            finish<float>(p, tile.group, first + row0 + r, n, value, up);
-          } else {
-            finish<Bits>(p, tile.group, first + row0 + r, n, value, up);
-          }
-        }
-        buffer ^= 1;
+    const int64_t first = first_row_of(p, tile.group) + tile.first_row;
+    const int k = (round * cut.across + slice_of_warp) * kSlice + lane * 8;
+    const Bits* own = lane < rows ? input_row<Bits>(p, tile.group, first + lane) : nullptr;
+    __syncwarp();
+    for (int r = 0; r < (rows + 7) / 8 * 8; ++r) {
+      const auto* row = reinterpret_cast<const Bits*>(
+          __shfl_sync(kAllLanes, reinterpret_cast<unsigned long long>(own), r));
+      char* to = inputs + r * kInputPitch + lane * 16;
+      if (kVector && row != nullptr && k < cols) {
+        __pipeline_memcpy_async(to, row + k, 16);
+      } else {
+        *reinterpret_cast<uint4*>(to) = gather_inputs(row, k, cols);
       }
     }
-    if (next_index >= tiles) break;
+    __pipeline_commit();
+  };
+
+  start_next_kernel();
+  if (p.offsets != nullptr) await_kernel_before();
+  const TileMap map(p, kUnit, columns, prefix);
+  const int64_t tiles = map.count(p, kUnit);
+  int64_t index = tiles * blockIdx.x / gridDim.x;
+  const int64_t end = tiles * (blockIdx.x + 1) / gridDim.x;
+  if (index >= end) return;
+  Tile tile = map.at(p, index, kUnit);
+  bring_weights(tile.group, tile.column, 0);
+  if (p.offsets == nullptr) await_kernel_before();
+  bring_inputs(tile, 0);
+  int buffer = 0;
+  for (int round = 0;;) {
+    const int64_t first = first_row_of(p, tile.group) + tile.first_row;
+    const int rows = min(kUnit, tile.num_rows - tile.first_row);
+    __pipeline_wait_prior(0);
+    __syncwarp();
+    float* partial = partials + (buffer * warps + warp) * kPartial;
+#pragma unroll
+    for (int chunk = 0; chunk < kChunks; ++chunk) {
+      if (8 * chunk >= rows) break;
+      const char* x = inputs + (8 * chunk + lane / 4) * kInputPitch + lane % 4 * 16;
+      float sum[4] = {};
+#pragma unroll
+      for (int b = 0; b < kBlocks; ++b) {
+        mma_block(sum, low[b], high[b], *reinterpret_cast<const uint4*>(x + b * 2 * kBlock));
+      }
+#pragma unroll
+      for (int c = 0; c < 4; ++c) {
+        partial[(8 * chunk + lane % 4 * 2 + c % 2) * kPitch + lane / 4 + c / 2 * 8] = sum[c];
+      }
+    }
+    // What comes next: the tile's next round, or another tile's first.
+    const bool last_round = round + 1 == cut.rounds;
+    const int64_t next_index = last_round ? index + 1 : index;
+    const int next_round = last_round ? 0 : round + 1;
+    Tile next = tile;
+    if (next_index < end) {
+      if (last_round) {
+        next.first_row += kUnit;
+        if (next.first_row >= tile.num_rows) {
+          next.first_row = 0;
+          if (++next.column == columns) next = map.at(p, next_index, kUnit);
+        }
+      }
+      const bool same_group = next.group == tile.group;
+      if (cut.rounds > 1 || !same_group || next.column != tile.column) {
+        bring_weights(next.group, next.column, next_round);
+      }
+      if (cut.rounds > 1 || !same_group || next.first_row != tile.first_row) {
+        bring_inputs(next, next_round);
+      }
+    }
+    __syncthreads();  // partial sums alternate: nobody writes these before the next barrier
+    const int slices = min(cut.across, cut.slices - round * cut.across);
+    for (int o = tid; o < (rows + 1) / 2 * 2 * width; o += blockDim.x) {
+      const int r = o / width, s = o % width;
+      const float* from = partials + (buffer * warps + s / 16 * cut.across) * kPartial +
+                          r * kPitch + s % 16;
+      float value = round == 0 ? 0.0f : totals[o];
+      for (int i = 0; i < slices; ++i) value += from[i * kPartial];
+      if (!last_round) {
+        totals[o] = value;
+        continue;
+      }
+      const float up = __shfl_down_sync(kAllLanes, value, 8);
+      if (r >= rows || (p.gated && s % 16 >= 8)) continue;
+      const int64_t n = p.gated ? int64_t{tile.column} * (width / 2) + s / 16 * 8 + s % 8
+                                : int64_t{tile.column} * width + s;
+      if (n >= (p.gated ? p.weight_rows / 2 : p.weight_rows)) continue;
+      if (p.y_format == Format::kF32) {
+        finish<float>(p, tile.group, first + r, n, value, up);
+      } else {
+        finish<Bits>(p, tile.group, first + r, n, value, up);
+      }
+    }
+    if (next_index >= end) break;
+    buffer ^= 1;
     index = next_index;
+    round = next_round;
     tile = next;
   }
 }
@@ -174,12 +196,11 @@ void launch(const CudaExec& exec, const Product& p) {
   const int width = 16 * cut.tiles;
   const auto columns = static_cast<int>((p.weight_rows + width - 1) / width);
   const int64_t tiles = max_row_tiles(p, kUnit) * columns;
-  const int64_t shared =
-      tile_map_bytes(p) + 4 * (kPartials + (cut.rounds > 1 ? kUnit * width : 0));
+  const int64_t shared = tile_map_bytes(p) + cut.bytes();
   const auto kernel = product_stream_kernel<kVector>;
   allow_shared(kernel, shared, "bf16 product of few rows");
-  kernel<<<grid_for(tiles, 1, 2 * exec.num_sms), 32 * cut.across * cut.tiles,
-           static_cast<size_t>(shared), stream_of(exec)>>>(p, cut, columns);
+  launch_overlapped(exec, kernel, grid_for(tiles, 1, 2 * exec.num_sms), 32 * cut.warps(), shared, p,
+                    cut, columns);
   SLUICE_CHECK_LAUNCH("bf16 product of ", p.max_rows, " rows, ", p.num_groups, " x ", p.weight_rows,
                       " x ", p.cols);
 }

@@ -59,7 +59,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int weight0 = warp % S::kWarpsAcross * (16 * S::kWeightFragments);
   const int row0 = warp / S::kWarpsAcross * (8 * S::kRowFragments);
   const int steps = static_cast<int>((p.cols + kStep - 1) / kStep);
-  const int64_t tiles = map.count(p);
+  const int64_t tiles = map.count(p, S::kRows);
 
   for (int64_t index = blockIdx.x; index < tiles; index += gridDim.x) {
     const Tile tile = map.at(p, index, S::kRows);
@@ -190,10 +190,14 @@ void launch(const CudaExec& exec, const Product& p) {
 }  // namespace
 
 void product_bf16_tile(const CudaExec& exec, const Product& p) {
-  // Tiles of few rows where groups have few, on average over those that could have any.
+  // Tiles of few rows where groups have few, on average over those that could have any. Groups
+  // with more than the average should still fill one tile.
   const int64_t groups = p.offsets == nullptr ? 1 : std::min<int64_t>(p.num_groups, p.max_rows);
-  if (p.max_rows / groups > 48) {
+  const int64_t rows = p.max_rows / groups;
+  if (rows > 64) {
     launch<Shape<128, 2>>(exec, p);
+  } else if (rows > 32) {
+    launch<Shape<64, 4>>(exec, p);
   } else {
     launch<Shape<32, 4>>(exec, p);
   }

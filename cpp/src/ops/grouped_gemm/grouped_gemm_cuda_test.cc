@@ -38,6 +38,9 @@ const Case kCases[] = {
     {"swiglu_odd", {3, 4, 20}, 42, 33, false, false, true, kSwiglu, 5},
     {"clamped", {2, 9, 0, 40}, 256, 520, true, true, true, kClamped},
     {"relu", {7, 1}, 99, 64, true, false, false, kRelu},
+    // More tiles than blocks: a block keeps inputs from tile to tile, or weights.
+    {"many_tiles", {3, 40, 0, 17, 1, 9, 70, 5}, 2816, 264, true, true, true, kSwiglu, 11},
+    {"many_tiles_and_inputs", {3, 40, 0, 17, 1, 9}, 2048, 2824, true, false, true},
     {"many_inputs", {2, 0, 11, 70}, 96, 2840, true, true, true, kSwiglu, 3},
 };
 

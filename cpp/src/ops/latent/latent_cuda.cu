@@ -64,6 +64,7 @@ __device__ void latent_part(const LatentParams& p, int64_t token) {
 
 template <typename Cached, typename Unrotated, typename Absorbed>
 __global__ void __launch_bounds__(kThreads) latent_kernel(LatentParams p, int heads_per_block) {
+  start_next_kernel();  // which may ask for weights already
   const int64_t token = blockIdx.x;
   if (blockIdx.y == 0) return latent_part<Cached>(p, token);
   const int begin = (static_cast<int>(blockIdx.y) - 1) * heads_per_block;

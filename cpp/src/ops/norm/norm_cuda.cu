@@ -14,6 +14,7 @@ constexpr int kVec = 4;         // columns side by side of a thread
 
 template <typename X, typename Y>
 __global__ void __launch_bounds__(kThreads) norm_loop_kernel(NormParams p) {
+  start_next_kernel();  // which may ask for weights already
   __shared__ float scratch[kThreads / 32];
   const int64_t row = blockIdx.x / p.num_heads, head = blockIdx.x % p.num_heads;
   const X* x = static_cast<const X*>(p.x) + row * p.x_stride + head * p.cols;
@@ -63,6 +64,7 @@ __device__ float row_sum(float value, float* scratch) {
 // Each thread has n groups of 4 columns, the threads' groups side by side.
 template <int n, bool whole_block, typename X, typename Y>
 __global__ void norm_kernel(NormParams p) {
+  start_next_kernel();  // which may ask for weights already
   __shared__ float scratch[32];
   const int threads = whole_block ? static_cast<int>(blockDim.x) : 32;
   const int rank = threadIdx.x % threads;

@@ -21,7 +21,7 @@ public final class EngineOptions {
   private final @Nullable Long kvCacheBytes;
   private final int maxSequences;
   private final @Nullable Integer maxStepTokens;
-  private final int blockSize;
+  private final @Nullable Integer blockSize;
   private final int maxQueuedRequests;
   private final int maxLogprobs;
   private final int maxQueuedTokens;
@@ -155,9 +155,12 @@ public final class EngineOptions {
     return maxStepTokens == null ? OptionalInt.empty() : OptionalInt.of(maxStepTokens);
   }
 
-  /** Tokens per block of the KV cache. Default 16. */
-  public int blockSize() {
-    return blockSize;
+  /**
+   * Tokens per block of the KV cache. Absent: 16 on the CPU; 64 on a GPU, whose prefill reads
+   * shorter blocks up to a quarter slower.
+   */
+  public OptionalInt blockSize() {
+    return blockSize == null ? OptionalInt.empty() : OptionalInt.of(blockSize);
   }
 
   /** Most requests that wait; further ones are rejected. Default 1024. */
@@ -224,7 +227,8 @@ public final class EngineOptions {
         + ", kvCacheBytes=" + (kvCacheBytes == null ? "auto" : kvCacheBytes)
         + ", maxSequences=" + maxSequences
         + ", maxStepTokens=" + (maxStepTokens == null ? "auto" : maxStepTokens)
-        + ", blockSize=" + blockSize + ", maxQueuedRequests=" + maxQueuedRequests
+        + ", blockSize=" + (blockSize == null ? "auto" : blockSize)
+        + ", maxQueuedRequests=" + maxQueuedRequests
         + ", maxQueuedTokens=" + maxQueuedTokens + ", maxLogprobs=" + maxLogprobs
         + ", maxDraftTokens=" + maxDraftTokens + ", maxUnreadBytes=" + maxUnreadBytes
         + ", overlap=" + overlap
@@ -244,7 +248,7 @@ public final class EngineOptions {
     private @Nullable Long kvCacheBytes;
     private int maxSequences = 16;
     private @Nullable Integer maxStepTokens;
-    private int blockSize = 16;
+    private @Nullable Integer blockSize;
     private int maxQueuedRequests = 1024;
     private int maxLogprobs = 20;
     private int maxQueuedTokens = 1 << 20;

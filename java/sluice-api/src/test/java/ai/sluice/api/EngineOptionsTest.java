@@ -77,7 +77,7 @@ class EngineOptionsTest {
   @Test
   void blockSizeMustBeAPowerOfTwo() {
     assertThrows(InvalidRequestException.class, () -> builder().blockSize(24));
-    assertEquals(64, builder().blockSize(64).build().blockSize());
+    assertEquals(64, builder().blockSize(64).build().blockSize().getAsInt());
   }
 
   @Test

@@ -9,6 +9,7 @@ import ai.sluice.api.OutOfDeviceMemoryException;
  * Decides how many KV blocks fit. Pure arithmetic.
  *
  * @param options as asked
+ * @param blockSize tokens of a block
  * @param context longest sequence wanted
  * @param weightBytes memory of the weights
  * @param workspaceBytes memory of the step workspace
@@ -17,6 +18,7 @@ import ai.sluice.api.OutOfDeviceMemoryException;
  */
 record KvCacheSizer(
     EngineOptions options,
+    int blockSize,
     int context,
     long weightBytes,
     long workspaceBytes,
@@ -42,7 +44,7 @@ record KvCacheSizer(
   int blocks(long bytesPerBlock) {
     long perSequence = blocksFor(context);
     // Slots of a group are numbered in 32 bits.
-    long most = Integer.MAX_VALUE / options.blockSize();
+    long most = Integer.MAX_VALUE / blockSize;
     long wanted = Math.min(perSequence * options.maxSequences(), most);
     long left = freeBytes < 0 ? Long.MAX_VALUE : freeBytes - weightBytes - workspaceBytes;
     if (options.kvCacheBytes().isPresent()) {
@@ -97,6 +99,6 @@ record KvCacheSizer(
   }
 
   private long blocksFor(int tokens) {
-    return (tokens + options.blockSize() - 1L) / options.blockSize();
+    return (tokens + blockSize - 1L) / blockSize;
   }
 }

@@ -40,19 +40,29 @@ final class OptionResolver {
 
   private static final int GPU_STEP_TOKENS = 4096;
 
+  /** Tokens of a block unless the options say. */
+  private static final int CPU_BLOCK_SIZE = 16;
+
+  private static final int GPU_BLOCK_SIZE = 64;
+
   private static final String BFLOAT16_FEATURE = "avx512_bf16";
 
   private final EngineOptions options;
   private final Checkpoint checkpoint;
   private final SystemInfo system;
   private final BackendChoice choice;
+  private final int blockSize;
   private final List<String> notes = new ArrayList<>();
 
   private OptionResolver(EngineOptions options, Checkpoint checkpoint, SystemInfo system) {
-    this.options = options;
     this.checkpoint = checkpoint;
     this.system = system;
     choice = BackendChoice.of(options, system);
+    blockSize =
+        options
+            .blockSize()
+            .orElse(choice.backend() == Backend.CUDA ? GPU_BLOCK_SIZE : CPU_BLOCK_SIZE);
+    this.options = options;
   }
 
   /**
@@ -110,13 +120,14 @@ final class OptionResolver {
     int blocks =
         new KvCacheSizer(
                 options,
+                blockSize,
                 context,
                 info.getWeightBytes(),
                 info.getWorkspaceBytes(),
                 freeBytes(),
                 backend == Backend.CPU ? KvCacheSizer.MACHINE_SHARE : KvCacheSizer.DEVICE_SHARE)
             .blocks(bytesPerBlock);
-    int fitting = (int) Math.min(context, (long) blocks * options.blockSize());
+    int fitting = (int) Math.min(context, (long) blocks * blockSize);
     if (fitting < context) {
       notes.add(
           "maxContextLength: " + fitting + " of the model's " + context
@@ -133,7 +144,7 @@ final class OptionResolver {
         new MemoryPlan(
             info.getWeightBytes(),
             blocks * bytesPerBlock,
-            bytesPerBlock / options.blockSize(),
+            bytesPerBlock / blockSize,
             info.getWorkspaceBytes(),
             freeBytes(),
             fitting);
@@ -146,7 +157,7 @@ final class OptionResolver {
         fitting,
         options.maxSequences(),
         stepTokens(),
-        options.blockSize(),
+        blockSize,
         numBlocks,
         options.maxLogprobs(),
         spec,
@@ -204,7 +215,7 @@ final class OptionResolver {
     // A step of T tokens in S sequences opens at most T / block_size + S blocks a group, and a
     // window lets go of as many. A prefix that was found is told in as few steps as that allows.
     int groups = spec.getKvGroupsCount();
-    long blockUpdates = 2L * (stepTokens / options.blockSize() + maxSequences) * groups;
+    long blockUpdates = 2L * (stepTokens / blockSize + maxSequences) * groups;
     ai.sluice.proto.EngineOptions.Builder message = ai.sluice.proto.EngineOptions.newBuilder();
     if (backend == Backend.CPU) {
       message.setOnednnPath(NativeLibrary.onednnPath().toString());
@@ -221,7 +232,7 @@ final class OptionResolver {
                 : ai.sluice.proto.Numerics.BATCH_INVARIANT)
         .setNumThreads(threads)
         .setTensorParallelSize(options.tensorParallelSize())
-        .setBlockSize(options.blockSize())
+        .setBlockSize(blockSize)
         .setMaxSequences(maxSequences)
         .setMaxContextLen(context)
         .setMaxStepTokens(stepTokens)

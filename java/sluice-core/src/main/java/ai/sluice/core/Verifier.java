@@ -38,6 +38,10 @@ public final class Verifier {
   public static final double BFLOAT16_TOLERANCE = 2e-2;
 
   private static final int USUAL_STEP = 512;
+
+  /** At least what a backend takes unasked. */
+  private static final int USUAL_BLOCK = 64;
+
   private static final String LOGITS = "logits";
   private static final String FINAL_NORM = "final_norm";
   private static final String HIDDEN = "hidden_";
@@ -89,7 +93,10 @@ public final class Verifier {
                 (int) Math.min(checkpoint.maxPositions(), (long) longest + mostNew + 1))
             .maxSequences(prompts.size())
             .maxStepTokens(
-                (int) Math.max(stepTokens, Math.max(prompts.size(), asked.blockSize())))
+                (int)
+                    Math.max(
+                        stepTokens,
+                        Math.max(prompts.size(), asked.blockSize().orElse(USUAL_BLOCK))))
             .build();
     boolean exact = options.dtype() == ComputeDtype.FLOAT32;
     tolerance = exact ? FLOAT32_TOLERANCE : BFLOAT16_TOLERANCE;

@@ -19,7 +19,7 @@ class KvCacheSizerTest {
 
   private static int blocks(EngineOptions.Builder options, int context, long free) {
     return new KvCacheSizer(
-            options.build(), context, 50_000, 10_000, free, KvCacheSizer.MACHINE_SHARE)
+            options.build(), 16, context, 50_000, 10_000, free, KvCacheSizer.MACHINE_SHARE)
         .blocks(BLOCK);
   }
 
@@ -39,7 +39,7 @@ class KvCacheSizerTest {
   void ofAGpuNearlyAllIsTaken() {
     KvCacheSizer sizer =
         new KvCacheSizer(
-            options().build(), 160, 50_000, 10_000, 100_000, KvCacheSizer.DEVICE_SHARE);
+            options().build(), 16, 160, 50_000, 10_000, 100_000, KvCacheSizer.DEVICE_SHARE);
     assertEquals(36, sizer.blocks(BLOCK));
   }
 

@@ -34,6 +34,7 @@ public final class Soak {
   /** Share of the blocks that the running sequences could need. */
   private static final int POOL_DIVISOR = 4;
 
+  private static final int BLOCK_SIZE = 16;
   private static final int DRAFT_TOKENS = 4;
   private static final long LOOK_MILLIS = 100;
   private static final int MOST_LOOKS = 20;
@@ -71,8 +72,10 @@ public final class Soak {
       return options(options.toBuilder().maxContextLength(context).build(), settings);
     }
     int sequences = settings.maxSequences();
+    int blockSize = options.blockSize().orElse(BLOCK_SIZE);
     EngineOptions sized =
         options.toBuilder()
+            .blockSize(blockSize)
             .maxSequences(sequences)
             .maxQueuedRequests(Math.max(1, settings.concurrency() - 3))
             .maxStepTokens(Math.max(64, sequences))
@@ -80,10 +83,10 @@ public final class Soak {
             .maxDraftTokens(DRAFT_TOKENS)
             .build();
     MemoryPlan plan = Engine.planMemory(sized);
-    long blocks = (plan.maxContextLength() + sized.blockSize() - 1L) / sized.blockSize();
+    long blocks = (plan.maxContextLength() + blockSize - 1L) / blockSize;
     long pool = Math.max(blocks, blocks * sequences / POOL_DIVISOR);
     return sized.toBuilder()
-        .kvCacheBytes(pool * sized.blockSize() * plan.kvBytesPerToken())
+        .kvCacheBytes(pool * blockSize * plan.kvBytesPerToken())
         .build();
   }
 
