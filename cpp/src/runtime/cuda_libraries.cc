@@ -66,7 +66,7 @@ std::vector<CudaLibraryInfo> probe_cuda_libraries() {
   if constexpr (kCudaBuilt) {
     // Where products look for it, not only where the linker does.
     const CublasLtInfo cublaslt = probe_cublaslt("");
-    found.push_back({"cuBLASLt", cublaslt.path, cublaslt.version, cublaslt.problem});
+    found.push_back({"cuBLASLt", cublaslt.version, cublaslt.path, cublaslt.problem});
     for (const Candidate& candidate : kCandidates) found.push_back(probe(candidate));
   }
   return found;

@@ -16,8 +16,8 @@ struct CudaLibraryInfo {
   std::string problem;
 };
 
-/// Opens each by its name on the system's search path (LD_LIBRARY_PATH, ld.so.cache), asks for its
-/// version and closes it. Never throws. Empty in a build without CUDA.
+/// Opens each by its name on the system's search path (LD_LIBRARY_PATH, ld.so.cache), cuBLASLt also
+/// where ops/gemm/cublaslt.h says, and asks for its version. Never throws. Empty in a build without CUDA.
 std::vector<CudaLibraryInfo> probe_cuda_libraries();
 
 }  // namespace sluice
