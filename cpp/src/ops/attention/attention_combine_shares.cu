@@ -28,7 +28,8 @@ __device__ Parts parts_of(const Shares& w, int32_t sequence, int64_t token, int6
 // over, every so-manieth part.
 __global__ void __launch_bounds__(kThreads) combine_kernel(const __grid_constant__ Shares w) {
   start_next_kernel();  // which may ask for weights already
-  extern __shared__ float factors[];  // [num_blocks]
+  extern __shared__ float factors[];                // [num_blocks]
+  float* const part_sums = factors + w.num_blocks;  // [num_blocks]: sums of the parts
   __shared__ float scratch[kThreads / 32];
   __shared__ float4 sums[kThreads];
   const AttentionParams& p = w.p;
@@ -46,8 +47,10 @@ __global__ void __launch_bounds__(kThreads) combine_kernel(const __grid_constant
   };
   float top = minus_infinity();
   for (int32_t i = threadIdx.x; i < count; i += kThreads) {
-    factors[i] = part(i)[0];
-    top = fmaxf(top, factors[i]);
+    const float2 state = *reinterpret_cast<const float2*>(part(i));
+    factors[i] = state.x;
+    part_sums[i] = state.y;
+    top = fmaxf(top, state.x);
   }
   top = warp_max(top);
   if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = top;
@@ -56,7 +59,7 @@ __global__ void __launch_bounds__(kThreads) combine_kernel(const __grid_constant
   float sum = 0;
   for (int32_t i = threadIdx.x; i < count; i += kThreads) {
     factors[i] = power_of_two(factors[i] - safe_max(top));
-    sum += factors[i] * part(i)[1];
+    sum += factors[i] * part_sums[i];
   }
   sum = block_sum(sum, scratch);  // its barriers also show the factors
   const float scale = finish_row(p, {top, sum}, token, head, threadIdx.x == 0);
@@ -103,7 +106,7 @@ void combine_shares(const CudaExec& exec, const Shares& w) {
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(p.num_tokens * p.num_q_heads));
   config.blockDim = dim3(kThreads);
-  config.dynamicSmemBytes = static_cast<size_t>(w.num_blocks) * 4;
+  config.dynamicSmemBytes = static_cast<size_t>(w.num_blocks) * 8;
   config.stream = stream_of(exec);
   config.attrs = &overlap;
   config.numAttrs = exec.capability >= 90 ? 1 : 0;

@@ -2,8 +2,10 @@
 //
 // A block walks its share of the batch's units (attention_schedule.h) with 16 rows: heads of a
 // token, or of a few. A unit's 64 rows of the cache are copied to shared memory once, two units
-// ahead, across the borders of items. For the scores each of eight warps takes 8 of the keys, with
-// all queries in registers; for the weighted values each takes 64 of the columns.
+// ahead, across the borders of items. For the scores each of eight warps takes 16 of the keys and
+// half of the columns, with those of the queries in registers, and two warps add up their halves;
+// for the weighted values each takes 64 of the columns. A spilled register would be read from L2:
+// the unit's rows leave next to nothing of L1.
 #include "ops/attention/attention_schedule.h"
 
 namespace sluice::cuda {
@@ -14,15 +16,17 @@ constexpr int kThreads = 32 * kWarps;
 constexpr int kRows = 16;
 constexpr int kKeyDim = 576;
 constexpr int kValueDim = 512;
-constexpr int kSteps = kKeyDim / 16;  // of a product of queries and keys
+constexpr int kSteps = kKeyDim / 16 / 2;  // of a warp's half of a product of queries and keys
 constexpr int kPieces = kKeyDim / 8;  // of 16 bytes in a row of the cache
 constexpr int kWarpKeys = kUnitKeys / kWarps;
+constexpr int kKeyGroups = kWarps / 2;  // of 16 keys; warps i and i + kKeyGroups share one
 constexpr int kWarpCols = kValueDim / kWarps;
 constexpr int kStages = 3;
 constexpr int kStageBytes = kUnitKeys * kKeyDim * 2;
 constexpr int kWeightStride = kUnitKeys + 8;  // so that 8 rows of a tile lie in all banks
 constexpr int kQueryCols = 192;  // of queries on their way to registers
-constexpr int kQueryBytes = kRows * kQueryCols * 2;
+constexpr int kQueryBytes = kRows * kQueryCols * 2;  // then of halves of scores
+static_assert(kQueryBytes >= kThreads * 16);
 constexpr int kSharedBytes =
     kStages * kStageBytes + kQueryBytes + kRows * kWeightStride * 2 + kWarps * kRows * 4;
 
@@ -39,24 +43,27 @@ __device__ void copy_unit(const Shares& w, const Cursor& c, uint32_t stage) {
   const char* rows = static_cast<const char*>(p.kv.v) +
                      (int64_t{head} * p.kv.block_size + (first & (p.kv.block_size - 1))) * kKeyDim * 2;
   if (real) rows += block * p.kv.v_block_stride;
+  const uint32_t to_rows = stage + warp * kWarpKeys * kKeyDim * 2;
 #pragma unroll
-  for (int i = 0; i < kWarpKeys * kPieces / 32; ++i) {
+  for (int i = 0; i < kWarpKeys / 2 * kPieces / 32; ++i) {  // row r, and r + 4
     const int piece = lane + 32 * i, r = piece / kPieces;
+    const uint32_t to = piece_offset(kKeyDim, r, piece % kPieces);
+    const char* from = rows + piece * 16;
     const bool mine = first + r >= c.work.key_begin && first + r < c.work.key_end;
-    const uint32_t to = stage + piece_offset(kKeyDim, warp * kWarpKeys + r, piece % kPieces);
-    copy_async(to, rows + piece * 16, mine && real);
+    const bool next = first + r + 4 >= c.work.key_begin && first + r + 4 < c.work.key_end;
+    copy_async(to_rows + to, from, mine && real);
+    copy_async(to_rows + (to ^ 64) + 4 * kKeyDim * 2, from + 4 * kKeyDim * 2, next && real);
   }
   if (!real) {  // visible, so an error of the caller's: NaN
     wait_copies<0>();
     for (int i = lane; i < kWarpKeys * kPieces; i += 32) {
-      fill_with_nan(
-          stage + piece_offset(kKeyDim, warp * kWarpKeys + i / kPieces, i % kPieces));
+      fill_with_nan(to_rows + piece_offset(kKeyDim, i / kPieces, i % kPieces));
     }
   }
 }
 
-// A thread's part of the item: of rows lane / 4 and lane / 4 + 8 the queries as operands of
-// products, what they see, their softmax (l over the thread's own keys), and the weighted values of
+// A thread's part of the item: of rows lane / 4 and lane / 4 + 8 half of the queries' columns as
+// operands of products, what they see, their softmax (l over the thread's own keys), and the weighted values of
 // the warp's columns.
 struct Item {
   uint32_t q[kSteps][4];
@@ -66,7 +73,7 @@ struct Item {
 };
 
 __device__ void start_item(const Shares& w, const Cursor& c, char* queries, Item* item) {
-  const int lane = threadIdx.x % 32;
+  const int lane = threadIdx.x % 32, second = threadIdx.x / 32 / kKeyGroups;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const ItemRow row = row_of(w, c, lane / 4 + 8 * half);
@@ -82,10 +89,12 @@ __device__ void start_item(const Shares& w, const Cursor& c, char* queries, Item
         w.p, part * kQueryCols, [&](int r) { return row_of(w, c, r); }, queries);
     __syncthreads();
 #pragma unroll
-    for (int s = 0; s < kQueryCols / 16; ++s) {
-      load_matrix(item->q[part * (kQueryCols / 16) + s],
-                  shared_address(queries) +
-                      piece_offset(kQueryCols, lane % 16, s * 2 + lane / 16));
+    for (int s = 0; s < kSteps; ++s) {
+      const int inside = second * kSteps + s - part * (kQueryCols / 16);
+      if (inside >= 0 && inside < kQueryCols / 16) {
+        load_matrix(item->q[s], shared_address(queries) +
+                                    piece_offset(kQueryCols, lane % 16, inside * 2 + lane / 16));
+      }
     }
     __syncthreads();
   }
@@ -95,25 +104,49 @@ __device__ void start_item(const Shares& w, const Cursor& c, char* queries, Item
   }
 }
 
-__device__ void run_unit(const Shares& w, const Cursor& c, uint32_t stage, __nv_bfloat16* weights,
-                         float* tops, Item* item) {
+__device__ void run_unit(const Shares& w, const Cursor& c, uint32_t stage, float4* halves,
+                         __nv_bfloat16* weights, float* tops, Item* item) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int32_t first = (c.work.first_unit + c.unit) * kUnitKeys + warp * kWarpKeys;
-  float sums[2][4] = {};
+  const int group = warp % kKeyGroups, second = warp / kKeyGroups;
+  float parts[2][2][4] = {};  // of even and odd steps, of 8 keys and the next 8
 #pragma unroll
-  for (int step = 0; step < kSteps; step += 2) {
-    // Tiles: 8 keys of 8 columns, of the next 8, and so on.
+  for (int step = 0; step < kSteps; ++step) {
+    // Tiles: keys 0 to 7 of columns 0 to 7 and 8 to 15, then keys 8 to 15 of them.
     uint32_t b[4];
-    load_matrix(b, stage + piece_offset(kKeyDim, warp * kWarpKeys + lane % 8, step * 2 + lane / 8));
-    multiply_add(sums[0], item->q[step], b[0], b[1]);
-    multiply_add(sums[1], item->q[step + 1], b[2], b[3]);
+    load_matrix(b, stage + piece_offset(kKeyDim, group * 16 + lane % 8 + lane / 16 * 8,
+                                        (second * kSteps + step) * 2 + lane / 8 % 2));
+    multiply_add(parts[step % 2][0], item->q[step], b[0], b[1]);
+    multiply_add(parts[step % 2][1], item->q[step], b[2], b[3]);
   }
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    parts[0][0][i] += parts[1][0][i];
+    parts[0][1][i] += parts[1][1][i];
+  }
+  // The first warp of a pair goes on with the first 8 keys, the second with the others.
+  float sums[4];
+  float4 others;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) sums[i] = second == 0 ? parts[0][0][i] : parts[0][1][i];
+  others.x = second == 0 ? parts[0][1][0] : parts[0][0][0];
+  others.y = second == 0 ? parts[0][1][1] : parts[0][0][1];
+  others.z = second == 0 ? parts[0][1][2] : parts[0][0][2];
+  others.w = second == 0 ? parts[0][1][3] : parts[0][0][3];
+  halves[(warp ^ kKeyGroups) * 32 + lane] = others;
+  __syncthreads();
+  others = halves[threadIdx.x];
+  sums[0] += others.x;
+  sums[1] += others.y;
+  sums[2] += others.z;
+  sums[3] += others.w;
+  const int column = group * 16 + second * 8 + lane % 4 * 2;  // of the unit's keys
+  const int32_t first = (c.work.first_unit + c.unit) * kUnitKeys + column;
   float s[4];
   float top[2] = {minus_infinity(), minus_infinity()};
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    const int32_t key = first + lane % 4 * 2 + i % 2;
-    s[i] = exponent_of(w.p, sums[0][i] + sums[1][i]);
+    const int32_t key = first + i % 2;
+    s[i] = exponent_of(w.p, sums[i]);
     if (key < item->begin[i / 2] || key >= item->end[i / 2]) s[i] = minus_infinity();
     top[i / 2] = fmaxf(top[i / 2], s[i]);
   }
@@ -136,8 +169,7 @@ __device__ void run_unit(const Shares& w, const Cursor& c, uint32_t stage, __nv_
     const float base = safe_max(m);
     const float correction = power_of_two(item->m[half] - base);
     const float e0 = power_of_two(s[half * 2] - base), e1 = power_of_two(s[half * 2 + 1] - base);
-    *reinterpret_cast<uint32_t*>(weights + row * kWeightStride + warp * kWarpKeys +
-                                 lane % 4 * 2) = pack_bf16(e0, e1);
+    *reinterpret_cast<uint32_t*>(weights + row * kWeightStride + column) = pack_bf16(e0, e1);
     item->l[half] = item->l[half] * correction + (e0 + e1);
     if (__any_sync(kAllLanes, m != item->m[half])) {
 #pragma unroll
@@ -250,7 +282,8 @@ __global__ void __launch_bounds__(kThreads, 1)
     wait_copies<kStages - 2>();
     __syncthreads();  // every warp's copies are there, and the stage before has been read
     copy_next(stage == 0 ? kStages - 1 : stage - 1);
-    run_unit(w, at, stages + stage * kStageBytes, weights, tops, &item);
+    run_unit(w, at, stages + stage * kStageBytes, reinterpret_cast<float4*>(queries), weights, tops,
+             &item);
     stage = stage + 1 == kStages ? 0 : stage + 1;
     last = at.next() >= end;
     if (!last && !at.ends_item()) {
