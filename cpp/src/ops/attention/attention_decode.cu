@@ -4,7 +4,8 @@
 // heads of one token, or of a few drafted ones. Its four warps go their own ways, each through 16
 // of a unit's 64 keys: it copies them to its own shared memory some units ahead, across the borders
 // of items, and keeps a softmax of its own; so nothing but memory holds it up. At the end of an
-// item the warps' states are added in order.
+// item the warps' states are added in order. What a row's bits are depends on where the shares cut
+// its keys, that is on the whole batch.
 #include "ops/attention/attention_schedule.h"
 
 namespace sluice::cuda {
@@ -290,11 +291,17 @@ int32_t grid_blocks(const CudaExec& exec, int32_t dim) {
   return exec.num_sms * (256 / dim);
 }
 
-bool fits(const CudaExec&, const AttentionParams& p) {
+int32_t shared_bytes(int32_t dim) {
+  return dim == 64    ? Tuning<64>::kSharedBytes
+         : dim == 128 ? Tuning<128>::kSharedBytes
+                      : Tuning<256>::kSharedBytes;
+}
+
+bool fits(const CudaExec& exec, const AttentionParams& p) {
   return p.numerics == Numerics::kFast && p.kv.format == Format::kBf16 &&
          p.kv.k_dim == p.kv.v_dim &&
          (p.kv.v_dim == 64 || p.kv.v_dim == 128 || p.kv.v_dim == 256) &&
-         p.kv.block_size >= kDecodeBlockSize &&
+         p.kv.block_size >= kDecodeBlockSize && exec.max_shared_bytes >= shared_bytes(p.kv.v_dim) &&
          p.num_tokens <= int64_t{kDecodeQueries} * p.num_sequences;
 }
 

@@ -3,7 +3,8 @@
 // A block takes the rows (token, query head) of one kv head that fit in its four warps and walks the
 // keys that they see in tiles of 32, which are copied to shared memory two tiles ahead. A row stays
 // with its warp, so softmax and weights never leave registers. Rows are packed token by token: the
-// heads of a group share the keys in shared memory.
+// heads of a group share the keys in shared memory. Tiles begin at fixed absolute positions: a row's
+// bits depend on nothing but the row.
 #include "ops/attention/attention_device.h"
 #include "ops/cuda/mma.h"
 
@@ -309,15 +310,27 @@ __global__ void __launch_bounds__(kThreads, 2) prefill_kernel(const __grid_const
   }
 }
 
-bool decodes(const AttentionParams& p) { return p.kv.k_dim == p.kv.v_dim; }
+// Whether the decode kernel could take short sequences.
+bool decodes(const CudaExec& exec, const AttentionParams& p) {
+  AttentionParams few = p;
+  few.num_tokens = p.num_sequences;
+  return kDecodeAttention.fits(exec, few);
+}
 
-bool fits(const CudaExec&, const AttentionParams& p) {
+int32_t shared_bytes(const AttentionParams& p) {
+  if (p.kv.k_dim == 192) return Tuning<192, 128>::kSharedBytes;
+  if (p.kv.v_dim == 64) return Tuning<64, 64>::kSharedBytes;
+  return p.kv.v_dim == 128 ? Tuning<128, 128>::kSharedBytes : Tuning<256, 256>::kSharedBytes;
+}
+
+bool fits(const CudaExec& exec, const AttentionParams& p) {
   const bool dims = p.kv.k_dim == 192 ? p.kv.v_dim == 128
                                       : p.kv.k_dim == p.kv.v_dim &&
                                             (p.kv.v_dim == 64 || p.kv.v_dim == 128 ||
                                              p.kv.v_dim == 256);
   return p.numerics == Numerics::kFast && p.kv.format == Format::kBf16 && dims &&
-         p.kv.block_size >= kWarpKeys && p.softmax_scale > 0;
+         p.kv.block_size >= kWarpKeys && p.softmax_scale > 0 &&
+         exec.max_shared_bytes >= shared_bytes(p);
 }
 
 // The short sequences' of a mixed batch.
@@ -339,7 +352,7 @@ void launch(const CudaExec& exec, const Prefill& w) {
 void run(const CudaExec& exec, const AttentionParams& p, void* workspace, int64_t bytes) {
   Prefill w{p, p.num_q_heads / p.kv.num_kv_heads, 0};
   // Of a batch with both, short sequences' keys are better shared out.
-  const bool mixed = p.num_sequences > 1 && decodes(p) && p.kv.block_size >= kDecodeBlockSize;
+  const bool mixed = p.num_sequences > 1 && decodes(exec, p);
   if (mixed) {
     decode_attention(exec, p, kDecodeQueries, workspace, bytes);
     w.min_queries = kDecodeQueries + 1;

@@ -12,12 +12,12 @@
 
 namespace sluice::cuda {
 
-extern const AttentionVariant kPrefillSm90Attention;
+extern const AttentionVariant kLatentSm90Attention;    ///< the next on Hopper, of its own choosing
+extern const AttentionVariant kLatentDecodeAttention;  ///< bf16, keys of 576 columns, 512 of values
+extern const AttentionVariant kDecodeAttention;        ///< bf16, 64, 128 or 256 columns, few queries
+extern const AttentionVariant kPrefillSm90Attention;   ///< bf16, 64, 128, or 192 and 128 columns
+extern const AttentionVariant kPrefillMmaAttention;    ///< the same and 256, any mask, any GPU
 extern const AttentionVariant kPlainAttention;
-extern const AttentionVariant kLatentSm90Attention;    ///< the same on Hopper
-extern const AttentionVariant kLatentDecodeAttention;  ///< bf16, 576 columns of 512 values
-extern const AttentionVariant kPrefillMmaAttention;  ///< bf16, 64, 128, 192 of 128, or 256 columns
-extern const AttentionVariant kDecodeAttention;     ///< bf16, 64, 128 or 256 columns, few queries
 
 /// A row's keys are cut in spans of fixed absolute positions: of kAttentionSpan keys, or of twice as
 /// many, and so on, until there are at most kAttentionParts of them. Each span's softmax is computed
