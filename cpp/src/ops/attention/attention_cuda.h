@@ -3,7 +3,8 @@
 ///
 /// A call runs one variant: the first of attention_variants() that fits. Tuned variants fit only
 /// with Numerics::kFast; the last, "plain", fits always and is the only one of kBatchInvariant. A
-/// new tuned kernel is one more file with one more AttentionVariant.
+/// new tuned kernel is one more file with one more AttentionVariant. Equal calls give equal bits with
+/// any of them; what else a row's bits depend on, each file and docs/gpu.md say.
 #ifndef SLUICE_OPS_ATTENTION_ATTENTION_CUDA_H_
 #define SLUICE_OPS_ATTENTION_ATTENTION_CUDA_H_
 
