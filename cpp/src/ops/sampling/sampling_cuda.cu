@@ -1,5 +1,5 @@
-// The first pass: what penalties, bias and mask make of the logits, and what each piece tells of its
-// own. It also clears what the later launches add to, so that the workspace may hold anything.
+// The first pass: what penalties, bias and mask make of the logits, and what each piece tells of
+// its own. It also clears what the later launches add to, so that the workspace may hold anything.
 #include "ops/cuda/launch.h"
 #include "ops/sampling/sampling_work.h"
 #include "ops/sampling/token_counts_device.h"
@@ -153,7 +153,8 @@ __global__ void __launch_bounds__(kThreads) scan_kernel(SamplingParams p, Sampli
     for (int j = 0; j < kEach; ++j) {
       const int i = j * kThreads + threadIdx.x;
       if (i >= n) continue;
-      const bool allowed = mask == nullptr || (mask[(base + i) / 32] >> ((base + i) % 32) & 1u) != 0;
+      const int32_t token = base + i;
+      const bool allowed = mask == nullptr || (mask[token / 32] >> (token % 32) & 1u) != 0;
       x[j] = allowed ? changed[i] : kMinusInfinity;
       to[i] = x[j];
     }

@@ -1,7 +1,7 @@
 /// @file
-/// sampling.h on CUDA: chooses tokens from logits and tells log-probabilities and ranks, by the rules
-/// of sluice_output_row in sluice.h, out of device copies of a step message's sections and into
-/// device copies of its output sections.
+/// sampling.h on CUDA: chooses tokens from logits and tells log-probabilities and ranks, by the
+/// rules of sluice_output_row in sluice.h, out of device copies of a step message's sections and
+/// into device copies of its output sections.
 ///
 /// A row of logits is cut into pieces of 2,048 over the SMs. Three launches, whatever the rows ask
 /// for; nothing depends on the host, so a graph may hold them. Rows are independent of each other:
@@ -32,8 +32,8 @@ struct SamplingParams {
   /// many is launched; a row with more drafts than this is cut.
   int32_t max_row_tokens = 1;
 
-  const float* logits = nullptr;  ///< [tokens of the rows, vocab_size], a row's drafts behind it; kept
-                                  ///< as they are, unlike on the CPU
+  /// [tokens of the rows, vocab_size], a row's drafts behind it; kept as they are, unlike on the CPU.
+  const float* logits = nullptr;
   int64_t logits_stride = 0;      ///< elements
   const int32_t* first_logits = nullptr;  ///< [num_rows] row of `logits` of each; null: i
 
@@ -41,8 +41,8 @@ struct SamplingParams {
   /// [num_rows] which row of the section (and of the output sections) each is; null: i. A negative
   /// one is padding: skipped. So are rows of other kinds than SAMPLE and LOGPROB.
   const int32_t* row_index = nullptr;
-  /// [num_rows] seq_slot of each; null only when `counts` and `seq_last_token` are not set. Not read
-  /// for skipped rows.
+  /// [num_rows] seq_slot of each; null only when `counts` and `seq_last_token` are not set. Not
+  /// read for skipped rows.
   const int32_t* seq_slots = nullptr;
   /// [tokens of the step], resolved: draft i of a row is token_ids[token_index + i]; null: no row
   /// has drafts.
@@ -73,13 +73,13 @@ struct SamplingParams {
   int32_t* seq_last_token = nullptr;  ///< [max_sequences] by seq_slot
 };
 
-/// Bytes of workspace for any call with at most so many rows (num_rows * max_row_tokens, all of them
-/// together in `row_tokens`), tokens in the vocabulary and top tokens. Most of it is a copy of the
-/// logits, for rows that penalties, bias or a mask change.
+/// Bytes of workspace for any call with at most so many rows (num_rows * max_row_tokens, all of
+/// them together in `row_tokens`), tokens in the vocabulary and top tokens. Most of it is a copy of
+/// the logits, for rows that penalties, bias or a mask change.
 int64_t sampling_workspace_bytes(int64_t row_tokens, int32_t vocab_size, int32_t max_top_n);
 
-/// What sampling() of sampling.h does, enqueued. The sections are those of a message that submit has
-/// checked. `workspace` is 16-byte aligned; its content does not matter.
+/// What sampling() of sampling.h does, enqueued. The sections are those of a message that submit
+/// has checked. `workspace` is 16-byte aligned; its content does not matter.
 /// @throws Error INVALID_ARGUMENT for sizes that do not fit each other
 void sampling(const CudaExec& exec, const SamplingParams& params, void* workspace,
               int64_t workspace_bytes);

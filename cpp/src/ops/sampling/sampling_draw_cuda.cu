@@ -1,39 +1,23 @@
 // The second pass: joins the pieces, and draws a token where a temperature asks for one.
 //
 // The tokens in order of preference are never sorted as a whole. Their weights exp((x - max) *
-// scale), as multiples of 2^-40, are added up in bins of the distance to the largest logit; integers,
-// so no order of addition matters. top_k, top_p and the draw each ask for the first token at which a
-// running count or sum reaches a bound: a bin tells where, and its tokens alone are then sorted by
-// the last block of the row. Where a bin has too many (all logits alike, say), it is cut by the keys
-// of its tokens until what is left can be sorted.
+// scale), as multiples of 2^-40, are added up in bins of the distance to the largest logit;
+// integers, so no order of addition matters. top_k, top_p and the draw each ask for the first token
+// at which a running count or sum reaches a bound: a bin tells where, and its tokens alone are then
+// sorted by the last block of the row. Where a bin has too many (all logits alike, say), it is cut
+// by the keys of its tokens until what is left can be sorted.
 #include "ops/sampling/sampling_work.h"
 
 namespace sluice::cuda {
 namespace {
 
-constexpr int kThreads = 1024;
+constexpr int kThreads = 512;
 constexpr int kEach = kPiece / kThreads;
 constexpr int kSorted = 2048;   // keys that a block sorts
 constexpr int kCuts = 512;      // of a bin with more
 constexpr float kBinsPerNat = 32.0f;
-constexpr int kPassLoads = 4;  // of 16 bytes, by each thread, in flight where one block reads the row
-
-__device__ uint32_t philox_word(uint64_t key, uint64_t counter_low, uint64_t counter_high) {
-  auto k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
-  uint32_t c[4] = {static_cast<uint32_t>(counter_low), static_cast<uint32_t>(counter_low >> 32),
-                   static_cast<uint32_t>(counter_high), static_cast<uint32_t>(counter_high >> 32)};
-  for (int round = 0; round < 10; ++round) {
-    const uint64_t a = uint64_t{0xD2511F53} * c[0], b = uint64_t{0xCD9E8D57} * c[2];
-    const uint32_t c1 = c[1], c3 = c[3];
-    c[0] = static_cast<uint32_t>(b >> 32) ^ c1 ^ k0;
-    c[1] = static_cast<uint32_t>(b);
-    c[2] = static_cast<uint32_t>(a >> 32) ^ c3 ^ k1;
-    c[3] = static_cast<uint32_t>(a);
-    k0 += 0x9E3779B9;
-    k1 += 0xBB67AE85;
-  }
-  return c[0];
-}
+// Loads of 16 bytes of each thread in flight, where one block reads a row.
+constexpr int kFewLoads = 2, kManyLoads = 8;
 
 /// The row's logits, and what they weigh.
 struct Logits {
@@ -87,14 +71,14 @@ struct Place {
 
 /// Calls f(logit, token) for the whole row; all threads take part in every call, with logit -inf
 /// behind the end.
-template <typename F>
+template <int kLoads, typename F>
 __device__ void each_logit(const Logits& row, const F& f) {
   const bool aligned = reinterpret_cast<uintptr_t>(row.x) % 16 == 0;
-  for (int32_t first = 0; first < row.n; first += 4 * kThreads * kPassLoads) {
+  for (int32_t first = 0; first < row.n; first += 4 * kThreads * kLoads) {
     const int32_t base = first + 4 * static_cast<int32_t>(threadIdx.x);
-    float v[kPassLoads][4];
+    float v[kLoads][4];
 #pragma unroll
-    for (int j = 0; j < kPassLoads; ++j) {
+    for (int j = 0; j < kLoads; ++j) {
       const int32_t i = base + j * 4 * kThreads;
       if (aligned && i + 4 <= row.n) {
         const float4 four = *reinterpret_cast<const float4*>(row.x + i);
@@ -105,33 +89,42 @@ __device__ void each_logit(const Logits& row, const F& f) {
       }
     }
 #pragma unroll
-    for (int j = 0; j < kPassLoads; ++j) {
+    for (int j = 0; j < kLoads; ++j) {
 #pragma unroll
       for (int c = 0; c < 4; ++c) f(v[j][c], base + j * 4 * kThreads + c);
     }
   }
 }
 
+/// Sum of the values of the threads before this one.
+__device__ uint64_t sum_before(uint64_t value, uint64_t* scratch) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  uint64_t sum = value;
+  for (int step = 1; step < 32; step *= 2) {
+    const uint64_t other = __shfl_up_sync(kAllLanes, sum, step);
+    if (lane >= step) sum += other;
+  }
+  __syncthreads();
+  if (lane == 31) scratch[warp] = sum;
+  __syncthreads();
+  for (int i = 0; i < warp; ++i) sum += scratch[i];
+  return sum - value;
+}
+
 /// Turns n <= 2 * kThreads counts and masses into running sums.
 __device__ void run_up(uint32_t* count, uint64_t* mass, int n, uint64_t* scratch) {
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const auto run = [&](auto* values) {
-    const int first = 2 * static_cast<int>(threadIdx.x);
-    const uint64_t a = first < n ? values[first] : 0, b = first + 1 < n ? values[first + 1] : 0;
-    uint64_t sum = a + b;
-    for (int step = 1; step < 32; step *= 2) {
-      const uint64_t other = __shfl_up_sync(kAllLanes, sum, step);
-      if (lane >= step) sum += other;
-    }
-    __syncthreads();
-    if (lane == 31) scratch[warp] = sum;
-    __syncthreads();
-    for (int i = 0; i < warp; ++i) sum += scratch[i];
-    if (first < n) values[first] = static_cast<std::remove_pointer_t<decltype(values)>>(sum - b);
-    if (first + 1 < n) values[first + 1] = static_cast<std::remove_pointer_t<decltype(values)>>(sum);
-  };
-  run(count);
-  run(mass);
+  const int first = 2 * static_cast<int>(threadIdx.x);
+  const bool two = first + 1 < n;  // n is even
+  const uint64_t count0 = two ? count[first] : 0, count1 = two ? count[first + 1] : 0;
+  const uint64_t mass0 = two ? mass[first] : 0, mass1 = two ? mass[first + 1] : 0;
+  const uint64_t counts = sum_before(count0 + count1, scratch);
+  const uint64_t masses = sum_before(mass0 + mass1, scratch);
+  if (two) {
+    count[first] = static_cast<uint32_t>(counts + count0);
+    count[first + 1] = static_cast<uint32_t>(counts + count0 + count1);
+    mass[first] = masses + mass0;
+    mass[first + 1] = masses + mass0 + mass1;
+  }
   __syncthreads();
 }
 
@@ -180,7 +173,7 @@ __device__ Place locate(const Logits& row, DrawShared& s, bool by_count, uint64_
   };
   while (left > kSorted) {
     uint64_t least = kNoKey, most = 0;
-    each_logit(row, [&](float v, int32_t token) {
+    each_logit<kFewLoads>(row, [&](float v, int32_t token) {
       const uint64_t key = key_of(v, token);
       if (!inside(v, key)) return;
       least = key < least ? key : least;
@@ -195,7 +188,7 @@ __device__ Place locate(const Logits& row, DrawShared& s, bool by_count, uint64_
       s.cuts.count[i] = 0;
     }
     __syncthreads();
-    each_logit(row, [&](float v, int32_t token) {
+    each_logit<kFewLoads>(row, [&](float v, int32_t token) {
       const uint64_t key = key_of(v, token);
       const bool active = inside(v, key);
       const int cut = active ? static_cast<int>((key - low) >> shift) : 0;
@@ -216,7 +209,15 @@ __device__ Place locate(const Logits& row, DrawShared& s, bool by_count, uint64_
   }
   if (threadIdx.x == 0) s.num_keys = 0;
   __syncthreads();
-  each_logit(row, [&](float v, int32_t token) {
+  // Most logits are far from the bin: two comparisons, a little wide, spare them the exact test.
+  const float nats = 1.0f / kBinsPerNat / row.scale;
+  const float farthest =
+      bin == kBins - 1 ? -kMinusInfinity : (static_cast<float>(bin) + 1.01f) * nats;
+  const float nearest = fminf(fmaxf(0.0f, (static_cast<float>(bin) - 0.01f) * nats), FLT_MAX);
+  const float slack = 1e-5f * (fabsf(row.max) + nearest);
+  const float least = row.max - farthest - slack, most = row.max - nearest + slack;
+  each_logit<kManyLoads>(row, [&](float v, int32_t token) {
+    if (v < least || v > most) return;
     const uint64_t key = key_of(v, token);
     if (inside(v, key)) s.keys[atomicAdd(&s.num_keys, 1)] = key;
   });
@@ -226,25 +227,25 @@ __device__ Place locate(const Logits& row, DrawShared& s, bool by_count, uint64_
   while (padded < n) padded *= 2;
   for (int i = n + threadIdx.x; i < padded; i += kThreads) s.keys[i] = kNoKey;
   block_sort(s.keys, padded);
-  if (threadIdx.x < 32) {
-    const int lane = threadIdx.x;
-    for (int first = 0; first < n; first += 32) {
-      const int i = first + lane;
-      uint64_t sum = i < n ? Logits::fixed(row.weight(logit_of(s.keys[i]))) : 0;
-      for (int step = 1; step < 32; step *= 2) {
-        const uint64_t other = __shfl_up_sync(kAllLanes, sum, step);
-        if (lane >= step) sum += other;
-      }
-      const uint64_t reached = by_count ? count + i + 1 : mass + sum;
-      const uint32_t hits = __ballot_sync(kAllLanes, i < n && reached >= bound);
-      if (hits != 0) {
-        if (lane == __ffs(static_cast<int>(hits)) - 1) {
-          s.found_key = s.keys[i];
-          s.found_mass = mass + sum;
-        }
-        break;
-      }
-      mass += __shfl_sync(kAllLanes, sum, 31);
+  // Four keys a thread: their masses, summed up over the block.
+  constexpr int kKeys = kSorted / kThreads;
+  const int first = kKeys * static_cast<int>(threadIdx.x);
+  uint64_t masses[kKeys], here = 0;
+#pragma unroll
+  for (int i = 0; i < kKeys; ++i) {
+    masses[i] = first + i < n ? Logits::fixed(row.weight(logit_of(s.keys[first + i]))) : 0;
+    here += masses[i];
+  }
+  uint64_t sum = mass + sum_before(here, s.scratch);
+#pragma unroll
+  for (int i = 0; i < kKeys; ++i) {
+    const uint64_t before = sum;
+    sum += masses[i];
+    const uint64_t place = count + static_cast<uint64_t>(first + i) + 1;
+    const bool reached = by_count ? place == bound : sum >= bound && before < bound;
+    if (first + i < n && reached) {
+      s.found_key = s.keys[first + i];
+      s.found_mass = sum;
     }
   }
   __syncthreads();
@@ -327,7 +328,7 @@ __device__ int32_t choose(const SamplingWork& w, const Logits& row,
   return -1;  // unreachable: the last search returns
 }
 
-__global__ void __launch_bounds__(kThreads) draw_kernel(SamplingParams p, SamplingWork w) {
+__global__ void __launch_bounds__(kThreads, 1) draw_kernel(SamplingParams p, SamplingWork w) {
   __shared__ DrawShared s;
   const int64_t unit = blockIdx.x / w.num_pieces;
   const auto piece = static_cast<int32_t>(blockIdx.x % w.num_pieces);
@@ -363,7 +364,8 @@ __global__ void __launch_bounds__(kThreads) draw_kernel(SamplingParams p, Sampli
       Unit& unit_state = w.units[unit];
       unit_state.finite = finite;
       unit_state.log_sum = static_cast<double>(raw_max) + log(sum);
-      if (usable && !drawn && at.row.kind == SLUICE_OUTPUT_SAMPLE) unit_state.token = token_of(best);
+      const bool greedy = !drawn && at.row.kind == SLUICE_OUTPUT_SAMPLE;
+      if (usable && greedy) unit_state.token = token_of(best);
     }
   }
   if (!drawn || !usable) return;

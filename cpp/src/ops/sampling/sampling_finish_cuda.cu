@@ -1,5 +1,5 @@
-// The last pass: ranks of chosen tokens and targets, counted piece by piece, and then by one block of
-// each row which drafts are accepted, and the output sections.
+// The last pass: ranks of chosen tokens and targets, counted piece by piece, and then by one block
+// of each row which drafts are accepted, and the output sections.
 #include "ops/sampling/sampling_work.h"
 #include "ops/sampling/token_counts_device.h"
 

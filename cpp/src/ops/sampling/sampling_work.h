@@ -79,6 +79,24 @@ __device__ inline bool draws(const sluice_output_row& row) {
          isfinite(__fdiv_rn(1.0f, row.temperature));
 }
 
+/// The first number of Philox4x32-10; see philox4x32_10().
+__device__ inline uint32_t philox_word(uint64_t key, uint64_t counter_low, uint64_t counter_high) {
+  auto k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
+  uint32_t c[4] = {static_cast<uint32_t>(counter_low), static_cast<uint32_t>(counter_low >> 32),
+                   static_cast<uint32_t>(counter_high), static_cast<uint32_t>(counter_high >> 32)};
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t a = uint64_t{0xD2511F53} * c[0], b = uint64_t{0xCD9E8D57} * c[2];
+    const uint32_t c1 = c[1], c3 = c[3];
+    c[0] = static_cast<uint32_t>(b >> 32) ^ c1 ^ k0;
+    c[1] = static_cast<uint32_t>(b);
+    c[2] = static_cast<uint32_t>(a >> 32) ^ c3 ^ k1;
+    c[3] = static_cast<uint32_t>(a);
+    k0 += 0x9E3779B9;
+    k1 += 0xBB67AE85;
+  }
+  return c[0];
+}
+
 /// A row in its place among the arguments.
 struct RowPlace {
   bool live = false;  // else padding, or a kind without logits
@@ -135,9 +153,15 @@ __device__ inline T block_total(T value, T* scratch) {
 
 /// Sorts n = 2^i keys, rising; all threads of the block, which also starts and ends it in step.
 __device__ inline void block_sort(uint64_t* keys, int n) {
+  bool wide = true;  // the last step crossed the 64 keys that a warp has for itself
   for (int size = 2; size <= n; size *= 2) {
     for (int step = size / 2; step > 0; step /= 2) {
-      __syncthreads();
+      if (wide || step > 32) {
+        __syncthreads();
+      } else {
+        __syncwarp();
+      }
+      wide = step > 32;
       for (int i = threadIdx.x; i < n / 2; i += blockDim.x) {
         const int low = 2 * i - (i & (step - 1)), high = low + step;
         const bool rising = (low & size) == 0;

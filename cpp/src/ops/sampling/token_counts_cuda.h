@@ -22,8 +22,8 @@ struct TokenCountsView {
 /// One hash table for each seq_slot, as TokenCounts. Every function enqueues and returns; none
 /// allocates, waits or reads what the device computed, so all may be captured.
 ///
-/// The tables do not defend themselves against more than TokenCounts::max_tokens() distinct tokens of
-/// a sequence between resets: submit refuses such a step. (What finds no place is dropped.)
+/// The tables do not defend themselves against more than TokenCounts::max_tokens() distinct tokens
+/// of a sequence between resets: submit refuses such a step. (What finds no place is dropped.)
 class DeviceTokenCounts {
  public:
   DeviceTokenCounts() = default;
@@ -34,17 +34,17 @@ class DeviceTokenCounts {
 
   static int64_t bytes(int32_t max_sequences, int32_t vocab_size, int64_t max_context_len);
 
-  /// RESET_SEQ and COPY_SEQ of section STATE_OP (device memory); other kinds are passed over. Within
-  /// a step no seq_slot is both a source and a target, so they run in parallel.
+  /// RESET_SEQ and COPY_SEQ of section STATE_OP (device memory); other kinds are passed over.
+  /// Within a step no seq_slot is both a source and a target, so they run in parallel.
   /// @param max_ops  how many there are, or at most are when `num_ops` is set
   /// @param num_ops  null, or how many there are, in device memory
   void apply(const CudaExec& exec, const sluice_state_op* ops, int32_t max_ops,
              const int32_t* num_ops = nullptr) const;
 
   /// Section COUNT_UPDATE (device memory), after the state operations. Updates of one token of one
-  /// sequence add up, and the sum with what was there is at least zero; so the order of updates does
-  /// not matter. (TokenCounts::add holds every single update at zero: the same for a caller that
-  /// never takes more than there is.)
+  /// sequence add up, and the sum with what was there is at least zero; so the order of updates
+  /// does not matter. (TokenCounts::add holds every single update at zero: the same for a caller
+  /// that never takes more than there is.)
   void add(const CudaExec& exec, const sluice_count_update* updates, int32_t max_updates,
            const int32_t* num_updates = nullptr) const;
 
