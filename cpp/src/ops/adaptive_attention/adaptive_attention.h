@@ -13,8 +13,8 @@
 /// A closed gate (0) skips all work of its token and head.
 ///
 /// The keys of a row are reduced in an order that its own position, keys and densities fix; other
-/// rows, the number of threads and the places where chunks of queries begin change no bit. On CUDA a
-/// query that is its sequence's only one of the call is summed in another order than with others.
+/// rows, the number of threads and the places where chunks of queries begin change no bit. On CUDA
+/// a query that is its sequence's only one of the call is summed in another order than with others.
 #ifndef SLUICE_OPS_ADAPTIVE_ATTENTION_ADAPTIVE_ATTENTION_H_
 #define SLUICE_OPS_ADAPTIVE_ATTENTION_ADAPTIVE_ATTENTION_H_
 
@@ -86,10 +86,10 @@ int64_t adaptive_attention_workspace_bytes(const Exec& exec, const AdaptivePatte
                                            int32_t v_dim);
 
 /// Of the block tables only blocks with keys that may be kept (or scored, or looked up in `dense`)
-/// are read; what lies elsewhere may be NaN or out of range. `workspace` is 64-byte aligned. The CPU's
-/// cache is kInterleaved, CUDA's kRows. Throws INVALID_ARGUMENT, naming the field, for sizes out of
-/// range and, on the CPU, for such a table entry outside [0, num_blocks): on CUDA such a position's
-/// key and value count as NaN.
+/// are read; what lies elsewhere may be NaN or out of range. `workspace` is 64-byte aligned. The
+/// CPU's cache is kInterleaved, CUDA's kRows. Throws INVALID_ARGUMENT, naming the field, for sizes
+/// out of range and, on the CPU, for such a table entry outside [0, num_blocks): on CUDA such a
+/// position's key and value count as NaN.
 void adaptive_attention(const Exec& exec, const AdaptiveAttentionParams& params, void* workspace,
                         int64_t workspace_bytes);
 

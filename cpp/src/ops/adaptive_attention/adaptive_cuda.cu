@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "ops/adaptive_attention/adaptive_device.h"
 #include "ops/adaptive_attention/adaptive_kernel.h"
+#include "ops/adaptive_attention/adaptive_mma.h"
 
 namespace sluice::cuda {
 namespace {
@@ -134,7 +135,10 @@ void select_rows(const CudaExec& exec, const AdaptiveAttentionParams& p, int64_t
   rows.num_keys = reinterpret_cast<int32_t*>(take(entries));
   for (rows.first = 0; rows.first < p.num_tokens; rows.first += together) {
     rows.count = std::min(together, p.num_tokens - rows.first);
-    launch_scores(exec, p, rows, longest);
+    if (p.longest_query != 1) {
+      (mma_fits(exec, p) ? launch_mma_scores : launch_scores)(exec, p, rows, longest);
+    }
+    launch_row_scores(exec, p, rows, longest);
     launch_select(exec, p, rows);
     launch_rows(exec, p, {}, &rows, partials);
   }
@@ -184,11 +188,11 @@ void adaptive_attention(const CudaExec& exec, const AdaptiveAttentionParams& p, 
   }
   Partials partials;
   partials.spans = static_cast<int32_t>(spans_bound(longest));
-  const int64_t pairs = int64_t{p.num_sequences} * p.kv.num_kv_heads * partials.spans;
+  const int64_t entries = int64_t{p.num_sequences} * p.kv.num_kv_heads;
   if (partials.spans > 1) {
     partials.sums = reinterpret_cast<float2*>(memory);
-    partials.values = reinterpret_cast<float*>(memory + pairs * 8);
-    memory += partial_bytes(int64_t{p.num_sequences} * p.kv.num_kv_heads, partials.spans, p.kv.v_dim);
+    partials.values = reinterpret_cast<float*>(memory + entries * partials.spans * 8);
+    memory += partial_bytes(entries, partials.spans, p.kv.v_dim);
   }
   Draws draws;
   if (p.pattern.kind == AdaptiveKind::kBlockSparse && p.replay == nullptr) {
@@ -198,7 +202,9 @@ void adaptive_attention(const CudaExec& exec, const AdaptiveAttentionParams& p, 
     launch_draws(exec, p, draws);
   }
   // A step of one query a sequence, as in decoding, has nothing for the tiles.
-  if (p.longest_query != 1) launch_tiles(exec, p, draws);
+  if (p.longest_query != 1) {
+    (mma_fits(exec, p) ? launch_mma_tiles : launch_tiles)(exec, p, draws);
+  }
   launch_rows(exec, p, draws, nullptr, partials);
 }
 

@@ -1,5 +1,5 @@
-// CUDA against the definition in double, with the CPU's fixture: its caches hold NaN wherever no query
-// may look, so what should be skipped shows when it is read.
+// CUDA against the definition in double, with the CPU's fixture: its caches hold NaN wherever no
+// query may look, so what should be skipped shows when it is read.
 #include <cmath>
 
 #include "base/error.h"
@@ -166,6 +166,35 @@ TEST_P(CudaAdaptiveAttention, RelativePositionsAndHeadSizes) {
                       .k_dim = dim,
                       .v_dim = dim,
                       .gate = false});
+  }
+}
+
+// Heads of 64 and 128, which have kernels of their own for BF16: rows and keys on both sides of the
+// borders of tiles, several sequences in a tile, and chunks.
+TEST_P(CudaAdaptiveAttention, HeadsOfTunedSizes) {
+  for (const int32_t dim : {64, 128}) {
+    SCOPED_TRACE(dim);
+    const AdaptiveConfig setup{
+        .sequences = {{3, 3}, {150, 400}, {1, 333}, {20, 90}, {64, 64}, {2, 700}, {65, 129}},
+        .pattern = GetParam().pattern,
+        .heads = 2,
+        .k_dim = dim,
+        .v_dim = dim,
+        .block_size = dim == 64 ? 8 : 64,
+        .relative_positions = dim == 64 ? 1500 : 40};
+    check_everywhere(setup);
+    if (HasFatalFailure()) return;
+    AdaptiveConfig narrow = setup;
+    narrow.format = Format::kBf16;
+    CudaFixture fixture(narrow);
+    const AdaptiveFixture::Result together =
+        fixture.run(cuda_exec(), {0, 1, 2, 3, 4, 5, 6}, false);
+    for (int64_t begin = 0; begin < 150; begin += 50) {
+      expect_same_bits(fixture.run(cuda_exec(), {1}, false, begin, begin + 50), together, 3 + begin,
+                       50, 2 * dim);
+    }
+    expect_same_bits(fixture.run(cuda_exec(), {3}, false), together, 154, 20, 2 * dim);
+    if (HasFatalFailure()) return;
   }
 }
 

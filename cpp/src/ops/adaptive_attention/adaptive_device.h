@@ -2,8 +2,8 @@
 /// What the CUDA kernels of adaptive attention share. For .cu sources only.
 ///
 /// A sequence with one query goes through the kernels of adaptive_row.cu, whatever else is in the
-/// batch; others' queries go through tiles of 16. kTopK and kBlockTopK score, select and then sum the
-/// values of lists of keys, some rows at a time.
+/// batch; others' queries go through tiles of 16. kTopK and kBlockTopK score, select and then sum
+/// the values of lists of keys, some rows at a time.
 #ifndef SLUICE_OPS_ADAPTIVE_ATTENTION_ADAPTIVE_DEVICE_H_
 #define SLUICE_OPS_ADAPTIVE_ATTENTION_ADAPTIVE_DEVICE_H_
 
@@ -91,7 +91,7 @@ __device__ inline bool single_query(const AdaptiveAttentionParams& p, int32_t s)
   return p.query_start[s + 1] - p.query_start[s] == 1;
 }
 
-/// The cache of one head of a sequence. A table entry out of range gives null: such a key is NaN.
+/// The cache of one head of a sequence.
 template <typename T>
 struct HeadCache {
   const int32_t* table;
@@ -115,26 +115,25 @@ struct HeadCache {
     shift = 31 - __clz(p.kv.block_size);
     mask = p.kv.block_size - 1;
   }
-  __device__ const T* key(int64_t j) const {
-    const int32_t block = table[j >> shift];
-    if (block < 0 || block >= num_blocks) return nullptr;
-    return reinterpret_cast<const T*>(k + block * k_block) + (j & mask) * k_cols;
+  /// *bad: the table's entry is out of range, and the row another's; the key then is NaN.
+  __device__ const T* clamped_key(int64_t j, bool* bad) const {
+    return reinterpret_cast<const T*>(k + block_of(j, bad) * k_block) + (j & mask) * k_cols;
   }
-  __device__ const T* value(int64_t j) const {
+  __device__ const T* clamped_value(int64_t j, bool* bad) const {
+    return reinterpret_cast<const T*>(v + block_of(j, bad) * v_block) + (j & mask) * v_cols;
+  }
+
+ private:
+  __device__ int64_t block_of(int64_t j, bool* bad) const {
     const int32_t block = table[j >> shift];
-    if (block < 0 || block >= num_blocks) return nullptr;
-    return reinterpret_cast<const T*>(v + block * v_block) + (j & mask) * v_cols;
+    *bad = block < 0 || block >= num_blocks;
+    return *bad ? 0 : block;
   }
 };
 
-/// Four neighbouring values; of a null row NaN.
-__device__ inline float4 load4(const float* p) {
-  constexpr float kNan = __builtin_nanf("");
-  if (p == nullptr) return {kNan, kNan, kNan, kNan};
-  return *reinterpret_cast<const float4*>(p);
-}
+/// Four neighbouring values.
+__device__ inline float4 load4(const float* p) { return *reinterpret_cast<const float4*>(p); }
 __device__ inline float4 load4(const __nv_bfloat16* p) {
-  if (p == nullptr) return load4(static_cast<const float*>(nullptr));
   const uint2 bits = *reinterpret_cast<const uint2*>(p);
   return {__uint_as_float(bits.x << 16), __uint_as_float(bits.x & 0xffff0000u),
           __uint_as_float(bits.y << 16), __uint_as_float(bits.y & 0xffff0000u)};
@@ -236,6 +235,9 @@ void launch_draws(const CudaExec& exec, const AdaptiveAttentionParams& params, c
 void launch_tiles(const CudaExec& exec, const AdaptiveAttentionParams& params, const Draws& draws);
 void launch_scores(const CudaExec& exec, const AdaptiveAttentionParams& params,
                    const Selection& rows, int64_t longest);
+/// The same of sequences of one query; launch_scores() leaves them out.
+void launch_row_scores(const CudaExec& exec, const AdaptiveAttentionParams& params,
+                       const Selection& rows, int64_t longest);
 void launch_select(const CudaExec& exec, const AdaptiveAttentionParams& params,
                    const Selection& rows);
 /// Sequences of one query, or with `rows` the lists of those rows.

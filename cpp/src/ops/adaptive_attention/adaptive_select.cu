@@ -1,6 +1,6 @@
 // The choice of a row's keys by its scores: one block a row and head. The k-th largest is found by
-// eight bits of the ordered score at a time; of equal ones the lower index is kept, and a NaN counts
-// as larger than all numbers. Kept scores and keys move to the front, in order.
+// eight bits of the ordered score at a time; of equal ones the lower index is kept, and a NaN
+// counts as larger than all numbers. Kept scores and keys move to the front, in order.
 #include "ops/adaptive_attention/adaptive_device.h"
 
 namespace sluice::cuda {

@@ -1,6 +1,6 @@
-// Tiles of 16 queries by 64 keys: scores by one warp for every four queries, then the sums of values
-// by columns. Of a tile that no query sees nothing is read, of others the keys that some query sees.
-// The same products fill the scores of the rows that select their keys.
+// Tiles of 16 queries by 64 keys: scores by one warp for every four queries, then the sums of
+// values by columns. Of a tile that no query sees nothing is read, of others the keys that some
+// query sees. The same products fill the scores of the rows that select their keys.
 #include "ops/adaptive_attention/adaptive_device.h"
 
 namespace sluice::cuda {
@@ -46,8 +46,8 @@ struct Tile {
 template <typename T>
 __device__ void load_queries(const AdaptiveAttentionParams& p, const Tile<T>& tile, int k_cols) {
   for (int i = threadIdx.x; i < kTileRows * k_cols; i += kThreads) {
-    const int row = i / k_cols;
-    tile.q[i] = row < tile.rows() ? query_value<T>(p, tile.begin + row, tile.head, i % k_cols) : 0.0f;
+    const int64_t token = tile.begin + i / k_cols;
+    tile.q[i] = token < tile.end ? query_value<T>(p, token, tile.head, i % k_cols) : 0.0f;
   }
 }
 
@@ -74,13 +74,25 @@ __device__ void load_keys(const Tile<T>& tile, const HeadCache<T>& cache, int64_
                           uint64_t any) {
   constexpr int kValues = 16 / static_cast<int>(sizeof(T));
   const int chunks = cache.k_cols / kValues, stride = key_stride<T>(cache.k_cols);
-  for (int i = threadIdx.x; i < kTileKeys * chunks; i += kThreads) {
-    const int key = i / chunks, chunk = i % chunks;
-    if ((any >> key & 1u) == 0) continue;
-    const T* from = cache.key(first + key);
-    uint4 bits{0xffffffffu, 0xffffffffu, 0xffffffffu, 0xffffffffu};  // NaN in both formats
-    if (from != nullptr) bits = *reinterpret_cast<const uint4*>(from + chunk * kValues);
-    *reinterpret_cast<uint4*>(tile.keys + key * stride + chunk * kValues) = bits;
+  constexpr int kLoads = 8;  // in flight
+  const int spare = __ffsll(static_cast<long long>(any)) - 1;
+  for (int base = threadIdx.x; base < kTileKeys * chunks; base += kLoads * kThreads) {
+    uint4 bits[kLoads];
+#pragma unroll
+    for (int j = 0; j < kLoads; ++j) {
+      const int i = min(base + j * kThreads, kTileKeys * chunks - 1), key = i / chunks;
+      bool bad = false;
+      const T* from = cache.clamped_key(first + ((any >> key & 1u) != 0 ? key : spare), &bad);
+      bits[j] = *reinterpret_cast<const uint4*>(from + i % chunks * kValues);
+      constexpr uint32_t kNan = 0xffffffffu;  // in both formats
+      if (bad) bits[j] = {kNan, kNan, kNan, kNan};
+    }
+#pragma unroll
+    for (int j = 0; j < kLoads; ++j) {
+      const int i = base + j * kThreads;
+      if (i >= kTileKeys * chunks) break;
+      *reinterpret_cast<uint4*>(tile.keys + i / chunks * stride + i % chunks * kValues) = bits[j];
+    }
   }
   __syncthreads();
 }
@@ -127,7 +139,7 @@ __device__ void each_sequence(const AdaptiveAttentionParams& p, int64_t begin, i
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads) tile_kernel(AdaptiveAttentionParams p, Draws draws) {
+__global__ void __launch_bounds__(kThreads, 3) tile_kernel(AdaptiveAttentionParams p, Draws draws) {
   const auto head = static_cast<int32_t>(blockIdx.y);
   const int64_t first_token = int64_t{gridDim.x - 1 - blockIdx.x} * kTileRows;  // the longest first
   const int64_t last_token = min(first_token + kTileRows, p.num_tokens);
@@ -169,7 +181,9 @@ __global__ void __launch_bounds__(kThreads) tile_kernel(AdaptiveAttentionParams 
       for (int i = 0; i < kWarpRows; ++i) {
         const int r = warp * kWarpRows + i;
         const uint64_t seen = s.seen[r];
-        const int64_t position = r < tile.rows() ? p.positions[(tile.begin + r) * p.position_stride] : 0;
+        // Rows that there are not see nothing.
+        const int64_t token = min(tile.begin + r, tile.end - 1);
+        const int64_t position = p.positions[token * p.position_stride];
         float score[2], weight[2];
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
@@ -204,13 +218,16 @@ __global__ void __launch_bounds__(kThreads) tile_kernel(AdaptiveAttentionParams 
         if (c >= cache.v_cols) break;
         for (int group = 0; group < kTileKeys; group += 8) {
           if ((any >> group & 0xffu) == 0) continue;
+          // Of a key that nobody sees: another's that is read, so that no branch parts the loads.
+          const int spare = __ffsll(static_cast<long long>(any)) - 1;
           float v[8];
 #pragma unroll
           for (int i = 0; i < 8; ++i) {
-            v[i] = 0;
-            if ((any >> (group + i) & 1u) == 0) continue;
-            const T* from = cache.value(key + group + i);
-            v[i] = from == nullptr ? __builtin_nanf("") : load(from + c);
+            const bool seen = (any >> (group + i) & 1u) != 0;
+            bool bad = false;
+            const T* from = cache.clamped_value(key + (seen ? group + i : spare), &bad);
+            v[i] = load(from + c);
+            v[i] = !seen ? 0.0f : bad ? __builtin_nanf("") : v[i];
           }
 #pragma unroll
           for (int i = 0; i < 8; ++i) {
@@ -259,6 +276,7 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t first_token = rows.first + int64_t{blockIdx.x} * kTileRows;
   const int64_t last_token = min(first_token + kTileRows, rows.first + rows.count);
   each_sequence<T>(p, first_token, last_token, head, [&](const Tile<T>& tile) {
+    if (single_query(p, tile.sequence)) return;
     const int64_t key_end = row_at(p, tile.sequence, tile.end - 1).key_end;
     const int64_t begin = int64_t{blockIdx.y} * kSpanKeys;
     const int64_t end = min(begin + kSpanKeys, key_end);
@@ -317,8 +335,8 @@ void launch_scores(const CudaExec& exec, const AdaptiveAttentionParams& p, const
     using T = std::remove_pointer_t<decltype(t)>;
     const int64_t bytes = shared_bytes<T>(p);
     allow_shared(scores_kernel<T>, bytes, "adaptive_attention");
-    const dim3 grid(tiles_of(rows.count), static_cast<unsigned>((longest + kSpanKeys - 1) / kSpanKeys),
-                    static_cast<unsigned>(p.kv.num_kv_heads));
+    const auto spans = static_cast<unsigned>((longest + kSpanKeys - 1) / kSpanKeys);
+    const dim3 grid(tiles_of(rows.count), spans, static_cast<unsigned>(p.kv.num_kv_heads));
     scores_kernel<T><<<grid, kThreads, static_cast<size_t>(bytes), stream_of(exec)>>>(p, rows);
   });
   SLUICE_CHECK_LAUNCH("adaptive_attention: scores of ", rows.count, " tokens");
