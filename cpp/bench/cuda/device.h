@@ -84,6 +84,7 @@ void add(const std::string& name, std::function<void(benchmark::State&)> body);
 void register_attention();
 void register_gemm();
 void register_load();
+void register_adaptive();
 void register_moe();
 void register_rows();
 

@@ -26,6 +26,7 @@ int main(int argc, char** argv) {
     benchmark::AddCustomContext("bf16_TFLOP/s", concat(limits().bf16_flops * 1e-12));
     register_attention();
     register_gemm();
+    register_adaptive();
     register_moe();
     register_rows();
     register_load();
