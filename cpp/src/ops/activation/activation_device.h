@@ -9,7 +9,8 @@
 
 namespace sluice::cuda {
 
-__device__ inline float sigmoid_of(float x) { return 1.0f / (1.0f + expf(-x)); }
+/// Within 4 ulp. Where exp(-x) is beyond 2^126 the quotient is 0: a difference below 2^-126.
+__device__ inline float sigmoid_of(float x) { return __fdividef(1.0f, 1.0f + expf(-x)); }
 
 /// act(x) of every kind but CLAMPED_SWIGLU. NaN stays NaN.
 __device__ inline float activate(ActivationKind kind, float x) {

@@ -8,9 +8,9 @@
 
 namespace sluice::cuda {
 
-/// Values of the narrower of two formats that fill 16 bytes of the wider.
+/// Values of the narrower of two formats that fill 16 bytes.
 template <typename A, typename B = A>
-inline constexpr int kVector = sizeof(A) == 4 || sizeof(B) == 4 ? 4 : 8;
+inline constexpr int kVector = sizeof(A) == 4 && sizeof(B) == 4 ? 4 : 8;
 
 /// Whether rows at `base`, `stride` elements apart, can be read `values` at a time.
 inline bool allows_vectors(const void* base, Format format, int64_t stride, int64_t values) {

@@ -6,20 +6,11 @@
 namespace sluice::cuda {
 namespace {
 
-// n columns of a row from `col` on; those beyond `dim` are zero.
-template <int n, typename In, typename Cached>
-__device__ void write_columns(const In* from, int32_t dim, int32_t col, Cached* row) {
-  float v[n] = {};
-  if (col < dim) load_values(from + col, v);
-  store_values(row + col, v);
-}
-
 template <int n, typename In, typename Cached>
 __global__ void write_kernel(KvWriteParams p) {
   const int64_t token = blockIdx.x;
-  const KvPlace at = place_of(p.cache, p.slots[token * p.slot_stride]);
-  if (!at.kept) return;
   const KvCacheView& cache = p.cache;
+  const int32_t slot = p.slots[token * p.slot_stride];
   const int32_t tail_begin = cache.k_dim - p.k_tail_dim;
   const int64_t k_head_stride = p.k_head_stride == 0 ? tail_begin : p.k_head_stride;
   const int64_t v_head_stride = p.v_head_stride == 0 ? cache.v_dim : p.v_head_stride;
@@ -27,22 +18,26 @@ __global__ void write_kernel(KvWriteParams p) {
   const int32_t keys = cache.num_kv_heads * k_groups;
   const int32_t all = keys + cache.num_kv_heads * v_groups;
   for (int32_t i = threadIdx.x; i < all; i += blockDim.x) {
-    if (i < keys) {
-      const int32_t head = i / k_groups, col = (i - head * k_groups) * n;
-      Cached* row = key_row<Cached>(cache, at, head);
-      if (col < tail_begin || p.k_tail_dim == 0) {
-        const In* from = static_cast<const In*>(p.k) + token * p.k_stride + head * k_head_stride;
-        write_columns<n>(from, tail_begin, col, row);
-      } else {
-        const In* from = static_cast<const In*>(p.k_tail) + token * p.k_tail_stride;
-        write_columns<n>(from - tail_begin, cache.k_dim, col, row);
+    const bool is_key = i < keys;
+    const int32_t head = is_key ? i / k_groups : (i - keys) / v_groups;
+    const int32_t col = (is_key ? i - head * k_groups : i - keys - head * v_groups) * n;
+    const In* from = nullptr;  // column `col` of the row; null: beyond it, where zeros are
+    if (!is_key) {
+      if (col < cache.v_dim) {
+        from = static_cast<const In*>(p.v) + token * p.v_stride + head * v_head_stride + col;
       }
-    } else {
-      const int32_t head = (i - keys) / v_groups;
-      const In* from = static_cast<const In*>(p.v) + token * p.v_stride + head * v_head_stride;
-      write_columns<n>(from, cache.v_dim, (i - keys - head * v_groups) * n,
-                       value_row<Cached>(cache, at, head));
+    } else if (col < tail_begin) {
+      from = static_cast<const In*>(p.k) + token * p.k_stride + head * k_head_stride + col;
+    } else if (col < cache.k_dim) {
+      from = static_cast<const In*>(p.k_tail) + token * p.k_tail_stride + col - tail_begin;
     }
+    // The values are asked for before the slot is there.
+    float v[n] = {};
+    if (from != nullptr) load_values(from, v);
+    const KvPlace at = place_of(cache, slot);
+    if (!at.kept) return;
+    Cached* row = is_key ? key_row<Cached>(cache, at, head) : value_row<Cached>(cache, at, head);
+    store_values(row + col, v);
   }
 }
 

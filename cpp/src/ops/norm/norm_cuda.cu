@@ -178,10 +178,9 @@ void dispatch(const CudaExec& exec, const NormParams& p) {
     launch<2, false, X, Y>(exec, p, 128);
   } else if (p.cols <= kWarpCols) {
     launch<4, false, X, Y>(exec, p, 128);
-  } else if (p.cols <= 1024 * 2 * kVec) {
-    launch<2, true, X, Y>(exec, p, threads_for((p.cols + 2 * kVec - 1) / (2 * kVec), 1024));
   } else {
-    launch<4, true, X, Y>(exec, p, 1024);
+    // Four loads of a thread in flight, and several blocks on a multiprocessor.
+    launch<4, true, X, Y>(exec, p, threads_for((p.cols + 4 * kVec - 1) / (4 * kVec), 1024));
   }
 }
 

@@ -57,7 +57,7 @@ void compare(int64_t tokens, int32_t num_experts, int32_t k, int drop, uint64_t 
 
 TEST(CudaPermute, EqualsTheCpu) {
   uint64_t seed = 1;
-  for (const int64_t tokens : {1, 3, 64, 700, 4096}) {
+  for (const int64_t tokens : {1, 3, 64, 200, 512, 700, 4096}) {
     for (const int32_t k : {1, 6, 8}) {
       for (const int32_t experts : {1, 8, 64, 256, 512}) {
         for (const int drop : {0, 3}) compare(tokens, experts, k, drop, seed++);
@@ -67,9 +67,10 @@ TEST(CudaPermute, EqualsTheCpu) {
   compare(0, 5, 2, 0, seed++);
   compare(16384, 64, 8, 0, seed++);
   compare(16384, 256, 8, 4, seed++);
-  compare(1365, 60, 6, 1, seed++);   // all dropped, where one block ends
-  compare(1366, 60, 6, 1, seed++);   // and where many begin
-  compare(2000, 2000, 6, 3, seed++);  // counts of one block only
+  compare(682, 60, 6, 1, seed++);   // all dropped, where one block ends
+  compare(683, 60, 6, 1, seed++);   // and where many begin
+  compare(2049, 1024, 1, 3, seed++);  // counts that just find room
+  compare(2000, 2000, 6, 3, seed++);  // one block of more turns
   compare(9, 4096, 64, 0, seed++);
 }
 

@@ -21,6 +21,31 @@ __device__ inline int expert_of(const PermuteParams& p, int64_t choice, int64_t 
   return expert >= 0 && expert < p.num_experts ? expert : -1;
 }
 
+// The lanes whose expert is the same; only for lanes with an expert. The bits are compared by votes,
+// which are much cheaper than __match_any_sync.
+__device__ inline unsigned lanes_of(int expert, int num_experts) {
+  unsigned same = __ballot_sync(kAllLanes, expert >= 0);
+  for (int bit = 1; bit < num_experts; bit *= 2) {
+    const bool set = (expert & bit) != 0;
+    const unsigned lanes = __ballot_sync(kAllLanes, set);
+    same &= set ? lanes : ~lanes;
+  }
+  return same;
+}
+
+// Counts 32 choices of a warp, in order: how many earlier choices of the run had this lane's expert.
+// counts: the run's, [num_experts].
+__device__ inline int count_choices(const PermuteParams& p, int expert, int* counts) {
+  const int lane = threadIdx.x % 32;
+  const unsigned same = lanes_of(expert, p.num_experts);
+  const int before = __popc(same & ((1u << lane) - 1));
+  const int first = expert >= 0 ? counts[expert] : 0;
+  __syncwarp();
+  if (expert >= 0 && before == 0) counts[expert] = first + __popc(same);
+  __syncwarp();
+  return first + before;
+}
+
 // Walks the run [begin, end) of a warp in order and calls f(choice, expert, rank): the number of
 // earlier choices of that expert in the run, on top of counts[expert]; the counts grow. f is called
 // for dropped choices too, with expert -1.
@@ -31,19 +56,16 @@ __device__ void walk_run(const PermuteParams& p, int64_t begin, int64_t end, int
   for (int64_t at = begin; at < end; at += 32) {
     const int64_t choice = at + lane;
     const int expert = expert_of(p, choice, end);
-    const unsigned same = __match_any_sync(kAllLanes, expert);
-    const int before = __popc(same & ((1u << lane) - 1));
-    const int first = expert >= 0 ? counts[expert] : 0;
-    __syncwarp();
-    if (expert >= 0 && before == 0) counts[expert] = first + __popc(same);
-    __syncwarp();
-    if (choice < end) f(choice, expert, first + before);
+    const int rank = count_choices(p, expert, counts);
+    if (choice < end) f(choice, expert, rank);
   }
 }
 
 // Exclusive sum over the threads of the block. `scratch`: an int a warp.
-__device__ inline int block_scan(int value, int* scratch, int* total) {
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+// `used`: threads whose value may be other than 0.
+__device__ inline int block_scan(int value, int used, int* scratch, int* total) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int warps = min(static_cast<int>(blockDim.x), (used + 31) / 32 * 32) / 32;
   int sum = value;
   for (int step = 1; step < 32; step *= 2) {
     const int other = __shfl_up_sync(kAllLanes, sum, step);
@@ -53,6 +75,7 @@ __device__ inline int block_scan(int value, int* scratch, int* total) {
   if (lane == 31) scratch[warp] = sum;
   __syncthreads();
   int before = 0, all = 0;
+#pragma unroll 8
   for (int w = 0; w < warps; ++w) {
     if (w == warp) before = all;
     all += scratch[w];
@@ -65,7 +88,7 @@ __device__ inline int block_scan(int value, int* scratch, int* total) {
 // of those before it plus all of lower experts. Returns through offsets, if not null, each expert's
 // first row. All threads of the block.
 __device__ inline void place_experts(int* counts, int parts, int num_experts, int32_t* offsets,
-                              int* scratch) {
+                                     int* scratch) {
   int base = 0;
   for (int begin = 0; begin < num_experts; begin += blockDim.x) {
     const int expert = begin + static_cast<int>(threadIdx.x);
@@ -78,7 +101,7 @@ __device__ inline void place_experts(int* counts, int parts, int num_experts, in
       }
     }
     int total;
-    const int first = base + block_scan(sum, scratch, &total);
+    const int first = base + block_scan(sum, num_experts - begin, scratch, &total);
     if (expert < num_experts) {
       for (int i = 0; i < parts; ++i) counts[i * num_experts + expert] += first;
       if (offsets != nullptr) offsets[expert] = first;

@@ -84,7 +84,35 @@ __host__ __device__ inline int router_shared_floats(const RouterParams& p) {
                                                 : p.num_experts + p.num_experts / 32 + 1 + p.num_groups;
 }
 
-/// Sets to 0 the keys of experts whose group is not among the token's best groups.
+/// Sets to 0 the keys of experts whose group is not among the token's best groups, for groups of 32
+/// experts: group j is keys[j] of all lanes, and what a group has best takes no more than a few votes.
+template <int n>
+__device__ void keep_best_groups_of_32(const RouterParams& p, uint32_t (&keys)[n]) {
+  const int lane = threadIdx.x % 32;
+  uint32_t groups[n];
+#pragma unroll
+  for (int j = 0; j < n; ++j) {
+    groups[j] = 0;
+    if (j >= p.num_groups) continue;
+    groups[j] = __reduce_max_sync(kAllLanes, keys[j]);
+    if (p.group_score == GroupScore::kMax) continue;
+    const int best = __ffs(static_cast<int>(__ballot_sync(kAllLanes, keys[j] == groups[j]))) - 1;
+    const uint32_t second = __reduce_max_sync(kAllLanes, lane == best ? 0u : keys[j]);
+    groups[j] = order_key(value_of_key(groups[j]) + value_of_key(second));
+  }
+#pragma unroll
+  for (int j = 0; j < n; ++j) {
+    int before = 0;  // groups that are chosen earlier
+#pragma unroll
+    for (int i = 0; i < n; ++i) {
+      if (i == j || i >= p.num_groups) continue;
+      before += groups[i] > groups[j] || (groups[i] == groups[j] && i < j) ? 1 : 0;
+    }
+    if (before >= p.num_groups_per_token) keys[j] = 0;
+  }
+}
+
+/// The same for groups of any size.
 template <int n>
 __device__ void keep_best_groups(const RouterParams& p, uint32_t (&keys)[n], float* shared) {
   const int lane = threadIdx.x % 32, size = p.num_experts / p.num_groups;
@@ -154,7 +182,13 @@ __device__ void route_token(const RouterParams& p, int64_t token, float (&x)[n],
       keys[j] = order_key(p.correction_bias == nullptr ? x[j] : x[j] + p.correction_bias[e]);
     }
   }
-  if (p.num_groups_per_token < p.num_groups) keep_best_groups(p, keys, shared);
+  if (p.num_groups_per_token < p.num_groups) {
+    if (n <= 16 && p.num_experts == 32 * p.num_groups) {
+      if constexpr (n <= 16) keep_best_groups_of_32(p, keys);
+    } else {
+      keep_best_groups(p, keys, shared);
+    }
+  }
 
   // Choice i stays with lane i % 32.
   int chosen[2] = {0, 0};
