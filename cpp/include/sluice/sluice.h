@@ -190,7 +190,7 @@ typedef enum sluice_stat {
   SLUICE_STAT_OUTPUTS = 2,
   SLUICE_STAT_STEP_MICROS = 3,      ///< time spent in steps
   SLUICE_STAT_ATTENTION_MICROS = 4, ///< of that, in attention (CPU; 0 elsewhere)
-  SLUICE_STAT_DENSE_MICROS = 5,     ///< in matrix products
+  SLUICE_STAT_DENSE_MICROS = 5,     ///< of that, in matrix products (CPU; 0 elsewhere)
   SLUICE_STAT_OTHER_MICROS = 6,
   SLUICE_STAT_NON_FINITE_ROWS = 7,
   SLUICE_STAT_DEVICE_ALLOCATIONS = 8,  ///< since create; does not move after the engine is ready

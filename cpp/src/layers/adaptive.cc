@@ -106,6 +106,7 @@ void AdaptiveLayer::run(LayerContext& context, const StepBatch& batch, const KvC
   params.table_rows = batch.seq_slots;
   params.longest_context = batch.longest_context;
   params.longest_query = batch.longest_query;
+  params.numerics = context.numerics;
   params.kv = kv;
   params.pattern = pattern_;
   params.softmax_scale = spec_.softmax_scale;

@@ -13,8 +13,9 @@
 /// A closed gate (0) skips all work of its token and head.
 ///
 /// The keys of a row are reduced in an order that its own position, keys and densities fix; other
-/// rows, the number of threads and the places where chunks of queries begin change no bit. On CUDA
-/// a query that is its sequence's only one of the call is summed in another order than with others.
+/// rows, the number of threads and the places where chunks of queries begin change no bit. On CUDA,
+/// with Numerics::kFast, a query that is its sequence's only one of the call is summed in another
+/// order than with others.
 #ifndef SLUICE_OPS_ADAPTIVE_ATTENTION_ADAPTIVE_ATTENTION_H_
 #define SLUICE_OPS_ADAPTIVE_ATTENTION_ADAPTIVE_ATTENTION_H_
 
@@ -22,6 +23,7 @@
 
 #include "device/cpu.h"
 #include "ops/adaptive_attention/pattern.h"
+#include "ops/gemm/gemm.h"
 #include "ops/kv_write/kv_cache.h"
 
 namespace sluice {
@@ -45,6 +47,7 @@ struct AdaptiveAttentionParams {
   // Only CUDA, whose host cannot read the arrays, asks for these; they bound grids and workspace.
   int64_t longest_context = 0;  ///< no context_len is above it; 0: what a row of the table holds
   int64_t longest_query = 0;    ///< no sequence has more queries; 0: not known
+  Numerics numerics = Numerics::kBatchInvariant;  ///< of CUDA; the CPU's bits are the same in both
 
   KvCacheView kv{};  ///< as many kv heads as query heads
 

@@ -135,10 +135,11 @@ void select_rows(const CudaExec& exec, const AdaptiveAttentionParams& p, int64_t
   rows.num_keys = reinterpret_cast<int32_t*>(take(entries));
   for (rows.first = 0; rows.first < p.num_tokens; rows.first += together) {
     rows.count = std::min(together, p.num_tokens - rows.first);
-    if (p.longest_query != 1) {
-      (mma_fits(exec, p) ? launch_mma_scores : launch_scores)(exec, p, rows, longest);
+    const bool fast = p.numerics == Numerics::kFast;
+    if (!fast || p.longest_query != 1) {
+      (fast && mma_fits(exec, p) ? launch_mma_scores : launch_scores)(exec, p, rows, longest);
     }
-    launch_row_scores(exec, p, rows, longest);
+    if (fast) launch_row_scores(exec, p, rows, longest);
     launch_select(exec, p, rows);
     launch_rows(exec, p, {}, &rows, partials);
   }
@@ -201,11 +202,13 @@ void adaptive_attention(const CudaExec& exec, const AdaptiveAttentionParams& p, 
     draws.blocks = draws.counts + p.num_tokens;
     launch_draws(exec, p, draws);
   }
-  // A step of one query a sequence, as in decoding, has nothing for the tiles.
-  if (p.longest_query != 1) {
-    (mma_fits(exec, p) ? launch_mma_tiles : launch_tiles)(exec, p, draws);
+  // A step of one query a sequence, as in decoding, has nothing for the tiles; the plain ones alone
+  // add in an order that does not depend on a sequence's other queries.
+  const bool fast = p.numerics == Numerics::kFast;
+  if (!fast || p.longest_query != 1) {
+    (fast && mma_fits(exec, p) ? launch_mma_tiles : launch_tiles)(exec, p, draws);
   }
-  launch_rows(exec, p, draws, nullptr, partials);
+  if (fast) launch_rows(exec, p, draws, nullptr, partials);
 }
 
 }  // namespace sluice::cuda

@@ -77,6 +77,7 @@ class CudaFixture : public AdaptiveFixture {
     p.block_tables = static_cast<const int32_t*>(tables.data());
     p.table_rows = static_cast<const int32_t*>(rows.data());
     p.longest_query = longest_query;
+    p.numerics = Numerics::kFast;  // of both kernels: of single queries, of others
     p.kv.layout = KvLayout::kRows;
     p.kv.k = device_k.data();
     p.kv.v = device_v.data();

@@ -88,7 +88,7 @@ __device__ inline bool in_sequence(const AdaptiveAttentionParams& p, int32_t s, 
   return token >= p.query_start[s] && token < p.query_start[s + 1];
 }
 __device__ inline bool single_query(const AdaptiveAttentionParams& p, int32_t s) {
-  return p.query_start[s + 1] - p.query_start[s] == 1;
+  return p.numerics == Numerics::kFast && p.query_start[s + 1] - p.query_start[s] == 1;
 }
 
 /// The cache of one head of a sequence.
