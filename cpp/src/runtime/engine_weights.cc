@@ -7,9 +7,8 @@
 namespace sluice {
 namespace {
 
-// More keep the way to a device busy: 16 read from the system's cache as fast as it copies.
+// Sixteen load no faster, on the CPU or into a device (docs/benchmarks.md), and pin twice the memory.
 constexpr int kMaxLoaderThreads = 8;
-constexpr int kMaxDeviceLoaderThreads = 16;
 
 }  // namespace
 
@@ -34,8 +33,7 @@ void Engine::begin_weights(int32_t mode) {
   SLUICE_CHECK(mode == SLUICE_WEIGHTS_LOAD || weight_state_ == WeightState::kReady ||
                    weight_state_ == WeightState::kStale,
                SLUICE_STATUS_WRONG_STATE, "mode: UPDATE before a finished load (expected: LOAD)");
-  const int threads = std::min(plan_.options.num_threads,
-                               plan_.on_device() ? kMaxDeviceLoaderThreads : kMaxLoaderThreads);
+  const int threads = std::min(plan_.options.num_threads, kMaxLoaderThreads);
   session_ = std::make_shared<WeightSession>(team_->weights(), faults_, threads);
   // An update that leaves no trace behind, not even an aborted one, does not exist: what an earlier
   // one left half written stays so until it is covered.
