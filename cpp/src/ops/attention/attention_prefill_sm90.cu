@@ -24,6 +24,7 @@ __device__ void bring_tiles(PrefillShared<kK, kV>& s, const CUtensorMap& map_k,
   uint32_t phase = 0;
   PrefillTile t;
   for (int turn = 0; find_tile(s, w, turn, t); ++turn) {
+    if (t.keys_begin >= t.keys_end) continue;  // nobody waits for its keys
     const int64_t row = p.table_rows == nullptr ? t.sequence : p.table_rows[t.sequence];
     const int32_t* table = p.block_tables + row * p.block_table_stride;
     const int kv_head = t.head / w.group;

@@ -75,6 +75,14 @@ TEST(CudaPrefill, PassedBlocksOfAWindowMayBeUnmapped) {
   EXPECT_EQ(fixture.variant(), "prefill_sm90");
 }
 
+// A tile without keys is skipped by those who bring keys and by those who wait for them.
+TEST(CudaPrefill, SequencesWithoutKeysAreZero) {
+  check_prefill({.sequences = {{150, 200}, {40, 0, 5}, {130, 130}, {20, 0, 300}, {64, 90}},
+                 .k_dim = 128,
+                 .v_dim = 128,
+                 .scale = 0.08f});
+}
+
 // What this kernel cannot do is another's.
 TEST(CudaPrefill, OtherShapesAreNotItsOwn) {
   check_prefill({.sequences = {{50, 50}}, .k_dim = 96, .v_dim = 96, .scale = 0.1f}, "plain");
