@@ -109,7 +109,7 @@ void combine_shares(const CudaExec& exec, const Shares& w) {
   config.dynamicSmemBytes = static_cast<size_t>(w.num_blocks) * 8;
   config.stream = stream_of(exec);
   config.attrs = &overlap;
-  config.numAttrs = exec.capability >= 90 ? 1 : 0;
+  config.numAttrs = exec.has_sm90a() ? 1 : 0;  // as in launch_overlapped()
   SLUICE_CUDA_CHECK(cudaLaunchKernelEx(&config, combine_kernel, w), "attention, combining ",
                     p.num_tokens, " tokens of ", p.num_q_heads, " heads");
 }

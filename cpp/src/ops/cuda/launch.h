@@ -68,7 +68,7 @@ void launch_overlapped(const CudaExec& exec, void (*kernel)(Parameters...), unsi
   config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
   config.stream = stream_of(exec);
   config.attrs = &overlap;
-  config.numAttrs = exec.capability >= 90 ? 1 : 0;
+  config.numAttrs = exec.has_sm90a() ? 1 : 0;  // elsewhere code for sm_80 runs, which cannot wait
   SLUICE_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, arguments...), "kernel launch");
 }
 
