@@ -27,10 +27,11 @@ inline unsigned grid_for(int64_t items, int64_t per_block, int64_t most = int64_
 /// After each launch; `what` (text) names the op and its shape.
 #define SLUICE_CHECK_LAUNCH(...) SLUICE_CUDA_CHECK(cudaGetLastError(), __VA_ARGS__)
 
-/// Opts a kernel in to more than 48 KiB of shared memory. Cheap enough for every launch.
+/// Opts a kernel in to more than 48 KiB of shared memory. Of those up to 1 KiB can be the kernel's
+/// arrays of fixed size, which `bytes` leaves out. Cheap enough for every launch.
 template <typename Kernel>
 void allow_shared(Kernel kernel, int64_t bytes, const char* what) {
-  if (bytes <= 48 * 1024) return;
+  if (bytes <= 47 * 1024) return;
   SLUICE_CUDA_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                          cudaFuncAttributeMaxDynamicSharedMemorySize,
                                          static_cast<int>(bytes)),
