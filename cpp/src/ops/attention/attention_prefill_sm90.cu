@@ -371,7 +371,7 @@ bool fits(const CudaExec& exec, const AttentionParams& p) {
   const bool dims = (k == 64 && v == 64) || (k == 128 && v == 128) || (k == 192 && v == 128);
   return exec.has_sm90a() && p.numerics == Numerics::kFast && dims &&
          p.kv.format == Format::kBf16 && p.kv.block_size >= 8 && p.causal && p.chunk == 0 &&
-         p.soft_cap == 0 && p.num_sequences <= kMaxSequences &&
+         p.soft_cap == 0 && p.softmax_scale > 0 && p.num_sequences <= kMaxSequences &&
          p.kv.num_blocks < INT32_MAX && aligned(p.q) && aligned(p.out) && p.q_stride % 8 == 0 &&
          p.out_stride % 8 == 0 && p.num_tokens >= kFewestQueries * int64_t{p.num_sequences};
 }
