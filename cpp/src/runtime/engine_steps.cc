@@ -68,8 +68,8 @@ void Engine::complete() {
       wait_for_device(index);
       lock.lock();
       if (aborted_ && !slot.error) slot.error = aborted_error();
-      // What follows from an earlier fault says so.
-      if (failure_ && slot.error && slot.error->status() != SLUICE_STATUS_ABORTED) {
+      // What follows an earlier fault says so, also where it ran: its tokens and keys are missing.
+      if (failure_ && (!slot.error || slot.error->status() != SLUICE_STATUS_ABORTED)) {
         slot.error = failed_error();
       }
     }

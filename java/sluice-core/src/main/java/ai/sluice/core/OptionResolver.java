@@ -45,6 +45,9 @@ final class OptionResolver {
 
   private static final int GPU_BLOCK_SIZE = 64;
 
+  /** What the engine leaves to the driver and to graphs; it refuses to take the rest too. */
+  private static final long DEVICE_RESERVE_BYTES = 256L << 20;
+
   private static final String BFLOAT16_FEATURE = "avx512_bf16";
 
   private final EngineOptions options;
@@ -124,7 +127,7 @@ final class OptionResolver {
                 context,
                 info.getWeightBytes(),
                 info.getWorkspaceBytes(),
-                freeBytes(),
+                sharedBytes(),
                 backend == Backend.CPU ? KvCacheSizer.MACHINE_SHARE : KvCacheSizer.DEVICE_SHARE)
             .blocks(bytesPerBlock);
     int fitting = (int) Math.min(context, (long) blocks * blockSize);
@@ -164,6 +167,14 @@ final class OptionResolver {
         message.build(),
         memory,
         List.copyOf(notes));
+  }
+
+  /** Free memory that sizes may be taken from; -1 if unknown. */
+  private long sharedBytes() {
+    long free = freeBytes();
+    return choice.backend() == Backend.CPU || free < 0
+        ? free
+        : Math.max(0, free - DEVICE_RESERVE_BYTES);
   }
 
   private ComputeDtype dtype() {
