@@ -59,7 +59,7 @@ class Random {
 class Values {
  public:
   Values(Format format, int64_t count) : format_(format), bytes_(format_bytes(format, count)) {
-    std::memset(data(), 0xff, bytes_.size());  // NaN in both formats
+    if (!bytes_.empty()) std::memset(data(), 0xff, bytes_.size());  // NaN in both formats
   }
   static Values random(Format format, int64_t count, uint64_t seed, float scale = 1.0f) {
     Values out(format, count);
