@@ -3,7 +3,7 @@
 #ifndef SLUICE_OPS_GEMM_PRODUCT_DEVICE_CUH_
 #define SLUICE_OPS_GEMM_PRODUCT_DEVICE_CUH_
 
-#include "ops/activation/activate.cuh"
+#include "ops/activation/activation_device.h"
 #include "ops/cuda/launch.h"
 #include "ops/gemm/product_cuda.h"
 
@@ -147,8 +147,8 @@ __device__ inline void finish(const Product& p, int group, int64_t row, int64_t 
   };
   float out = value(sum, n);
   if (p.gated) {
-    out = activate_gated(p.activation, out, value(sum_up, p.weight_rows / 2 + n),
-                         p.activation_alpha, p.activation_beta, p.activation_limit);
+    out = activate_gated(p.activation, p.activation_alpha, p.activation_beta, p.activation_limit,
+                         out, value(sum_up, p.weight_rows / 2 + n));
   } else if (p.activates) {
     out = activate(p.activation, out);
   }

@@ -4,7 +4,7 @@
 //
 // A row's sums run over the inputs in rising order, 16 at a time, and depend on nothing but the row
 // and its weights; but the order is not that of product_cuda.h's other kernels.
-#include "ops/activation/activate.cuh"
+#include "ops/activation/activation_device.h"
 #include "ops/cuda/launch.h"
 #include "ops/cuda/sm90.h"
 #include "ops/cuda/tensor_map.h"
@@ -158,8 +158,8 @@ __device__ float finish(const Product& p, const Tile& t, int row, int col, float
   float value = p.alpha * (scale * sum + (bias == nullptr ? 0.0f : bias[col]));
   if constexpr (kGated) {
     const float other = p.alpha * (scale * up + (bias == nullptr ? 0.0f : bias[outputs + col]));
-    return activate_gated(p.activation, value, other, p.activation_alpha, p.activation_beta,
-                          p.activation_limit);
+    return activate_gated(p.activation, p.activation_alpha, p.activation_beta, p.activation_limit,
+                          value, other);
   }
   return p.activates ? activate(p.activation, value) : value;
 }
