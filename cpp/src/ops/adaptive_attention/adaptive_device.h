@@ -61,19 +61,6 @@ struct RowAt {
   int64_t token, position, context, key_end;
 };
 
-__device__ inline int32_t sequence_of(const AdaptiveAttentionParams& p, int64_t token) {
-  int32_t low = 0, high = p.num_sequences;  // the last sequence that starts at or before it
-  while (high - low > 1) {
-    const int32_t middle = (low + high) / 2;
-    if (p.query_start[middle] <= token) {
-      low = middle;
-    } else {
-      high = middle;
-    }
-  }
-  return low;
-}
-
 __device__ inline RowAt row_at(const AdaptiveAttentionParams& p, int32_t sequence, int64_t token) {
   RowAt at;
   at.sequence = sequence;

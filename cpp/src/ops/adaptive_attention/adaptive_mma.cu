@@ -56,8 +56,8 @@ __device__ void add_tile(float (&s)[8][4], const uint64_t (&words)[2], const __n
       w[i] = exp2f(s[j][i] - base[i / 2]);
       sum[i / 2] += w[i];
     }
-    weights[j / 2][j % 2 * 2] = pack(w[0], w[1]);
-    weights[j / 2][j % 2 * 2 + 1] = pack(w[2], w[3]);
+    weights[j / 2][j % 2 * 2] = pack_bf16(w[0], w[1]);
+    weights[j / 2][j % 2 * 2 + 1] = pack_bf16(w[2], w[3]);
   }
   // Each thread sums its own columns; the four of a row join at the end.
 #pragma unroll
@@ -73,9 +73,9 @@ __device__ void add_tile(float (&s)[8][4], const uint64_t (&words)[2], const __n
 #pragma unroll
     for (int d = 0; d < kDim / 8; d += 2) {
       uint32_t b[4];
-      load_turned(from + k * 16 * kStride<kDim> + d * 8, b);
-      multiply(state.values[d], weights[k], b[0], b[1]);
-      multiply(state.values[d + 1], weights[k], b[2], b[3]);
+      load_matrix_transposed(b, shared_address(from + k * 16 * kStride<kDim> + d * 8));
+      multiply_add(state.values[d], weights[k], b[0], b[1]);
+      multiply_add(state.values[d + 1], weights[k], b[2], b[3]);
     }
   }
 }

@@ -5,6 +5,7 @@
 #define SLUICE_OPS_ADAPTIVE_ATTENTION_ADAPTIVE_MMA_DEVICE_H_
 
 #include "ops/adaptive_attention/adaptive_device.h"
+#include "ops/cuda/mma.h"
 
 namespace sluice::cuda {
 
@@ -136,30 +137,6 @@ __device__ void start_copy(const HeadCache<__nv_bfloat16>& cache, int64_t first,
   }
 }
 
-__device__ inline void load_matrices(const __nv_bfloat16* from, uint32_t (&out)[4]) {
-  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(from));
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
-               : "r"(address));
-}
-__device__ inline void load_turned(const __nv_bfloat16* from, uint32_t (&out)[4]) {
-  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(from));
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
-               : "r"(address));
-}
-__device__ inline void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-      "{%0,%1,%2,%3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-__device__ inline uint32_t pack(float low, float high) {
-  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-  return *reinterpret_cast<const uint32_t*>(&pair);
-}
-
 /// The block's queries as operands of its warps; `memory` is free again afterwards.
 template <int kDim>
 __device__ void load_queries(const AdaptiveAttentionParams& p, const Rows& rows,
@@ -177,7 +154,7 @@ __device__ void load_queries(const AdaptiveAttentionParams& p, const Rows& rows,
   const __nv_bfloat16* from =
       memory + (warp * kWarpRows + lane % 16) * kStride<kDim> + lane / 16 * 8;
 #pragma unroll
-  for (int k = 0; k < kDim / 16; ++k) load_matrices(from + k * 16, q[k]);
+  for (int k = 0; k < kDim / 16; ++k) load_matrix(q[k], shared_address(from + k * 16));
   __syncthreads();
 }
 
@@ -197,9 +174,9 @@ __device__ void score(const AdaptiveAttentionParams& p, const Rows& rows, const 
 #pragma unroll
     for (int j = 0; j < 8; j += 2) {
       uint32_t b[4];
-      load_matrices(from + j * 8 * kStride<kDim> + k * 16, b);
-      multiply(s[j], q[k], b[0], b[1]);
-      multiply(s[j + 1], q[k], b[2], b[3]);
+      load_matrix(b, shared_address(from + j * 8 * kStride<kDim> + k * 16));
+      multiply_add(s[j], q[k], b[0], b[1]);
+      multiply_add(s[j + 1], q[k], b[2], b[3]);
     }
   }
   const int64_t last = p.relative_positions - 1;

@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(kThreads) combine_kernel(const __grid_constant
   const int32_t begin = p.query_start[sequence], end = p.query_start[sequence + 1];
   const bool ours = token >= begin && token < end && end - begin <= w.max_queries;
   const Parts parts = ours ? parts_of(w, sequence, token, head) : Parts{0, 0, 0};
-  wait_for_dependency();
+  await_kernel_before();
   if (parts.first == parts.last) return;  // not ours, or written by the block that had it whole
 
   const int32_t count = parts.last - parts.first + 1;
@@ -100,18 +100,10 @@ __global__ void __launch_bounds__(kThreads) combine_kernel(const __grid_constant
 
 void combine_shares(const CudaExec& exec, const Shares& w) {
   const AttentionParams& p = w.p;
-  cudaLaunchAttribute overlap{};
-  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  overlap.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(p.num_tokens * p.num_q_heads));
-  config.blockDim = dim3(kThreads);
-  config.dynamicSmemBytes = static_cast<size_t>(w.num_blocks) * 8;
-  config.stream = stream_of(exec);
-  config.attrs = &overlap;
-  config.numAttrs = exec.has_sm90a() ? 1 : 0;  // as in launch_overlapped()
-  SLUICE_CUDA_CHECK(cudaLaunchKernelEx(&config, combine_kernel, w), "attention, combining ",
-                    p.num_tokens, " tokens of ", p.num_q_heads, " heads");
+  launch_overlapped(exec, combine_kernel, static_cast<unsigned>(p.num_tokens * p.num_q_heads),
+                    kThreads, int64_t{w.num_blocks} * 8, w);
+  SLUICE_CHECK_LAUNCH("attention, combining ", p.num_tokens, " tokens of ", p.num_q_heads,
+                      " heads");
 }
 
 }  // namespace sluice::cuda

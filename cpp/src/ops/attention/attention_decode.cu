@@ -248,7 +248,7 @@ __global__ void __launch_bounds__(kThreads, Tuning<kDim>::kBlocksPerSm)
   const int32_t end = share_begin(block + 1, length, blocks);
   Cursor at = cursor_at(w, share_begin(block, length, blocks));
   if (at.place >= end) return;
-  start_dependents();
+  start_next_kernel();
 
   Cursor ahead = at;
   bool copies_left = true;

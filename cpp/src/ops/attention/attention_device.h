@@ -33,19 +33,6 @@ __device__ inline float power_of_two(float x) {
   return y;
 }
 
-/// Lets the next kernel begin where it was launched to overlap with this one; and waits, there, for
-/// this one's end. Every block has to wait: what follows the next kernel takes its end for both's.
-__device__ inline void start_dependents() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;\n" ::: "memory");
-#endif
-}
-__device__ inline void wait_for_dependency() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;\n" ::: "memory");
-#endif
-}
-
 /// Keys per span of a row that sees `keys`; see kAttentionSpan.
 __device__ inline int32_t span_keys(KeyRange keys) {
   int32_t span = kAttentionSpan;
@@ -110,6 +97,17 @@ __device__ inline uint32_t piece_offset(int dim, int row, int piece) {
   return static_cast<uint32_t>(row * dim * 2 + ((piece ^ (row & 7)) << 4));
 }
 
+/// Eight elements of q from `at` on, rounded; at a multiple of 8 elements.
+__device__ inline uint4 load_eight(const AttentionParams& p, int64_t at) {
+  if (p.q_format == Format::kBf16) {
+    return *reinterpret_cast<const uint4*>(static_cast<const __nv_bfloat16*>(p.q) + at);
+  }
+  const auto* from = reinterpret_cast<const float4*>(static_cast<const float*>(p.q) + at);
+  const float4 a = from[0], b = from[1];
+  return make_uint4(pack_bf16(a.x, a.y), pack_bf16(a.z, a.w), pack_bf16(b.x, b.y),
+                    pack_bf16(b.z, b.w));
+}
+
 /// Rounds rows of queries to bf16 in shared memory at `to` (piece_offset()), columns
 /// [col, col + kCols) of them, the block's threads together. row_of(r): {live, token, head} of row
 /// r; others' are zeros. All loads are under way before the first is used.
@@ -145,21 +143,6 @@ __device__ inline void load_queries(const AttentionParams& p, int col, const Row
                                    pair % 4 * 4) = pack_bf16(values[i].x, values[i].y);
     }
   }
-}
-
-/// The sequence of a token: the last whose queries begin at or before it. Its own end may be before
-/// the token too; the caller compares.
-__device__ inline int32_t sequence_of(const AttentionParams& p, int64_t token) {
-  int32_t low = 0, high = p.num_sequences;
-  while (high - low > 1) {
-    const int32_t middle = (low + high) / 2;
-    if (p.query_start[middle] <= token) {
-      low = middle;
-    } else {
-      high = middle;
-    }
-  }
-  return low;
 }
 
 /// Tile `index` of the tiles that cut each sequence's `rows_per_token` rows a token into

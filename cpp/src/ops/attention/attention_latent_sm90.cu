@@ -29,9 +29,6 @@ struct LatentShared {
   float tops[2][2][4][kHeads];  // of each warpgroup, by turns, of its warps
 };
 
-__device__ inline void warpgroup_sync(int warpgroup) {
-  asm volatile("bar.sync %0, 128;" ::"r"(2 + warpgroup) : "memory");
-}
 __device__ inline void consumers_sync() { asm volatile("bar.sync 1, 256;" ::: "memory"); }
 
 __device__ void bring_units(LatentShared& s, const CUtensorMap& map, const Shares& w, Cursor at,
@@ -184,14 +181,7 @@ class Item {
       uint4 eight = make_uint4(0, 0, 0, 0);
       if (row.live) {
         const int64_t at = row.token * p.q_stride + row.head * kKeyDim + col;
-        if (p.q_format == Format::kBf16) {
-          eight = *reinterpret_cast<const uint4*>(static_cast<const __nv_bfloat16*>(p.q) + at);
-        } else {
-          const auto* from = reinterpret_cast<const float4*>(static_cast<const float*>(p.q) + at);
-          const float4 a = from[0], b = from[1];
-          eight = make_uint4(pack_bf16(a.x, a.y), pack_bf16(a.z, a.w), pack_bf16(b.x, b.y),
-                             pack_bf16(b.z, b.w));
-        }
+        eight = load_eight(p, at);
       }
       *reinterpret_cast<uint4*>(to + col / 64 * kHeads * 128 + swizzled(head, col % 64)) = eight;
     }
@@ -292,7 +282,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int32_t end = share_begin(block + 1, length, blocks);
   Cursor at = cursor_at(w, share_begin(block, length, blocks));
   if (at.place >= end) return;
-  start_dependents();
+  start_next_kernel();
   if (threadIdx.x >= kConsumers) return bring_units(s, map, w, at, end);
 
   const int me = threadIdx.x / 128;

@@ -132,13 +132,13 @@ class Rows {
       top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 1));
       top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 2));
       const float base = top == -INFINITY ? 0 : top * scale_;
-      shrink_[half] = exp2_fast(top_[half] * scale_ - base);
+      shrink_[half] = power_of_two(top_[half] * scale_ - base);
       top_[half] = top;
       float sum = 0;
 #pragma unroll
       for (int i = 2 * half; i < kTileKeys / 2; i += 4) {
-        scores_[i] = exp2_fast(scores_[i] * scale_ - base);
-        scores_[i + 1] = exp2_fast(scores_[i + 1] * scale_ - base);
+        scores_[i] = power_of_two(scores_[i] * scale_ - base);
+        scores_[i + 1] = power_of_two(scores_[i + 1] * scale_ - base);
         sum += scores_[i] + scores_[i + 1];
       }
       sum_[half] = sum_[half] * shrink_[half] + sum;
@@ -184,7 +184,7 @@ class Rows {
       const float top = top_[half] == -INFINITY ? 0 : top_[half] * scale_;
       const int row = row_of(half);
       const bool sees = end_[half] > max(begin_[half], 0);
-      if (p_.sinks != nullptr && sees) sum += exp2_fast(p_.sinks[t.head] * kLog2E - top);
+      if (p_.sinks != nullptr && sees) sum += power_of_two(p_.sinks[t.head] * kLog2E - top);
       store(t, half, row, sees ? 1 / sum : 0);
       if (p_.lse != nullptr && threadIdx.x % 4 == 0 && row < t.tokens) {
         p_.lse[int64_t{t.token + row} * p_.num_q_heads + t.head] =
@@ -208,14 +208,7 @@ class Rows {
       uint4 eight = make_uint4(0, 0, 0, 0);
       if (row < t.tokens) {
         const int64_t at = int64_t{t.token + row} * p_.q_stride + int64_t{t.head} * kK + col;
-        if (p_.q_format == Format::kBf16) {
-          eight = *reinterpret_cast<const uint4*>(static_cast<const __nv_bfloat16*>(p_.q) + at);
-        } else {
-          const auto* from = reinterpret_cast<const float4*>(static_cast<const float*>(p_.q) + at);
-          const float4 a = from[0], b = from[1];
-          eight = make_uint4(pack_bf16(a.x, a.y), pack_bf16(a.z, a.w), pack_bf16(b.x, b.y),
-                             pack_bf16(b.z, b.w));
-        }
+        eight = load_eight(p_, at);
       }
       *reinterpret_cast<uint4*>(q + col / 64 * kTileQueries * 128 + swizzled(row, col % 64)) = eight;
     }

@@ -4,8 +4,7 @@
 #ifndef SLUICE_OPS_ATTENTION_ATTENTION_PREFILL_TILES_CUH_
 #define SLUICE_OPS_ATTENTION_ATTENTION_PREFILL_TILES_CUH_
 
-#include "ops/attention/attention_variants.h"
-#include "ops/cuda/launch.h"
+#include "ops/attention/attention_device.h"
 #include "ops/cuda/sm90.h"
 #include "ops/cuda/tensor_map.h"
 
@@ -16,18 +15,7 @@ inline constexpr int kMaxSequences = 1024;
 /// Fewer queries a sequence leave most of a tile empty: such steps are decode's.
 inline constexpr int64_t kFewestQueries = 16;
 
-inline constexpr float kLog2E = 1.44269504088896f;
-
-__device__ inline float exp2_fast(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
-/// Barriers of the kernel beside __syncthreads(): one a warpgroup, and one a turn.
-__device__ inline void warpgroup_sync(int warpgroup) {
-  asm volatile("bar.sync %0, 128;" ::"r"(2 + warpgroup) : "memory");
-}
+/// Barriers of the kernel beside __syncthreads() and warpgroup_sync(): one a turn.
 __device__ inline void wait_turn(int warpgroup) {
   asm volatile("bar.sync %0, 256;" ::"r"(4 + warpgroup) : "memory");
 }

@@ -89,6 +89,23 @@ void with_format(Format format, const F& f) {
   }
 }
 
+/// The sequence of a token: the last whose queries begin at or before it. Its own end may be before
+/// the token too; the caller compares.
+/// @param p  with num_sequences and query_start
+template <typename Params>
+__device__ int32_t sequence_of(const Params& p, int64_t token) {
+  int32_t low = 0, high = p.num_sequences;
+  while (high - low > 1) {
+    const int32_t middle = (low + high) / 2;
+    if (p.query_start[middle] <= token) {
+      low = middle;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
 inline constexpr unsigned kAllLanes = 0xffffffffu;
 
 __device__ inline float warp_sum(float value) {

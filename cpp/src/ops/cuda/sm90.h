@@ -52,6 +52,11 @@ __device__ inline void barrier_wait(uint64_t* barrier, uint32_t parity) {
       : "memory");
 }
 
+/// A barrier of one warpgroup's 128 threads; takes hardware barrier 2 + warpgroup.
+__device__ inline void warpgroup_sync(int warpgroup) {
+  asm volatile("bar.sync %0, 128;" ::"r"(2 + warpgroup) : "memory");
+}
+
 /// Starts the copy of a box of a 2-D (or 3-D) tensor; the barrier counts its bytes.
 __device__ inline void copy_box(void* to, const CUtensorMap* map, uint64_t* barrier, int x, int y) {
   asm volatile(
@@ -80,19 +85,6 @@ __device__ inline void copy_box(void* to, const CUtensorMap* map, uint64_t* barr
 
 __device__ inline void prefetch_map(const CUtensorMap* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
-}
-
-/// Copies 16 bytes, or zeroes them where `bytes` is 0, in the thread's current group of copies.
-__device__ inline void copy_async(void* to, const void* from, int bytes) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from),
-               "r"(bytes)
-               : "memory");
-}
-__device__ inline void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-/// Until at most kLeft of this thread's groups are unfinished.
-template <int kLeft>
-__device__ inline void copy_wait() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
 }
 
 /// Between ordinary writes of shared memory and reads by the copy engine or the products: each

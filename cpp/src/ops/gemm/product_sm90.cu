@@ -123,16 +123,16 @@ __device__ void bring_tiles(Shared<kWeights>& s, const CUtensorMap& map_x, const
         }
       }
       if constexpr (kGather) {
-        const int bytes = col + chunk * 8 < p.cols ? 16 : 0;
-        auto* to = reinterpret_cast<uint8_t*>(s.x[stage]);
+        const bool real = col + chunk * 8 < p.cols;
+        const uint32_t to = shared_address(s.x[stage]);
 #pragma unroll
         for (int i = 0; i < kTileRows / 16; ++i) {
           const int row = i * 16 + static_cast<int>(threadIdx.x) / 8;
-          copy_async(to + swizzled(row, chunk * 8), rows[i] + (bytes == 0 ? 0 : col), bytes);
+          copy_async(to + swizzled(row, chunk * 8), rows[i] + (real ? col : 0), real);
         }
-        copy_commit();
+        commit_copies();
         if (++issued > kLag) {
-          copy_wait<kLag>();
+          wait_copies<kLag>();
           hand_over();
         }
       }
@@ -143,7 +143,7 @@ __device__ void bring_tiles(Shared<kWeights>& s, const CUtensorMap& map_x, const
     }
   }
   if constexpr (kGather) {
-    copy_wait<0>();
+    wait_copies<0>();
     for (int left = min(issued, kLag); left > 0; --left) hand_over();
   }
 }
