@@ -122,16 +122,19 @@ def sdpa(backend, gqa=True, causal=True):
 
 
 def attention():
-    shapes = [("d128", 64, 8, 128, 128, s) for s in (1024, 2048, 4096, 16384)]
-    shapes += [("d64", 64, 8, 64, 64, 4096)]
-    shapes += [("192_128", 128, 128, 192, 128, s) for s in (4096, 8192)]
-    shapes += [("192_128", 16, 16, 192, 128, 4096)]
-    for kind, heads, kv, qk, vd, s in shapes:
-        row(f"prefill_{kind}/h{heads}_kv{kv}/s{s}", "cuDNN SDPA",
-            lambda: (fresh(1, heads, s, qk), fresh(1, kv, s, qk), fresh(1, kv, s, vd)),
+    shapes = [("d128", 64, 8, 128, 128, s, 1) for s in (1024, 2048, 4096, 16384)]
+    shapes += [("d128", 32, 8, 128, 128, 1024, 4)]
+    shapes += [("d64", 64, 8, 64, 64, s, 1) for s in (4096, 16384)]
+    shapes += [("192_128", 128, 128, 192, 128, s, 1) for s in (2048, 4096, 8192)]
+    shapes += [("192_128", 16, 16, 192, 128, s, n) for s, n in ((1024, 1), (4096, 1), (1024, 4))]
+    for kind, heads, kv, qk, vd, s, n in shapes:
+        row(f"prefill_{kind}/h{heads}_kv{kv}/s{s}{f'x{n}' if n > 1 else ''}", "cuDNN SDPA",
+            lambda: (fresh(n, heads, s, qk), fresh(n, kv, s, qk), fresh(n, kv, s, vd)),
             sdpa(SDPBackend.CUDNN_ATTENTION, heads != kv))
-    for heads, kv, d, batch, s in [(32, 8, 128, 1, 8192), (32, 8, 128, 16, 4096),
-                                   (32, 8, 128, 64, 4096), (32, 4, 128, 64, 4096)]:
+    for heads, kv, d, batch, s in [(32, 8, 128, 1, 1024), (32, 8, 128, 1, 8192),
+                                   (32, 8, 128, 16, 4096), (32, 8, 128, 64, 4096),
+                                   (32, 4, 128, 64, 4096), (32, 32, 128, 32, 2048),
+                                   (64, 8, 64, 64, 4096)]:
         for library, backend in (("cuDNN SDPA", SDPBackend.CUDNN_ATTENTION),
                                  ("flash SDPA", SDPBackend.FLASH_ATTENTION)):
             row(f"decode_gqa/h{heads}_kv{kv}_d{d}/b{batch}_s{s}", library,
@@ -146,12 +149,15 @@ def dense():
                 F.linear)
 
 
+# Name, hidden, intermediate, experts, experts a token, shared columns, whether weights sum to one.
+EXPERTS = (("v2lite", 2048, 1408, 64, 6, 2816, False), ("qwen30b", 2048, 768, 128, 8, 0, True),
+           ("mixtral", 4096, 14336, 8, 2, 0, True))
+
+
 def grouped():
-    for name, hidden, inter, experts, top in (("v2lite", 2048, 1408, 64, 6),
-                                              ("qwen30b", 2048, 768, 128, 8),
-                                              ("mixtral", 4096, 14336, 8, 2)):
+    for name, hidden, inter, experts, top, _, _ in EXPERTS:
         for up in (True, False):
-            for tokens in (1, 8, 64, 4096):
+            for tokens in (1, 8, 64, 128, 1024, 4096):
                 counts = [0] * experts
                 generator = random.Random(17)
                 for _ in range(tokens):
@@ -163,6 +169,43 @@ def grouped():
                 row(f"grouped_{name}_{'up' if up else 'down'}/t{tokens}", "_grouped_mm",
                     lambda: (fresh(tokens * top, k), fresh(experts, n, k, scale=0.02)),
                     lambda x, w: torch._grouped_mm(x, w.transpose(1, 2), offs=ends))
+
+
+def expert_layer(top, normalize):
+    """Router to sum, of PyTorch's own ops; nothing waits for the host."""
+    def work(x, router, up, down, *shared):
+        weights, chosen = (x.float() @ router.T).softmax(-1).topk(top, -1)
+        if normalize:
+            weights = weights / weights.sum(-1, keepdim=True)
+        chosen = chosen.flatten()
+        order = chosen.argsort(stable=True)
+        counts = torch.zeros(len(up), device=DEVICE, dtype=torch.int32)
+        counts.scatter_add_(0, chosen, torch.ones_like(chosen, dtype=torch.int32))
+        ends = counts.cumsum(0).to(torch.int32)
+        tokens = order // top
+        inner = swiglu(torch._grouped_mm(x[tokens], up.transpose(1, 2), offs=ends))
+        results = torch._grouped_mm(inner, down.transpose(1, 2), offs=ends)
+        out = torch.zeros(x.shape, device=DEVICE, dtype=torch.float32)
+        out.index_add_(0, tokens, results.float() * weights.flatten()[order, None])
+        if shared:
+            out += F.linear(swiglu(F.linear(x, shared[0])), shared[1])
+        return out
+    return work
+
+
+def expert_layers():
+    for name, hidden, inter, experts, top, shared, normalize in EXPERTS:
+        for tokens in (1, 8, 32, 64, 128, 1024, 4096):
+            def make():
+                operands = [fresh(tokens, hidden),
+                            fresh(experts, hidden, scale=hidden**-0.5, dtype=torch.float32),
+                            fresh(experts, 2 * inter, hidden, scale=0.02),
+                            fresh(experts, hidden, inter, scale=0.02)]
+                if shared:
+                    operands += [fresh(2 * shared, hidden, scale=0.02),
+                                 fresh(hidden, shared, scale=0.02)]
+                return operands
+            row(f"experts_{name}/t{tokens}", "PyTorch", make, expert_layer(top, normalize))
 
 
 def norm(x, w):
@@ -203,7 +246,14 @@ def rows_of_memory():
                          fresh(t, 1, 64, dtype=torch.float32)), wrap(rope))
 
 
-def experts():
+def top_p(x):
+    """Sorts, cuts at 0.95, draws by the exponential race."""
+    sorted_, index = (x / 0.8).softmax(-1).sort(-1, descending=True)
+    kept = torch.where(sorted_.cumsum(-1) - sorted_ > 0.95, 0, sorted_)
+    return index.gather(-1, (kept / torch.empty_like(kept).exponential_()).argmax(-1, keepdim=True))
+
+
+def routing():
     for name, count, top in (("e64_k6", 64, 6), ("e256_k8_g8", 256, 8)):
         for tokens in (1, 64, 4096):
             if count == 64:
@@ -216,6 +266,8 @@ def experts():
     for rows in (1, 64):
         row(f"sampling_greedy/b{rows}_v102400", "argmax",
             lambda: (fresh(rows, 102400, dtype=torch.float32),), lambda x: x.argmax(-1))
+        row(f"sampling_top_p/b{rows}_v102400", "sort",
+            lambda: (fresh(rows, 102400, scale=3.0, dtype=torch.float32),), top_p)
 
 
 def v2_lite():
@@ -292,7 +344,7 @@ def main():
     LIMITS["copy_GB/s"] = 2 * a.numel() * 4 / eager_us(lambda i: b.copy_(a)) * 1e-3
     del a, b, big
     print(LIMITS, flush=True)
-    for part in (attention, dense, grouped, experts, rows_of_memory, v2_lite):
+    for part in (attention, dense, grouped, expert_layers, routing, rows_of_memory, v2_lite):
         part()
         torch.cuda.empty_cache()
     with open(arguments.out, "w", encoding="utf-8") as file:

@@ -8,9 +8,12 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
+
+from ratios import CONTEXT, PREFILL, SHAPES, ratios
 
 HERE = pathlib.Path(__file__).resolve().parent
 PARTS = ("ops", "sanitize", "parity", "bench", "baseline")
@@ -30,17 +33,23 @@ class Part:
     def left(self):
         return PART_SECONDS - (time.monotonic() - self.begin)
 
-    def run(self, command, seconds):
+    def run(self, command, seconds, environment=None):
         """Runs a command; returns its exit status (None: out of time) and output. Thread-safe."""
         seconds = min(seconds, self.left())
         if seconds <= 1:
             return None, "no time was left"
-        try:
-            done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, timeout=seconds, cwd=HERE)
-            status, output = done.returncode, done.stdout
-        except subprocess.TimeoutExpired as expired:
-            status, output = None, expired.stdout or b""
+        # In a session of its own: what the command started ends with it, and closes the pipe.
+        with subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, cwd=HERE, start_new_session=True,
+                              env={**os.environ, **{k: str(v) for k, v in
+                                                    (environment or {}).items()}}) as process:
+            try:
+                output, _ = process.communicate(timeout=seconds)
+                status = process.returncode
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                output, _ = process.communicate()
+                status = None
         text = output.decode("utf-8", "replace")
         self.log.write(f"$ {' '.join(str(c) for c in command)}\n{text}\nexit status: {status}\n\n")
         self.log.flush()
@@ -99,21 +108,37 @@ def ops(part):
 
 # sanitize --------------------------------------------------------------------------------------------
 
+# The slowest first. initcheck's unused memory is no error: the engine reserves what it may need.
 TOOLS = {
-    "memcheck": ["--leak-check", "full"],
     "racecheck": [],
     "initcheck": [],
+    "memcheck": ["--leak-check", "full"],
     "synccheck": [],
 }
-# Sizes for speed, not for finding errors; the tools slow a kernel down a hundredfold.
-NOT_SANITIZED = "-*Large*:*Big*:*Long*:*Speed*"
+# Of each program how many processes share its tests, and which tests: the tools slow a kernel down up
+# to a hundredfold, and sizes for speed find no more errors.
+SANITIZED = {
+    "cuda_ops_test": (8, "-*Large*:*Big*:*Long*:*Speed*"),
+    "cuda_weights_test": (1, "-*Large*:*Big*:*Long*:*Speed*"),
+    "cuda_engine_test": (3, "*CudaEngine*:*CudaStep*:EngineTest*:StepOutputTest*:AbortTest*:"
+                            "*MoeTest*:*MlaTest*-*Large*:*Big*:*Long*:*Speed*"),
+}
+FINDING = re.compile(r"^={3,} (?:(?:Error|Warning): |Program hit |Invalid |Uninitialized |Leaked |"
+                     r"Barrier |Divergent |Potential |Internal |The application may have hung).*")
 
 
-def suites(path):
-    text = subprocess.run([str(path), *map(str, TESTS[path.name]), "--gtest_list_tests"], stdout=subprocess.PIPE, text=True,
-                          check=True).stdout
-    return [line.split("#")[0].strip().rstrip(".") for line in text.splitlines()
-            if line and not line.startswith(" ") and line.split("#")[0].strip().endswith(".")]
+def read_tests(text):
+    """Seconds of each test that ended, the test that did not, and the tool's findings by test."""
+    seconds, running, found = {}, None, []
+    for line in text.splitlines():
+        if match := re.match(r"\[ RUN      \] (\S+)", line):
+            running = match[1]
+        elif match := re.match(r"\[ +(?:OK|FAILED|SKIPPED) +\] (\S+?),? .*\((\d+) ms\)$", line):
+            if match[1] == running:
+                seconds[running], running = int(match[2]) / 1000, None
+        elif FINDING.match(line):
+            found.append(f"{running or 'outside of tests'}: {line.strip('= ')[:160]}")
+    return seconds, running, list(dict.fromkeys(found))
 
 
 def sanitize(part):
@@ -121,34 +146,43 @@ def sanitize(part):
     if not pathlib.Path(tool).exists():
         part.fail("compute-sanitizer: not found (expected: it in PATH or in /usr/local/cuda/bin)")
         return
-    jobs = []
-    for name in TESTS:
-        path = require(part, name)
-        if path is not None:
-            jobs += [(kind, path, suite) for suite in suites(path) for kind in TOOLS]
+    paths = {name: path for name in SANITIZED if (path := require(part, name))}
+    jobs = [(kind, name, shard) for kind in TOOLS for name in paths
+            for shard in range(SANITIZED[name][0])]
 
     def check(job):
-        kind, path, suite = job
+        kind, name, shard = job
+        shards, tests = SANITIZED[name]
         # Exit status 86: the tool found something.
         status, text = part.run([tool, "--tool", kind, *TOOLS[kind], "--error-exitcode", "86",
-                                 path, *TESTS[path.name], f"--gtest_filter={suite}.*{NOT_SANITIZED}",
-                                 "--gtest_brief=1"], 200)
+                                 paths[name], *TESTS[name], f"--gtest_filter={tests}"],
+                                PART_SECONDS, {"GTEST_TOTAL_SHARDS": shards,
+                                               "GTEST_SHARD_INDEX": shard})
         return job, status, text
 
-    counts = {kind: {"clean": 0, "not run": 0} for kind in TOOLS}
-    with concurrent.futures.ThreadPoolExecutor(max(2, min(6, (os.cpu_count() or 4) // 2))) as pool:
-        for (kind, path, suite), status, text in pool.map(check, jobs):
-            if status == 0:
-                counts[kind]["clean"] += 1
-            elif status is None:
-                counts[kind]["not run"] += 1
-                part.fail(f"{kind} {path.name} {suite}: not done in time")
-            else:
-                summary = re.findall(r"={3,} (?:ERROR SUMMARY|RACECHECK SUMMARY).*", text)
-                part.fail(f"{kind} {path.name} {suite}: status {status} {' '.join(summary)}")
-    part.result["suites"] = counts
+    counts = {kind: {"tests": 0, "findings": 0, "slowest": []} for kind in TOOLS}
+    with concurrent.futures.ThreadPoolExecutor(max(2, (os.cpu_count() or 4) - 2)) as pool:
+        for (kind, name, shard), status, text in pool.map(check, jobs):
+            seconds, running, found = read_tests(text)
+            counts[kind]["tests"] += len(seconds)
+            counts[kind]["findings"] += len(found)
+            counts[kind]["slowest"] += [(taken, test) for test, taken in seconds.items()]
+            for finding in found[:8]:
+                part.fail(f"{kind} {name} {finding}")
+            if status is None:
+                part.fail(f"{kind} {name}: not done in time after {len(seconds)} tests, "
+                          f"{running or 'between tests'}")
+            elif status != 0 and not found:
+                part.fail(f"{kind} {name} shard {shard}: status {status}, {running or 'no test'}; "
+                          f"{text.strip()[-300:]}")
+            elif not seconds:
+                part.fail(f"{kind} {name} shard {shard}: no test ran")
+    part.result["tools"] = counts
     for kind, count in counts.items():
-        print(f"  {kind}: {count['clean']} suites clean", flush=True)
+        count["slowest"] = sorted(count["slowest"], reverse=True)[:12]
+        print(f"  {kind}: {count['tests']} tests, {count['findings']} findings; slowest "
+              + ", ".join(f"{test} {taken:.0f} s" for taken, test in count["slowest"][:4]),
+              flush=True)
 
 
 # parity ----------------------------------------------------------------------------------------------
@@ -228,10 +262,7 @@ def bench(part):
     if not report.exists() or not report.read_text().strip():
         part.fail(f"cuda_bench: status {status}; {text[-400:]}")
         return
-    try:
-        found = json.loads(report.read_text())
-    except json.JSONDecodeError:  # out of time: the file ends in the middle
-        found = {"context": {}, "benchmarks": []}
+    found = complete(report.read_text())
     report.unlink()
     part.result["context"] = found["context"]
     rows = part.result["rows"] = {}
@@ -249,42 +280,39 @@ def bench(part):
     bench_models(part, rows, found["context"])
 
 
-# Whole models with random weights: tests, and for each what a step must at least move (bytes) or
-# compute (FLOP), counted by hand from the sizes: chosen experts, other weights, keys and values.
-MODELS = {
-    "deepseek-v2-lite": ["-p", "4096", "-n", "32", "-d", "1024", "-c", "1,32,64"],
-    "deepseek-7b": ["-p", "4096", "-n", "32", "-d", "1024", "-c", "1"],
-}
-MODEL_WORK = {
-    "model_deepseek-v2-lite/prefill_4096": ("flops", 20.6e12),
-    "model_deepseek-v2-lite/decode_b1": ("bytes", 4.90e9),
-    "model_deepseek-v2-lite/decode_b64": ("bytes", 33.1e9),
-    "model_deepseek-7b/decode_b1": ("bytes", 13.8e9),
-}
+def complete(text):
+    """What Google Benchmark wrote; where its time ran out, the rows before the last."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        end = text.rfind("},")
+        return json.loads(text[:end] + "}]}") if end >= 0 else {"context": {}, "benchmarks": []}
 
 
 def bench_models(part, rows, context):
-    for shape, tests in MODELS.items():
+    copy = float(context.get("copy_GB/s", 0)) * 1e9
+    products = float(context.get("bf16_TFLOP/s", 0)) * 1e12
+    for shape, sizes in SHAPES.items():
         status, text = part.run(java("ai.sluice.cli.Main", "bench", "--shape", shape, "--backend",
-                                     "cuda", "-r", "3", "--json", *tests), 200)
+                                     "cuda", "-r", "3", "--json", "-p", PREFILL, "-n", "32", "-d",
+                                     CONTEXT, "-c", sizes.concurrency if sizes else "1,64"), 120)
         begin = text.find("{")
         if status != 0 or begin < 0:
             part.fail(f"bench --shape {shape}: status {status}; {text.strip()[-300:]}")
             continue
         for test in json.loads(text[begin:])["results"]:
             if test["test"].startswith("pp"):
-                name = f"model_{shape}/prefill_{test['test'][2:]}"
-                us = int(test["test"][2:]) / test["tokens_per_second"] * 1e6
+                name = f"model_{shape}/prefill_{PREFILL}"
+                us = PREFILL / test["tokens_per_second"] * 1e6
+                floor = sizes.prefill_flops(PREFILL) / products if sizes and products else 0
             else:
-                name = f"model_{shape}/decode_b{test['concurrency']}"
+                batch = test["concurrency"]
+                name = f"model_{shape}/decode_b{batch}"
                 us = test["milliseconds_per_step"] * 1e3
+                floor = sizes.decode_bytes(batch, CONTEXT) / copy if sizes and copy else 0
             rows[name] = {"us": us, "kernel": f"{test['tokens_per_second']:.0f} tokens/s"}
-            kind, amount = MODEL_WORK.get(name, (None, 0))
-            rate = float(context.get("copy_GB/s", 0)) * 1e9 if kind == "bytes" else \
-                float(context.get("bf16_TFLOP/s", 0)) * 1e12
-            if kind and rate:
-                rows[name]["floor_us"] = amount / rate * 1e6
-                rows[name]["share"] = rows[name]["floor_us"] / us
+            if floor:
+                rows[name] |= {"floor_us": floor * 1e6, "share": floor * 1e6 / us}
             print(f"  {name}: {us:.0f} us, {test['tokens_per_second']:.0f} tokens/s", flush=True)
 
 
@@ -303,32 +331,7 @@ def baseline(part):
         part.fail(f"baseline.py: status {status}; {text[-400:]}")
 
 
-# ratios ----------------------------------------------------------------------------------------------
-
-def ratios(results):
-    """A table: each row of the bench beside its floor and beside the libraries of the same run."""
-    ours = results.get("bench", {}).get("rows", {})
-    theirs = results.get("baseline", {}).get("rows", {})
-    lines = [f"Commit {results.get('commit', 'unknown')}, {results.get('gpu', 'unknown GPU')}.", "",
-             "Times in microseconds; share: floor / time; ratio: the library's time / ours (above 1: "
-             "ours is faster).", "",
-             "| what | kernel | µs | floor | share | library | its µs | ratio |",
-             "| --- | --- | ---: | ---: | ---: | --- | ---: | ---: |"]
-    for name in sorted(set(ours) | set(theirs)):
-        row = ours.get(name, {})
-        us = row.get("us")
-        libraries = {k: v for k, v in theirs.get(name, {}).items() if isinstance(v, (int, float))}
-        for library, their in (libraries or {"": None}).items():
-            lines.append("| {} | {} | {} | {} | {} | {} | {} | {} |".format(
-                name, row.get("kernel", ""), number(us), number(row.get("floor_us")),
-                f"{row['share']:.2f}" if "share" in row else "", library, number(their),
-                f"{their / us:.2f}" if us and their else ""))
-    return "\n".join(lines) + "\n"
-
-
-def number(value):
-    return "" if value is None else f"{value:.1f}" if value < 1000 else f"{value:.0f}"
-
+# the command ----------------------------------------------------------------------------------------
 
 def gpu_name():
     try:

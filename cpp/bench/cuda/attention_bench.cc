@@ -98,17 +98,17 @@ void run(benchmark::State& state, const Shape& s, Work work) {
 }
 
 void add_prefill(const std::string& kind, int32_t heads, int32_t kv_heads, int32_t k_dim,
-                 int32_t v_dim, int64_t length) {
-  const std::string name =
-      concat("prefill_", kind, "/h", heads, "_kv", kv_heads, "/s", length);
+                 int32_t v_dim, int64_t length, int32_t sequences = 1) {
+  std::string name = concat("prefill_", kind, "/h", heads, "_kv", kv_heads, "/s", length);
+  if (sequences > 1) name += concat("x", sequences);
   add(name, [=](benchmark::State& state) {
     // Causal: half the square.
     const double flops = static_cast<double>(k_dim + v_dim) * heads * static_cast<double>(length) *
-                         static_cast<double>(length);
-    const double bytes = 2.0 * static_cast<double>(length) *
+                         static_cast<double>(length) * sequences;
+    const double bytes = 2.0 * static_cast<double>(length) * sequences *
                          (heads * (k_dim + v_dim) + kv_heads * (k_dim + v_dim));
     run(state,
-        {.num_sequences = 1, .query_len = length, .context_len = length, .num_q_heads = heads,
+        {.num_sequences = sequences, .query_len = length, .context_len = length, .num_q_heads = heads,
          .num_kv_heads = kv_heads, .k_dim = k_dim, .v_dim = v_dim},
         {.bytes = bytes, .flops = flops, .kernel = {}});
   });
@@ -143,17 +143,25 @@ void register_attention() {
   for (const int64_t length : {1024, 2048, 4096, 16384}) {
     add_prefill("d128", 64, 8, 128, 128, length);
   }
-  add_prefill("d64", 64, 8, 64, 64, 4096);
-  for (const int64_t length : {4096, 8192}) add_prefill("192_128", 128, 128, 192, 128, length);
-  add_prefill("192_128", 16, 16, 192, 128, 4096);
+  add_prefill("d128", 32, 8, 128, 128, 1024, 4);  // short prompts beside each other
+  for (const int64_t length : {4096, 16384}) add_prefill("d64", 64, 8, 64, 64, length);
+  for (const int64_t length : {2048, 4096, 8192}) {
+    add_prefill("192_128", 128, 128, 192, 128, length);
+  }
+  for (const int64_t length : {1024, 4096}) add_prefill("192_128", 16, 16, 192, 128, length);
+  add_prefill("192_128", 16, 16, 192, 128, 1024, 4);
+  add_gqa_decode(32, 8, 128, 1, 1024);
   add_gqa_decode(32, 8, 128, 1, 8192);
   add_gqa_decode(32, 8, 128, 16, 4096);
   add_gqa_decode(32, 8, 128, 64, 4096);  // 1.07 GB of keys and values
   add_gqa_decode(32, 4, 128, 64, 4096);
+  add_gqa_decode(32, 32, 128, 32, 2048);
+  add_gqa_decode(64, 8, 64, 64, 4096);
   add_mla_decode(16, 1, 1024);
   add_mla_decode(16, 32, 4096);
   add_mla_decode(16, 128, 4096);
-  add_mla_decode(128, 128, 4096);
+  add_mla_decode(16, 64, 1024);
+  for (const int32_t batch : {1, 32, 128}) add_mla_decode(128, batch, 4096);
 }
 
 }  // namespace sluice::bench

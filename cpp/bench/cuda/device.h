@@ -86,6 +86,7 @@ void register_gemm();
 void register_load();
 void register_adaptive();
 void register_moe();
+void register_expert_layers();
 void register_rows();
 
 }  // namespace sluice::bench

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "device.h"
 #include "ops/gemm/gemm.h"
+#include "ops/gemm/product_cuda.h"
 #include "ops/grouped_gemm/grouped_gemm.h"
 
 namespace sluice::bench {
@@ -82,7 +83,7 @@ void add_grouped(const Experts& e, int64_t tokens, bool up) {
     Buffer d_offsets = upload(offsets), d_index = upload(index);
     Buffer y = device_buffer(rows * results * 4);
     const Exec ops = exec();
-    auto launch = [&](int64_t i) {
+    auto params = [&](int64_t i) {
       GroupedGemmParams p;
       p.num_experts = e.num_experts;
       p.expert_offsets = reinterpret_cast<const int32_t*>(d_offsets.data());
@@ -98,7 +99,8 @@ void add_grouped(const Experts& e, int64_t tokens, bool up) {
       p.y = y.data();
       p.y_format = up ? Format::kBf16 : Format::kF32;
       p.y_stride = results;
-      grouped_gemm(ops, p);
+      p.numerics = Numerics::kFast;
+      return p;
     };
     const double moved = 2.0 * static_cast<double>(touched * outputs * inputs) +
                          2.0 * static_cast<double>((up ? tokens : rows) * inputs) +
@@ -106,8 +108,9 @@ void add_grouped(const Experts& e, int64_t tokens, bool up) {
     measure(state,
             {.bytes = moved,
              .flops = 2.0 * static_cast<double>(rows) * static_cast<double>(outputs * inputs),
-             .kernel = {}},
-            launch);
+             .kernel = cuda::kernel_name(
+                 cuda::choose_kernel(*ops.cuda, cuda::product_of(params(0))))},
+            [&](int64_t i) { grouped_gemm(ops, params(i)); });
   });
 }
 
@@ -125,7 +128,7 @@ void register_gemm() {
   constexpr Experts kQwen{"qwen30b", 2048, 768, 128, 8};
   constexpr Experts kMixtral{"mixtral", 4096, 14336, 8, 2};
   for (const bool up : {true, false}) {
-    for (const int64_t tokens : {1, 8, 64, 4096}) {
+    for (const int64_t tokens : {1, 8, 64, 128, 1024, 4096}) {
       add_grouped(kV2Lite, tokens, up);
       add_grouped(kQwen, tokens, up);
       add_grouped(kMixtral, tokens, up);

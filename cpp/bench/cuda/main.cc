@@ -28,6 +28,7 @@ int main(int argc, char** argv) {
     register_gemm();
     register_adaptive();
     register_moe();
+    register_expert_layers();
     register_rows();
     register_load();
     benchmark::RunSpecifiedBenchmarks();
