@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "support/moe_test_base.h"
+#include "support/settings.h"
 
 namespace sluice::test {
 namespace {
@@ -88,6 +89,28 @@ TEST_F(TraceTest, RouterTensorsHaveTheirFormatsAndEqualTheReference) {
     }
   }
   EXPECT_GT(dropped, 0);
+}
+
+// On a device: what the step launched and how often, not what would be chosen.
+TEST_F(TraceTest, KernelsThatRanAreNamed) {
+  open();
+  trace({"logits"});
+  const auto find = [&](const std::string& op) {
+    return std::find_if(driver_->kernels.begin(), driver_->kernels.end(),
+                        [&](const TracedKernel& kernel) { return kernel.op == op; });
+  };
+  ASSERT_NE(find("attention"), driver_->kernels.end());
+  ASSERT_NE(find("grouped_gemm"), driver_->kernels.end());
+  for (const TracedKernel& kernel : driver_->kernels) EXPECT_NE(kernel.variant, "") << kernel.op;
+  if (!settings().cuda()) return;
+  EXPECT_EQ(find("attention")->variant, "plain");  // float32
+  EXPECT_EQ(find("attention")->reason, "3 launches");
+  EXPECT_EQ(find("grouped_gemm")->variant.substr(0, 4), "f32_");
+  EXPECT_EQ(find("grouped_gemm")->reason, "6 launches");
+  const auto first = driver_->kernels;
+  trace({});
+  ASSERT_EQ(driver_->kernels.size(), first.size()) << "of one step, not of both";
+  for (size_t i = 0; i < first.size(); ++i) EXPECT_EQ(driver_->kernels[i].reason, first[i].reason);
 }
 
 TEST_F(TraceTest, NamesThatTheModelHasNotAreRefused) {

@@ -133,6 +133,7 @@ CudaDevice::CudaDevice(int index) : exec_(cuda_describe(index)) {
   cudaStream_t stream = nullptr;
   SLUICE_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "stream");
   exec_.stream = stream;
+  exec_.kernels = kernels_.get();
 }
 
 CudaDevice::~CudaDevice() {

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "device/buffer.h"
+#include "device/kernel_log.h"
 
 namespace sluice {
 
@@ -36,9 +37,15 @@ struct CudaExec {
   int capability = 0;           ///< 90 for compute capability 9.0
   int64_t max_shared_bytes = 0; ///< of one block, opted in
   int64_t l2_bytes = 0;
+  KernelLog* kernels = nullptr;  ///< of what ops launch; null: nobody wants to know
 
   /// Whether kernels compiled for sm_90a run.
   bool has_sm90a() const { return capability == 90; }
+
+  /// For the launcher of an op that has a choice of kernels, beside the launch.
+  void note(const char* op, const char* variant) const {
+    if (kernels != nullptr) kernels->note(op, variant);
+  }
 };
 
 /// What a machine has; for SystemInfo. `problem`: why no device can be used; empty when one can.
@@ -74,7 +81,9 @@ class CudaDevice {
   CudaDevice(const CudaDevice&) = delete;
   CudaDevice& operator=(const CudaDevice&) = delete;
 
+  /// With a stream and a log of its own.
   const CudaExec& exec() const { return exec_; }
+  const KernelLog& kernels() const { return *kernels_; }
 
   /// For the thread that is going to use it: makes the device current.
   void make_current() const;
@@ -83,6 +92,7 @@ class CudaDevice {
 
  private:
   CudaExec exec_;
+  std::unique_ptr<KernelLog> kernels_ = std::make_unique<KernelLog>();
 };
 
 /// Bytes of device memory that are free. @throws Error

@@ -134,6 +134,16 @@ std::vector<KernelUse> kernel_uses(const EnginePlan& plan) {
   return uses;
 }
 
+std::vector<KernelUse> kernels_launched(const std::vector<KernelLog::Entry>& before,
+                                        const std::vector<KernelLog::Entry>& after) {
+  std::vector<KernelUse> uses;
+  for (const KernelLog::Entry& entry : KernelLog::since(before, after)) {
+    uses.push_back({entry.op, entry.variant,
+                    concat(entry.launches, entry.launches == 1 ? " launch" : " launches")});
+  }
+  return uses;
+}
+
 std::vector<uint8_t> make_engine_info(const EnginePlan& plan) {
   ProtoArena arena;
   auto* info = arena.make(sluice__proto__engine_info__init);

@@ -263,12 +263,17 @@ int64_t Engine::trace(int32_t slot, std::span<const uint8_t> request, uint8_t* b
     }
   }
   checker_->accept(step);  // from here on nothing but the step can fail
-  result.write_directory(buffer);
+  const CudaDevice* device = team_->rank(0).device();
+  std::vector<KernelLog::Entry> before;
+  if (device != nullptr) before = device->kernels().entries();
   start(slot, &observers);
   step_done_.wait(lock, [&] { return slots_[slot].state == SlotState::kTraced; });
   slots_[slot].state = SlotState::kIdle;
   if (slots_[slot].error) throw *slots_[slot].error;
   observer.check_complete();
+  result.write_directory(buffer, device == nullptr
+                                     ? kernel_uses(plan_)
+                                     : kernels_launched(before, device->kernels().entries()));
   return result.bytes();
 }
 

@@ -102,5 +102,9 @@ struct KernelUse {
 /// What steps of this engine run.
 std::vector<KernelUse> kernel_uses(const EnginePlan& plan);
 
+/// What a device launched between two looks at its log; the reason tells how often.
+std::vector<KernelUse> kernels_launched(const std::vector<KernelLog::Entry>& before,
+                                        const std::vector<KernelLog::Entry>& after);
+
 }  // namespace sluice
 #endif  // SLUICE_RUNTIME_PLAN_H_

@@ -10,6 +10,8 @@ namespace sluice {
 namespace {
 
 constexpr int64_t kAlignment = 64;
+// Of the directory, for the kernels: some sixty.
+constexpr int64_t kKernelBytes = 4096;
 
 }  // namespace
 
@@ -21,7 +23,7 @@ Trace::Trace(const EnginePlan& plan, std::span<const uint8_t> request, const Ste
       list_trace_entries(plan.spec, step, plan.options.max_context_len);
   for (size_t i = 0; i < message->n_names; ++i) add(entries, message->names[i]);
   replays_ = std::make_unique<TraceReplays>(*message, plan.spec, entries, step);
-  make_directory(plan);
+  place_tensors();
 }
 
 void Trace::add(const std::vector<TraceEntry>& entries, const std::string& name) {
@@ -35,15 +37,24 @@ void Trace::add(const std::vector<TraceEntry>& entries, const std::string& name)
   tensors_.push_back({*found});
 }
 
-void Trace::make_directory(const EnginePlan& plan) {
-  ProtoArena arena;
-  auto* result = arena.make(sluice__proto__trace_result__init);
-  std::vector<Sluice__Proto__TraceTensor*> tensors;
+void Trace::place_tensors() {
   int64_t end = 0;
   for (Tensor& tensor : tensors_) {
     tensor.offset = end;
     const int64_t bytes = checked_mul(num_tokens_, tensor.entry.row_bytes());
     end = round_up(checked_add(end, bytes), kAlignment);
+  }
+  message_bytes_ = static_cast<int64_t>(directory({}, 0).size()) + kKernelBytes;
+  directory_bytes_ = round_up(static_cast<int64_t>(sizeof(uint64_t)) + message_bytes_, kAlignment);
+  bytes_ = checked_add(directory_bytes_, end);
+}
+
+// Filled up to `bytes`; 0: as short as it is.
+std::vector<uint8_t> Trace::directory(const std::vector<KernelUse>& kernels, int64_t bytes) const {
+  ProtoArena arena;
+  auto* result = arena.make(sluice__proto__trace_result__init);
+  std::vector<Sluice__Proto__TraceTensor*> tensors;
+  for (const Tensor& tensor : tensors_) {
     auto* entry = arena.make(sluice__proto__trace_tensor__init);
     entry->name = arena.text(tensor.entry.name);
     entry->has_format = 1;
@@ -55,31 +66,43 @@ void Trace::make_directory(const EnginePlan& plan) {
     entry->has_offset = 1;
     entry->offset = static_cast<uint64_t>(tensor.offset);
     entry->has_bytes = 1;
-    entry->bytes = static_cast<uint64_t>(bytes);
+    entry->bytes = static_cast<uint64_t>(num_tokens_ * tensor.entry.row_bytes());
     tensors.push_back(entry);
   }
   result->n_tensors = tensors.size();
   result->tensors = arena.array(tensors);
-  std::vector<Sluice__Proto__KernelChoice*> kernels;
-  for (const KernelUse& use : kernel_uses(plan)) {
+  std::vector<Sluice__Proto__KernelChoice*> choices;
+  for (const KernelUse& use : kernels) {
     auto* kernel = arena.make(sluice__proto__kernel_choice__init);
     kernel->op = arena.text(use.op);
     kernel->variant = arena.text(use.variant);
     kernel->reason = arena.text(use.reason);
-    kernels.push_back(kernel);
+    choices.push_back(kernel);
   }
-  result->n_kernels = kernels.size();
-  result->kernels = arena.array(kernels);
-  message_ = pack_message(result->base);
-  directory_bytes_ = round_up(static_cast<int64_t>(sizeof(uint64_t) + message_.size()), kAlignment);
-  bytes_ = checked_add(directory_bytes_, end);
+  result->n_kernels = choices.size();
+  result->kernels = arena.array(choices);
+  std::vector<uint8_t> message = pack_message(result->base);
+  if (bytes == 0) return message;
+  // The field's key takes one byte and its length two.
+  const int64_t left = bytes - static_cast<int64_t>(message.size());
+  SLUICE_CHECK_INTERNAL(left >= 128 + 3 && left < 16384, "trace: ", kernels.size(),
+                        " kernels leave ", left, " bytes of the directory (expected: 131 to 16383)");
+  std::vector<uint8_t> room(static_cast<size_t>(left - 3));
+  result->has_room = 1;
+  result->room.len = room.size();
+  result->room.data = room.data();
+  message = pack_message(result->base);
+  SLUICE_CHECK_INTERNAL(static_cast<int64_t>(message.size()) == bytes, "trace: a directory of ",
+                        message.size(), " bytes (expected: ", bytes, ")");
+  return message;
 }
 
-void Trace::write_directory(uint8_t* buffer) const {
+void Trace::write_directory(uint8_t* buffer, const std::vector<KernelUse>& kernels) const {
+  const std::vector<uint8_t> message = directory(kernels, message_bytes_);
   std::memset(buffer, 0, static_cast<size_t>(directory_bytes_));
-  const auto length = static_cast<uint64_t>(message_.size());
+  const auto length = static_cast<uint64_t>(message.size());
   std::memcpy(buffer, &length, sizeof(length));
-  std::memcpy(buffer + sizeof(length), message_.data(), message_.size());
+  std::memcpy(buffer + sizeof(length), message.data(), message.size());
 }
 
 TraceObserver::TraceObserver(StepObserver& base, const Trace& trace, uint8_t* buffer)

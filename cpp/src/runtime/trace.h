@@ -17,7 +17,8 @@
 namespace sluice {
 
 /// The layout of a trace: u64 length of a TraceResult, the message, padding to a multiple of 64,
-/// the tensors, each at a multiple of 64 behind that.
+/// the tensors, each at a multiple of 64 behind that. The message has room for the kernels, which
+/// are known when the step has run.
 class Trace {
  public:
   /// @param request  serialised TraceRequest
@@ -33,7 +34,8 @@ class Trace {
   int64_t bytes() const { return bytes_; }
 
   /// Writes everything in front of the tensors.
-  void write_directory(uint8_t* buffer) const;
+  /// @param kernels  what ran in the step
+  void write_directory(uint8_t* buffer, const std::vector<KernelUse>& kernels) const;
 
   struct Tensor {
     TraceEntry entry;
@@ -47,12 +49,13 @@ class Trace {
 
  private:
   void add(const std::vector<TraceEntry>& entries, const std::string& name);
-  void make_directory(const EnginePlan& plan);
+  void place_tensors();
+  std::vector<uint8_t> directory(const std::vector<KernelUse>& kernels, int64_t bytes) const;
 
   int64_t num_tokens_;
   std::vector<Tensor> tensors_;
   std::unique_ptr<TraceReplays> replays_;
-  std::vector<uint8_t> message_;
+  int64_t message_bytes_ = 0;
   int64_t directory_bytes_ = 0;
   int64_t bytes_ = 0;
 };

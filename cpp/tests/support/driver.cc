@@ -219,6 +219,11 @@ Outcome Driver::trace(const std::vector<std::string>& names,
   const auto result = unpack<Sluice__Proto__TraceResult>(sluice__proto__trace_result__descriptor,
                                                          {buffer.data() + 8, length});
   const size_t directory = (8 + length + 63) / 64 * 64;
+  kernels.clear();
+  for (size_t i = 0; i < result->n_kernels; ++i) {
+    const Sluice__Proto__KernelChoice& from = *result->kernels[i];
+    kernels.push_back({from.op, from.variant, from.reason});
+  }
   tensors->clear();
   for (size_t i = 0; i < result->n_tensors; ++i) {
     const Sluice__Proto__TraceTensor& from = *result->tensors[i];

@@ -59,6 +59,11 @@ struct TracedTensor {
   }
 };
 
+/// A kernel that a trace names.
+struct TracedKernel {
+  std::string op, variant, reason;
+};
+
 /// One sequence of a driver.
 struct Sequence {
   int32_t slot = 0;
@@ -102,6 +107,8 @@ class Driver {
   /// write, then a trace that takes over the decisions of `replay`.
   Outcome trace(const std::vector<std::string>& names, const std::vector<TracedTensor>& replay,
                 std::vector<TracedTensor>* tensors);
+  /// What the last trace says ran.
+  std::vector<TracedKernel> kernels;
   /// The same of float32 tensors: one per name, [tokens, columns] each.
   Outcome trace(const std::vector<std::string>& names, std::vector<std::vector<float>>* tensors);
 

@@ -137,9 +137,14 @@ void select_rows(const CudaExec& exec, const AdaptiveAttentionParams& p, int64_t
     rows.count = std::min(together, p.num_tokens - rows.first);
     const bool fast = p.numerics == Numerics::kFast;
     if (!fast || p.longest_query != 1) {
-      (fast && mma_fits(exec, p) ? launch_mma_scores : launch_scores)(exec, p, rows, longest);
+      const bool mma = fast && mma_fits(exec, p);
+      exec.note("adaptive_attention", mma ? "select_mma" : "select_tiles");
+      (mma ? launch_mma_scores : launch_scores)(exec, p, rows, longest);
     }
-    if (fast) launch_row_scores(exec, p, rows, longest);
+    if (fast) {
+      exec.note("adaptive_attention", "select_rows");
+      launch_row_scores(exec, p, rows, longest);
+    }
     launch_select(exec, p, rows);
     launch_rows(exec, p, {}, &rows, partials);
   }
@@ -206,9 +211,14 @@ void adaptive_attention(const CudaExec& exec, const AdaptiveAttentionParams& p, 
   // add in an order that does not depend on a sequence's other queries.
   const bool fast = p.numerics == Numerics::kFast;
   if (!fast || p.longest_query != 1) {
-    (fast && mma_fits(exec, p) ? launch_mma_tiles : launch_tiles)(exec, p, draws);
+    const bool mma = fast && mma_fits(exec, p);
+    exec.note("adaptive_attention", mma ? "mma_tiles" : "tiles");
+    (mma ? launch_mma_tiles : launch_tiles)(exec, p, draws);
   }
-  if (fast) launch_rows(exec, p, draws, nullptr, partials);
+  if (fast) {
+    exec.note("adaptive_attention", "rows");
+    launch_rows(exec, p, draws, nullptr, partials);
+  }
 }
 
 }  // namespace sluice::cuda

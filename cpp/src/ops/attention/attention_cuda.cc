@@ -37,7 +37,9 @@ int64_t attention_workspace_bytes(const CudaExec& exec, int64_t max_tokens, int3
 void attention(const CudaExec& exec, const AttentionParams& p, void* workspace,
                int64_t workspace_bytes) {
   if (p.num_tokens == 0 || p.num_sequences == 0) return;
-  attention_variant(exec, p).run(exec, p, workspace, workspace_bytes);
+  const AttentionVariant& variant = attention_variant(exec, p);
+  exec.note("attention", variant.name);
+  variant.run(exec, p, workspace, workspace_bytes);
 }
 
 }  // namespace sluice::cuda

@@ -261,6 +261,7 @@ bool CublasLt::run(const CudaExec& exec, const GemmParams& p, void* workspace,
                p.w.rows, " x ", p.w.cols, " ", format_name(p.w.format), " to ",
                format_name(p.y_format));
   SLUICE_CUDA_CHECK(cudaGetLastError(), "cublasLtMatmul");
+  exec.note("gemm", "cublaslt");
   return true;
 }
 

@@ -127,6 +127,8 @@ void product(const CudaExec& exec, const Product& p) { product(exec, p, choose_k
 
 void product(const CudaExec& exec, const Product& p, ProductKernel kernel) {
   if (p.max_rows == 0 || p.num_groups == 0) return;
+  exec.note(p.offsets != nullptr ? "grouped_gemm" : p.num_groups > 1 ? "batched_gemm" : "gemm",
+            kernel_name(kernel));
   const bool f32 = kernel == ProductKernel::kF32Stream || kernel == ProductKernel::kF32Tile;
   SLUICE_CHECK((p.format == Format::kF32) == f32, SLUICE_STATUS_UNSUPPORTED, kernel_name(kernel),
                ": ", format_name(p.format), " (expected: ", f32 ? "F32)" : "BF16)");

@@ -40,7 +40,10 @@ void route(const Exec& exec, const RouteParams& p) {
   check_memory("route row_choices", p.sorted.row_choices, p.router.num_tokens);
   check_memory("route choice_rows", p.sorted.choice_rows, p.router.num_tokens);
   if (p.router.num_tokens == 0) return;
-  if constexpr (kCudaBuilt) cuda::route(*exec.cuda, p);
+  if constexpr (kCudaBuilt) {
+    exec.cuda->note("router", "route_sm90");
+    cuda::route(*exec.cuda, p);
+  }
 }
 
 }  // namespace sluice

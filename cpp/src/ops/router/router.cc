@@ -172,7 +172,10 @@ void check_params(const RouterParams& p) {
 void router(const Exec& exec, const RouterParams& p) {
   check_params(p);
   if constexpr (kCudaBuilt) {
-    if (exec.cuda != nullptr) return cuda::router(*exec.cuda, p);
+    if (exec.cuda != nullptr) {
+      exec.cuda->note("router", "plain");
+      return cuda::router(*exec.cuda, p);
+    }
   }
   // An exponential costs about as much as moving 32 bytes.
   parallel_ranges(exec, p.num_tokens, grain_for_bytes(int64_t{p.num_experts} * 32),
