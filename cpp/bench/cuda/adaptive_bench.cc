@@ -126,6 +126,7 @@ void add_adaptive(const Kind& kind, int32_t sequences, int64_t queries, int64_t 
                           .k_block_stride = int64_t{kBlock} * width * 2,
                           .v_block_stride = int64_t{kBlock} * width * 2};
                   p.pattern = kind.pattern;
+                  p.numerics = Numerics::kFast;
                   p.softmax_scale = 0.088f;
                   p.relative_position = reinterpret_cast<const float*>(bias.data());
                   p.relative_positions = kPositions;

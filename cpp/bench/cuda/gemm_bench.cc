@@ -1,5 +1,6 @@
 // Products: dense ones of decode and prefill, and those of experts with SwiGLU done in them.
 #include <algorithm>
+#include <optional>
 #include <random>
 #include <string>
 
@@ -65,9 +66,13 @@ std::vector<int32_t> expert_offsets(const Experts& e, int64_t tokens) {
   return offsets;
 }
 
-// up: gate and up in one product with SwiGLU, rows gathered from the tokens; else down.
-void add_grouped(const Experts& e, int64_t tokens, bool up) {
-  add(concat("grouped_", e.name, up ? "_up" : "_down", "/t", tokens), [=](benchmark::State& state) {
+// up: gate and up in one product with SwiGLU, rows gathered from the tokens; else down. With a kernel,
+// that one and not what the op would choose.
+void add_grouped(const Experts& e, int64_t tokens, bool up,
+                 std::optional<cuda::ProductKernel> kernel = std::nullopt) {
+  std::string name = concat("grouped_", e.name, up ? "_up" : "_down", "/t", tokens);
+  if (kernel) name = concat("by_kernel/", name, "/", cuda::kernel_name(*kernel));
+  add(name, [=](benchmark::State& state) {
     const int64_t rows = tokens * e.per_token;
     const int64_t inputs = up ? e.hidden : e.intermediate;
     const int64_t outputs = up ? 2 * e.intermediate : e.hidden;
@@ -108,9 +113,15 @@ void add_grouped(const Experts& e, int64_t tokens, bool up) {
     measure(state,
             {.bytes = moved,
              .flops = 2.0 * static_cast<double>(rows) * static_cast<double>(outputs * inputs),
-             .kernel = cuda::kernel_name(
-                 cuda::choose_kernel(*ops.cuda, cuda::product_of(params(0))))},
-            [&](int64_t i) { grouped_gemm(ops, params(i)); });
+             .kernel = cuda::kernel_name(kernel.value_or(
+                 cuda::choose_kernel(*ops.cuda, cuda::product_of(params(0)))))},
+            [&](int64_t i) {
+              if (kernel) {
+                cuda::product(*ops.cuda, cuda::product_of(params(i)), *kernel);
+              } else {
+                grouped_gemm(ops, params(i));
+              }
+            });
   });
 }
 
@@ -132,6 +143,17 @@ void register_gemm() {
       add_grouped(kV2Lite, tokens, up);
       add_grouped(kQwen, tokens, up);
       add_grouped(kMixtral, tokens, up);
+    }
+  }
+  // Where one kernel takes over from another.
+  using Kernel = cuda::ProductKernel;
+  for (const Experts& experts : {kV2Lite, kQwen, kMixtral}) {
+    for (const bool up : {true, false}) {
+      for (const int64_t tokens : {1, 4, 8, 16, 32, 64, 128, 256, 512}) {
+        for (const Kernel kernel : {Kernel::kBf16Stream, Kernel::kBf16Tile, Kernel::kBf16Wgmma}) {
+          add_grouped(experts, tokens, up, kernel);
+        }
+      }
     }
   }
 }
