@@ -237,13 +237,6 @@ CudaEvent::~CudaEvent() {
   if (event_ != nullptr) cudaEventDestroy(static_cast<cudaEvent_t>(event_));
 }
 
-CudaEvent::CudaEvent(CudaEvent&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
-
-CudaEvent& CudaEvent::operator=(CudaEvent&& other) noexcept {
-  std::swap(event_, other.event_);
-  return *this;
-}
-
 void CudaEvent::record(const CudaExec& exec) {
   SLUICE_CUDA_CHECK(cudaEventRecord(static_cast<cudaEvent_t>(event_), stream_of(exec)), "event");
 }
@@ -269,15 +262,6 @@ float CudaEvent::millis_since(const CudaEvent& start) const {
 
 CudaGraph::~CudaGraph() {
   if (exec_ != nullptr) cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(exec_));
-}
-
-CudaGraph::CudaGraph(CudaGraph&& other) noexcept
-    : exec_(std::exchange(other.exec_, nullptr)), num_nodes_(other.num_nodes_) {}
-
-CudaGraph& CudaGraph::operator=(CudaGraph&& other) noexcept {
-  std::swap(exec_, other.exec_);
-  std::swap(num_nodes_, other.num_nodes_);
-  return *this;
 }
 
 void CudaGraph::begin_capture(const CudaExec& exec) {
@@ -355,23 +339,11 @@ void cuda_fill(const CudaExec& /*exec*/, void* /*to*/, int /*byte*/, int64_t /*b
 }
 CudaEvent::CudaEvent(bool /*timed*/) { refuse(); }
 CudaEvent::~CudaEvent() = default;
-CudaEvent::CudaEvent(CudaEvent&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
-CudaEvent& CudaEvent::operator=(CudaEvent&& other) noexcept {
-  std::swap(event_, other.event_);
-  return *this;
-}
 void CudaEvent::record(const CudaExec& /*exec*/) { refuse(); }
 bool CudaEvent::done() const { refuse(); }
 void CudaEvent::wait() const { refuse(); }
 float CudaEvent::millis_since(const CudaEvent& /*start*/) const { refuse(); }
 CudaGraph::~CudaGraph() = default;
-CudaGraph::CudaGraph(CudaGraph&& other) noexcept
-    : exec_(std::exchange(other.exec_, nullptr)), num_nodes_(other.num_nodes_) {}
-CudaGraph& CudaGraph::operator=(CudaGraph&& other) noexcept {
-  std::swap(exec_, other.exec_);
-  std::swap(num_nodes_, other.num_nodes_);
-  return *this;
-}
 void CudaGraph::begin_capture(const CudaExec& /*exec*/) { refuse(); }
 CudaGraph CudaGraph::end_capture(const CudaExec& /*exec*/) { refuse(); }
 void CudaGraph::cancel_capture(const CudaExec& /*exec*/) noexcept {}
@@ -380,3 +352,23 @@ void CudaGraph::launch(const CudaExec& /*exec*/) const { refuse(); }
 }  // namespace sluice
 
 #endif  // SLUICE_CUDA
+
+namespace sluice {
+
+CudaEvent::CudaEvent(CudaEvent&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+
+CudaEvent& CudaEvent::operator=(CudaEvent&& other) noexcept {
+  std::swap(event_, other.event_);
+  return *this;
+}
+
+CudaGraph::CudaGraph(CudaGraph&& other) noexcept
+    : exec_(std::exchange(other.exec_, nullptr)), num_nodes_(other.num_nodes_) {}
+
+CudaGraph& CudaGraph::operator=(CudaGraph&& other) noexcept {
+  std::swap(exec_, other.exec_);
+  std::swap(num_nodes_, other.num_nodes_);
+  return *this;
+}
+
+}  // namespace sluice

@@ -6,20 +6,6 @@ namespace {
 
 constexpr int kTableThreads = 128;
 
-// The sequence of a token: the last one that starts at or before it and has tokens.
-__device__ int sequence_of(const int32_t* query_start, int num_sequences, int64_t token) {
-  int low = 0, high = num_sequences;  // starts[low] <= token < starts[high]
-  while (high - low > 1) {
-    const int middle = (low + high) / 2;
-    if (query_start[middle] <= token) {
-      low = middle;
-    } else {
-      high = middle;
-    }
-  }
-  return low;
-}
-
 // One thread an angle.
 __global__ void __launch_bounds__(kTableThreads) table_kernel(RopeTableParams p) {
   const int half = p.rotary_dim / 2;
@@ -30,7 +16,7 @@ __global__ void __launch_bounds__(kTableThreads) table_kernel(RopeTableParams p)
       token >= p.query_start[p.num_sequences]) {
     return;  // of no sequence
   }
-  const int sequence = sequence_of(p.query_start, p.num_sequences, token);
+  const int sequence = sequence_of(p, token);
   const int32_t variant = p.variant[sequence * p.variant_stride];
   const int32_t dim = p.pair_dims == nullptr ? 0 : p.pair_dims[pair];
   double cosine = __longlong_as_double(0x7fffffffffffffff), sine = cosine;  // NaN

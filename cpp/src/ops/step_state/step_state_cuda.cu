@@ -73,16 +73,6 @@ __global__ void rope_updates_kernel(RopeUpdateParams p) {
   if (threadIdx.x == 0) rope.variants[u.variant].attention_scale = u.attention_scale;
 }
 
-// The sequence whose tokens include `token`.
-__device__ int64_t sequence_of(const int32_t* query_start, int64_t num_sequences, int32_t token) {
-  int64_t low = 0, high = num_sequences;
-  while (high - low > 1) {
-    const int64_t middle = (low + high) / 2;
-    (query_start[middle] <= token ? low : high) = middle;
-  }
-  return low;
-}
-
 __global__ void resolve_tokens_kernel(ResolveTokensParams p) {
   const int64_t t = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (t >= p.num_tokens) return;
@@ -90,8 +80,7 @@ __global__ void resolve_tokens_kernel(ResolveTokensParams p) {
   if (t < p.header->counts[SLUICE_SECTION_TOKEN_ID]) {
     id = p.token_id[t];
     if (id == SLUICE_TOKEN_LAST) {
-      const auto token = static_cast<int32_t>(t);
-      id = p.last_token[p.seq_slot[sequence_of(p.query_start, p.num_sequences, token)]];
+      id = p.last_token[p.seq_slot[sequence_of(p, t)]];
     } else if (id < 0) {
       id = p.previous_tokens[-1 - id];
     }
