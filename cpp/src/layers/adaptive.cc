@@ -196,14 +196,7 @@ void AdaptiveLayer::attend_shown(LayerContext& context, const StepBatch& batch,
     const int64_t end = std::min(begin + most, params.num_tokens);
     AdaptiveAttentionParams piece = params;
     piece.num_tokens = end - begin;
-    ShiftParams cut;
-    cut.count = int64_t{batch.num_sequences} + 1;
-    cut.x = batch.query_start;
-    cut.low = static_cast<int32_t>(begin);
-    cut.high = static_cast<int32_t>(end);
-    cut.offset = cut.low;
-    cut.y = query_start;
-    shift_values(context.exec, cut);
+    cut_query_start(context, batch, begin, end, query_start);
     piece.query_start = query_start;
     piece.q = static_cast<const float*>(params.q) + begin * params.q_stride;
     piece.positions = params.positions + begin;

@@ -9,18 +9,35 @@ int64_t arena_bytes(int64_t bytes) {
   return round_up(checked_add(bytes, kBufferAlignment), kBufferAlignment);
 }
 
-void round_rows(const LayerContext& context, int64_t num_rows, int64_t cols, const float* x,
-                void* y) {
+void convert_columns(const LayerContext& context, int64_t num_rows, int64_t cols, const float* x,
+                     int64_t x_stride, void* y, Format y_format, int64_t y_stride) {
   ConvertRowsParams params;
   params.num_rows = num_rows;
   params.cols = cols;
   params.x = x;
   params.x_format = Format::kF32;
-  params.x_stride = cols;
+  params.x_stride = x_stride;
   params.y = y;
-  params.y_format = context.compute_format;
-  params.y_stride = cols;
+  params.y_format = y_format;
+  params.y_stride = y_stride;
   convert_rows(context.exec, params);
+}
+
+void round_rows(const LayerContext& context, int64_t num_rows, int64_t cols, const float* x,
+                void* y) {
+  convert_columns(context, num_rows, cols, x, cols, y, context.compute_format, cols);
+}
+
+void cut_query_start(const LayerContext& context, const StepBatch& batch, int64_t begin, int64_t end,
+                     int32_t* y) {
+  ShiftParams cut;
+  cut.count = int64_t{batch.num_sequences} + 1;
+  cut.x = batch.query_start;
+  cut.low = static_cast<int32_t>(begin);
+  cut.high = static_cast<int32_t>(end);
+  cut.offset = cut.low;
+  cut.y = y;
+  shift_values(context.exec, cut);
 }
 
 ActivationParams activation_of(const ActivationSpec& spec) {

@@ -128,9 +128,18 @@ struct ResidualTarget {
 /// Bytes that an arena needs for `bytes` and its alignment.
 int64_t arena_bytes(int64_t bytes);
 
+/// Rows of float32 in another format and with another stride.
+void convert_columns(const LayerContext& context, int64_t num_rows, int64_t cols, const float* x,
+                     int64_t x_stride, void* y, Format y_format, int64_t y_stride);
+
 /// Dense rows of float32 in the compute format.
 void round_rows(const LayerContext& context, int64_t num_rows, int64_t cols, const float* x,
                 void* y);
+
+/// The query_start of the step's tokens [begin, end) alone, counted from `begin`, into y
+/// [num_sequences + 1]: sequences that have none of them are empty.
+void cut_query_start(const LayerContext& context, const StepBatch& batch, int64_t begin, int64_t end,
+                     int32_t* y);
 
 /// The kind of an activation and its numbers; rows are to be filled in.
 ActivationParams activation_of(const ActivationSpec& spec);

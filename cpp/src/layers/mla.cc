@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/checked.h"
-#include "ops/elementwise/elementwise.h"
 #include "ops/latent/latent.h"
 
 namespace sluice {
@@ -14,21 +13,6 @@ namespace {
 // takes more of them to be busy.
 constexpr int64_t kAbsorbedRows = 4096;
 constexpr int64_t kAbsorbedRowsCuda = 32768;
-
-// Columns of dense-headed rows, converted.
-void convert_columns(LayerContext& context, int64_t num_rows, int64_t cols, const float* x,
-                     int64_t x_stride, void* y, Format y_format, int64_t y_stride) {
-  ConvertRowsParams params;
-  params.num_rows = num_rows;
-  params.cols = cols;
-  params.x = x;
-  params.x_format = Format::kF32;
-  params.x_stride = x_stride;
-  params.y = y;
-  params.y_format = y_format;
-  params.y_stride = y_stride;
-  convert_rows(context.exec, params);
-}
 
 }  // namespace
 
@@ -283,15 +267,9 @@ void MlaLayer::attend_absorbed_piece(const Call& call, const Absorbed& queries,
   void* latents = context.workspace.allocate(tokens * heads * rank * element);
   const int32_t* query_start = batch.query_start;
   if (tokens < batch.num_tokens) {
-    ShiftParams cut;
-    cut.count = int64_t{batch.num_sequences} + 1;
-    cut.x = batch.query_start;
-    cut.low = static_cast<int32_t>(token_begin);
-    cut.high = static_cast<int32_t>(token_end);
-    cut.offset = cut.low;
-    cut.y = context.workspace.allocate_array<int32_t>(cut.count);
-    shift_values(context.exec, cut);
-    query_start = cut.y;
+    auto* cut = context.workspace.allocate_array<int32_t>(batch.num_sequences + 1);
+    cut_query_start(context, batch, token_begin, token_end, cut);
+    query_start = cut;
   }
   BatchedGemmParams uk;
   uk.num_rows = tokens;

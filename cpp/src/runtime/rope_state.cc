@@ -52,25 +52,33 @@ int64_t RopeState::workspace_bytes(const std::vector<RopeSpec>& ropes, int64_t m
   return bytes;
 }
 
-std::span<const RopeAngles> RopeState::make_angles(const Exec& exec, const StepInput& step,
-                                                   Arena& workspace) {
+RopeAngles make_angles(const Exec& exec, const StepBatch& batch, const RopeTable& rope,
+                       const int32_t* variant, int64_t variant_stride, Arena& workspace) {
+  const int64_t values = batch.num_tokens * (rope.rotary_dim / 2);
+  RopeTableParams params;
+  params.num_tokens = batch.num_tokens;
+  params.rotary_dim = rope.rotary_dim;
+  params.positions = batch.positions;
+  params.num_sequences = batch.num_sequences;
+  params.query_start = batch.query_start;
+  params.variant = variant;
+  params.variant_stride = variant_stride;
+  params.variants = rope.variants;
+  params.num_variants = rope.num_variants;
+  params.cos = workspace.allocate_array<float>(values);
+  params.sin = workspace.allocate_array<float>(values);
+  rope_table(exec, params);
+  return {rope.rotary_dim, rope.interleaved, params.cos, params.sin};
+}
+
+std::span<const RopeAngles> RopeState::make_angles(const Exec& exec, const StepBatch& batch,
+                                                   const int32_t* rope_variant, Arena& workspace) {
   for (size_t r = 0; r < ropes_.size(); ++r) {
     const Rope& rope = ropes_[r];
-    const int64_t values = step.num_tokens() * (rope.rotary_dim / 2);
-    RopeTableParams params;
-    params.num_tokens = step.num_tokens();
-    params.rotary_dim = rope.rotary_dim;
-    params.positions = step.position.data();
-    params.num_sequences = static_cast<int32_t>(step.num_sequences());
-    params.query_start = step.query_start.data();
-    params.variant = step.rope_variant.data() + r;
-    params.variant_stride = static_cast<int64_t>(ropes_.size());
-    params.variants = rope.variants.data();
-    params.num_variants = static_cast<int32_t>(rope.variants.size());
-    params.cos = workspace.allocate_array<float>(values);
-    params.sin = workspace.allocate_array<float>(values);
-    rope_table(exec, params);
-    angles_[r] = {rope.rotary_dim, rope.interleaved, params.cos, params.sin};
+    const RopeTable table{rope.rotary_dim, rope.interleaved, rope.variants.data(),
+                          static_cast<int32_t>(rope.variants.size())};
+    angles_[r] = sluice::make_angles(exec, batch, table, rope_variant + r,
+                                     static_cast<int64_t>(ropes_.size()), workspace);
   }
   return angles_;
 }

@@ -14,6 +14,19 @@
 
 namespace sluice {
 
+/// One RoPE with its variants, where ops run.
+struct RopeTable {
+  int32_t rotary_dim = 0;
+  bool interleaved = false;
+  const RopeVariantView* variants = nullptr;  ///< [num_variants]
+  int32_t num_variants = 0;
+};
+
+/// Angles of a step's tokens for one RoPE, in arena memory.
+/// @param variant  that of sequence s at s * variant_stride
+RopeAngles make_angles(const Exec& exec, const StepBatch& batch, const RopeTable& rope,
+                       const int32_t* variant, int64_t variant_stride, Arena& workspace);
+
 /// Static variants as the model gives them, dynamic ones as step messages rewrite them. One thread
 /// at a time.
 class RopeState {
@@ -30,8 +43,9 @@ class RopeState {
   static int64_t workspace_bytes(const std::vector<RopeSpec>& ropes, int64_t max_tokens);
 
   /// Angles of the step's tokens for each RoPE, in arena memory. Valid until the next call.
-  std::span<const RopeAngles> make_angles(const Exec& exec, const StepInput& step,
-                                          Arena& workspace);
+  /// @param rope_variant  [num_sequences, ropes]
+  std::span<const RopeAngles> make_angles(const Exec& exec, const StepBatch& batch,
+                                          const int32_t* rope_variant, Arena& workspace);
 
  private:
   struct Rope {

@@ -151,7 +151,8 @@ StepReport StepRunner::run(const StepInput& step, const StepOutput& output,
       batch.longest_query = std::max<int64_t>(
           batch.longest_query, batch.query_start[s + 1] - batch.query_start[s]);
     }
-    batch.ropes = ropes_.make_angles(context_.exec, step, context_.workspace);
+    batch.ropes = ropes_.make_angles(context_.exec, batch, step.rope_variant.data(),
+                                     context_.workspace);
     auto* residual =
         context_.workspace.allocate_array<float>(step.num_tokens() * limits_.hidden_size);
     const ExpertCounts experts{output.expert_count, limits_.expert_count_stride};

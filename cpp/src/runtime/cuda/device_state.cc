@@ -193,21 +193,9 @@ std::span<const RopeAngles> DeviceState::make_angles(const Exec& exec, const Ste
                                                      Arena& workspace) {
   for (size_t r = 0; r < ropes_.size(); ++r) {
     const Rope& rope = ropes_[r];
-    const int64_t values = batch.num_tokens * (rope.rotary_dim / 2);
-    RopeTableParams params;
-    params.num_tokens = batch.num_tokens;
-    params.rotary_dim = rope.rotary_dim;
-    params.positions = batch.positions;
-    params.num_sequences = batch.num_sequences;
-    params.query_start = batch.query_start;
-    params.variant = rope_variant + r;
-    params.variant_stride = static_cast<int64_t>(ropes_.size());
-    params.variants = rope.variants;
-    params.num_variants = rope.num_variants;
-    params.cos = workspace.allocate_array<float>(values);
-    params.sin = workspace.allocate_array<float>(values);
-    rope_table(exec, params);
-    angles_[r] = {rope.rotary_dim, rope.interleaved, params.cos, params.sin};
+    const RopeTable table{rope.rotary_dim, rope.interleaved, rope.variants, rope.num_variants};
+    angles_[r] = sluice::make_angles(exec, batch, table, rope_variant + r,
+                                     static_cast<int64_t>(ropes_.size()), workspace);
   }
   return angles_;
 }
