@@ -11,12 +11,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 from ratios import CONTEXT, PREFILL, SHAPES, ratios
 
 HERE = pathlib.Path(__file__).resolve().parent
-PARTS = ("ops", "sanitize", "parity", "bench", "baseline")
+PARTS = ("ops", "sanitize", "parity", "checkpoints", "bench", "baseline")
 PART_SECONDS = 460
 
 
@@ -249,6 +250,25 @@ def parity(part):
                 part.fail(f"{name}: status {status}")
             print(f"  {name}: {lifecycle[name.rsplit('.', 1)[1]]}", flush=True)
     part.result["lifecycle"] = lifecycle
+
+
+# checkpoints -----------------------------------------------------------------------------------------
+
+def checkpoints(part):
+    report = part.out.resolve() / ".checkpoints.json"
+    with tempfile.TemporaryDirectory() as work:
+        status, text = part.run([sys.executable, HERE / "checkpoints.py", "--out", report, "--work",
+                                 work], 450)
+    print(text.rstrip(), flush=True)
+    if not report.exists():
+        part.fail(f"checkpoints.py: status {status}; {text.strip()[-400:]}")
+        return
+    found = json.loads(report.read_text())
+    report.unlink()
+    part.result["rows"] = found["rows"]
+    part.result["failed"] += found["failed"]
+    if status != 0 and not found["failed"]:
+        part.fail(f"checkpoints.py: status {status}; {text.strip()[-400:]}")
 
 
 # bench and baseline ----------------------------------------------------------------------------------

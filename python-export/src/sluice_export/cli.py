@@ -4,6 +4,7 @@ import argparse
 import signal
 import sys
 import traceback
+from pathlib import Path
 
 from sluice_export import __version__
 from sluice_export.errors import ExportError
@@ -50,6 +51,16 @@ def _parser():
                       help="make these parity fixtures, with random weights and outputs of this "
                            "package's own float64 reference, as folders in MODEL; needs no torch "
                            "and none of the other options")
+
+  golden.add_argument("--shape", nargs="+", metavar="NAME",
+                      help="make these two-layer checkpoints of real sizes, with random weights and "
+                           "float64 and bfloat16 outputs, as folders in MODEL")
+  golden.add_argument("--scale", choices=("real", "tiny"), default="real",
+                      help="of --shape: tiny divides the sizes (default: real)")
+  golden.add_argument("--device", default="cpu",
+                      help="of --shape: where torch computes (default: cpu)")
+  golden.add_argument("--adaptive-reference", metavar="FILE",
+                      help="of --shape adaptive-*: reference_model.py of the fixture adaptive_moe")
 
   for command in (convert, golden):
     command.add_argument("--force", action="store_true", help="replace an existing output")
@@ -117,6 +128,15 @@ def _golden(options):
   if options.fixture:
     from sluice_export.golden_fixtures import make_fixtures
     for report in make_fixtures(options.model, options.fixture, force=options.force):
+      for line in report.lines():
+        print(line)
+    return
+  if options.shape:
+    from sluice_export.real_checkpoints import make_checkpoint
+    for name in options.shape:
+      report = make_checkpoint(
+          Path(options.model) / name, name, scale=options.scale, device=options.device,
+          adaptive_reference=options.adaptive_reference, force=options.force)
       for line in report.lines():
         print(line)
     return

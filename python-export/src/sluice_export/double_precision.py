@@ -26,19 +26,35 @@ class DoublePrecision(TorchFunctionMode):
     return result
 
 
-def load(model_class, folder, config):
+def place(model_class, folder, device, **options):
+  """from_pretrained(folder), on a device."""
+  if device == "cpu":
+    return model_class.from_pretrained(folder, **options)
+  try:
+    return model_class.from_pretrained(folder, device_map=device, **options)
+  except (ImportError, ValueError) as error:
+    if "accelerate" not in str(error):
+      raise
+  loaded = model_class.from_pretrained(folder, **options)  # by way of the host
+  if isinstance(loaded, tuple):
+    return (loaded[0].to(device), *loaded[1:])
+  return loaded.to(device)
+
+
+def load(model_class, folder, config, device="cpu"):
   """Loads a checkpoint with parameters, buffers and rotary tables in float64.
 
   Args:
     model_class: a transformers Auto class.
     folder: checkpoint folder.
     config: its transformers configuration.
+    device: where the model is to be.
 
   Returns:
     (model in evaluation mode, from_pretrained's loading report).
   """
-  model, loaded = model_class.from_pretrained(
-      folder, config=config, dtype=torch.float64, attn_implementation="eager",
+  model, loaded = place(
+      model_class, folder, device, config=config, dtype=torch.float64, attn_implementation="eager",
       experts_implementation="eager", local_files_only=True, trust_remote_code=False,
       output_loading_info=True)
   model.eval()
@@ -47,7 +63,9 @@ def load(model_class, folder, config):
       if type(module).__name__.endswith("RotaryEmbedding"):
         # Its tables were computed in float32; building it again in here computes them in float64.
         parent, _, attribute = name.rpartition(".")
-        setattr(model.get_submodule(parent), attribute, type(module)(module.config))
+        fresh = type(module)(module.config)
+        setattr(model.get_submodule(parent), attribute,
+                fresh if device == "cpu" else fresh.to(device))
   for name, tensor in (*model.named_parameters(), *model.named_buffers()):
     if tensor.dtype in _LOW:
       raise ExportError(name, f"stays {tensor.dtype} in a float64 run", expected="float64",

@@ -3,8 +3,13 @@ package ai.sluice.cli;
 import ai.sluice.api.EngineOptions;
 import ai.sluice.core.VerificationReport;
 import ai.sluice.core.VerificationReport.Check;
+import ai.sluice.core.VerificationReport.KernelRun;
 import ai.sluice.core.Verifier;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -20,6 +25,9 @@ import picocli.CommandLine.Parameters;
           + " cached and batched; also hidden states, choices of experts and their weights, what an"
           + " expert's capacity dropped, attended keys and other heads, where they are expected."
           + " In bfloat16 a model that chooses experts or keys runs with the expected choices."
+          + " Where logits of some positions alone are expected, prompts run whole, in chunks and"
+          + " their last tokens one a step; the kernels that ran are named, and in bfloat16 1.5"
+          + " times the error of the reference in bfloat16 is allowed where it is there."
           + " Exit code 0 if all agrees, 1 if not.",
       "'sluice-export golden' makes the expected outputs of any checkpoint."
     },
@@ -56,6 +64,13 @@ final class VerifyCommand implements Callable<Integer> {
     for (Check check : report.checks()) {
       console.println(line(check, width));
     }
+    Map<String, List<String>> ran = new LinkedHashMap<>();
+    for (KernelRun kernel : report.kernels()) {
+      ran.computeIfAbsent(kernel.mode(), mode -> new ArrayList<>())
+          .add(kernel.op() + "=" + kernel.variant());
+    }
+    ran.forEach(
+        (mode, kernels) -> console.println("ran   " + mode + ": " + String.join(" ", kernels)));
     for (String reason : report.notChecked()) {
       console.println("not checked: " + reason);
     }
@@ -79,10 +94,17 @@ final class VerifyCommand implements Callable<Integer> {
         check.tolerance() == 0
             ? (check.error() == 0 ? "equal" : percent(check.error()) + " differ")
             : String.format(
-                Locale.ROOT, "error %.2e (expected: below %.0e)", check.error(), check.tolerance());
+                Locale.ROOT, "error %.2e (expected: below %s)", check.error(),
+                tolerance(check.tolerance()));
     return String.format(
         "%s  %-" + width + "s  %s, %s", check.passed() ? "ok  " : "FAIL", check.name(), error,
         check.detail());
+  }
+
+  /** Round ones as they are written, others with two digits. */
+  private static String tolerance(double value) {
+    String round = String.format(Locale.ROOT, "%.0e", value);
+    return Double.parseDouble(round) == value ? round : String.format(Locale.ROOT, "%.1e", value);
   }
 
   private static String percent(double share) {

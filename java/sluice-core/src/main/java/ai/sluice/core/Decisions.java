@@ -95,14 +95,14 @@ final class Decisions {
   private void compareExperts(int layer, Tally experts, Tally kept, ErrorMeter weights) {
     long[] want = expected.longs(expectedName(EXPERTS, layer));
     List<Row> got = rows.get(EXPERTS + layer);
-    int k = expected.choices(expectedName(EXPERTS, layer));
+    int k = expected.choices(expectedName(EXPERTS, layer), 0);
     boolean hasWeights = names.contains(WEIGHTS + layer);
     boolean hasKept = names.contains(KEPT + layer);
     if (hasWeights) {
-      expected.requireChoices(expectedName(WEIGHTS, layer), k);
+      expected.requireChoices(expectedName(WEIGHTS, layer), 0, k);
     }
     if (hasKept) {
-      expected.requireChoices(expectedName(KEPT, layer), k);
+      expected.requireChoices(expectedName(KEPT, layer), 0, k);
     }
     float[] wantWeights = hasWeights ? expected.floats(expectedName(WEIGHTS, layer)) : new float[0];
     byte[] wantKept = hasKept ? expected.bytes(expectedName(KEPT, layer)) : new byte[0];
@@ -144,7 +144,7 @@ final class Decisions {
   private void compareMasks(int layer, Tally masks) {
     String name = expectedName(MASK, layer);
     byte[] want = expected.bytes(name);
-    int planes = expected.planes(name);
+    int planes = expected.planes(name, 0);
     List<Row> got = rows.get(MASK + layer);
     for (int t = 0; t < numTokens; t++) {
       Row row = got.get(t);

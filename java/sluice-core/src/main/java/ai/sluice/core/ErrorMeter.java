@@ -8,17 +8,7 @@ final class ErrorMeter {
 
   /** Compares, summing in double. Another length is an error of NaN, the worst of all. */
   double compare(String name, float[] got, float[] want) {
-    double difference = 0;
-    double norm = 0;
-    for (int i = 0; i < want.length; i++) {
-      double d = i < got.length ? (double) got[i] - want[i] : Double.NaN;
-      difference += d * d;
-      norm += (double) want[i] * want[i];
-    }
-    double error = Math.sqrt(difference / norm);
-    if (got.length != want.length) {
-      error = Double.NaN;
-    }
+    double error = relative(got, want);
     // NaN is never below a tolerance; no later value replaces it.
     if (count == 0 || (!(error <= worst) && !Double.isNaN(worst))) {
       worst = error;
@@ -26,6 +16,21 @@ final class ErrorMeter {
     }
     count++;
     return error;
+  }
+
+  /** The relative L2 error; NaN for another length. */
+  static double relative(float[] got, float[] want) {
+    if (got.length != want.length) {
+      return Double.NaN;
+    }
+    double difference = 0;
+    double norm = 0;
+    for (int i = 0; i < want.length; i++) {
+      double d = (double) got[i] - want[i];
+      difference += d * d;
+      norm += (double) want[i] * want[i];
+    }
+    return Math.sqrt(difference / norm);
   }
 
   int count() {

@@ -6,8 +6,10 @@ import ai.sluice.checkpoint.SafetensorsFile;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 
 /**
@@ -16,6 +18,7 @@ import java.util.Set;
  */
 final class ExpectedOutputs {
   private static final int ANY = -1;
+  private static final String POSITIONS = "positions_";
 
   private final SafetensorsFile file;
   private final int maxPositions;
@@ -23,6 +26,7 @@ final class ExpectedOutputs {
   private final List<int[]> prompts = new ArrayList<>();
   private final List<int[]> greedy = new ArrayList<>();
   private final Set<String> asked = new HashSet<>();
+  private final Map<Integer, int[]> positions = new HashMap<>();
 
   /**
    * Reads the prompts.
@@ -54,6 +58,10 @@ final class ExpectedOutputs {
     }
   }
 
+  Path path() {
+    return file.path();
+  }
+
   List<int[]> prompts() {
     return prompts;
   }
@@ -61,6 +69,39 @@ final class ExpectedOutputs {
   /** Greedy continuations of the first prompts. */
   List<int[]> greedy() {
     return greedy;
+  }
+
+  /** Whether the logits of some positions alone are expected. */
+  boolean hasPositions() {
+    return has(POSITIONS + 0);
+  }
+
+  /**
+   * The positions of a prompt whose logits are expected, rising.
+   *
+   * @throws CheckpointFormatException if there are none, or they are not the prompt's
+   */
+  int[] positions(int prompt) {
+    return positions.computeIfAbsent(
+        prompt,
+        i -> {
+          long[] values = longs(POSITIONS + i);
+          for (int at = 0; at < values.length; at++) {
+            long least = at == 0 ? 0 : values[at - 1] + 1;
+            if (values[at] < least || values[at] >= prompts.get(i).length) {
+              throw new CheckpointFormatException(
+                  file.path(),
+                  POSITIONS + i,
+                  "position " + at + " is " + values[at] + " (expected: " + least + " to "
+                      + (prompts.get(i).length - 1) + ", rising)");
+            }
+          }
+          if (values.length == 0) {
+            throw new CheckpointFormatException(
+                file.path(), POSITIONS + i, "0 positions (expected: at least one)");
+          }
+          return Arrays.stream(values).mapToInt(Math::toIntExact).toArray();
+        });
   }
 
   boolean has(String name) {
@@ -88,31 +129,31 @@ final class ExpectedOutputs {
   }
 
   /**
-   * Experts of a token, in a tensor [tokens of the first prompt, experts of a token].
+   * Experts of a token, in a tensor [tokens of a prompt, experts of a token].
    *
    * @throws CheckpointFormatException if it has another shape
    */
-  int choices(String name) {
-    return anyOf(name, 1, prompts.get(0).length, ANY);
+  int choices(String name, int prompt) {
+    return anyOf(name, 1, prompts.get(prompt).length, ANY);
   }
 
   /**
-   * Masks in a tensor [masks, queries, keys] of the first prompt's tokens.
+   * Masks in a tensor [masks, queries, keys] of a prompt's tokens.
    *
    * @throws CheckpointFormatException if it has another shape
    */
-  int planes(String name) {
-    return anyOf(name, 0, ANY, prompts.get(0).length, prompts.get(0).length);
+  int planes(String name, int prompt) {
+    return anyOf(name, 0, ANY, prompts.get(prompt).length, prompts.get(prompt).length);
   }
 
   /**
-   * Requires one value for each of the first prompt's tokens and its {@code choices}.
+   * Requires one value for each of a prompt's tokens and its {@code choices}.
    *
    * @throws CheckpointFormatException if the tensor has another shape
    */
-  void requireChoices(String name, int choices) {
-    if (choices(name) != choices) {
-      throw badShape(name, prompts.get(0).length, choices);
+  void requireChoices(String name, int prompt, int choices) {
+    if (choices(name, prompt) != choices) {
+      throw badShape(name, prompts.get(prompt).length, choices);
     }
   }
 

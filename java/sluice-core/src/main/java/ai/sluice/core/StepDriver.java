@@ -5,8 +5,10 @@ import static ai.sluice.jni.SluiceAbi.SLUICE_STATE_OP_RESET_SEQ;
 import ai.sluice.api.OutOfDeviceMemoryException;
 import ai.sluice.core.scheduler.RopeFrequencies;
 import ai.sluice.core.scheduler.StepMessage;
+import ai.sluice.proto.KernelChoice;
 import ai.sluice.proto.TraceReplay;
 import ai.sluice.proto.TraceRequest;
+import java.nio.ByteBuffer;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -24,6 +26,7 @@ final class StepDriver {
   private final int[] numComputed;
   private final boolean[] reset;
   private long lastStepId;
+  private List<KernelChoice> kernels = List.of();
 
   StepDriver(LoadedModel model) {
     this.model = model;
@@ -49,6 +52,11 @@ final class StepDriver {
   /** The last step that ran. */
   long lastStepId() {
     return lastStepId;
+  }
+
+  /** The kernels that the last traced step ran. */
+  List<KernelChoice> kernels() {
+    return kernels;
   }
 
   /** Forgets a sequence; its next tokens start at position 0. */
@@ -105,18 +113,11 @@ final class StepDriver {
   /** Runs the step with some decisions given instead of made. */
   Map<String, TracedTensor> trace(List<String> names, List<TraceReplay> replays) {
     message.end(lastStepId + 1);
-    Map<String, TracedTensor> tensors =
-        TracedTensor.read(
-            model
-                .engine()
-                .trace(
-                    0,
-                    TraceRequest.newBuilder()
-                        .addAllNames(names)
-                        .addAllReplay(replays)
-                        .build()
-                        .toByteArray()));
+    TraceRequest request =
+        TraceRequest.newBuilder().addAllNames(names).addAllReplay(replays).build();
+    ByteBuffer trace = model.engine().trace(0, request.toByteArray());
     lastStepId++;
-    return tensors;
+    kernels = TracedTensor.kernels(trace);
+    return TracedTensor.read(trace);
   }
 }

@@ -1,6 +1,7 @@
 package ai.sluice.core;
 
 import ai.sluice.proto.Format;
+import ai.sluice.proto.KernelChoice;
 import ai.sluice.proto.TraceResult;
 import ai.sluice.proto.TraceTensor;
 import com.google.protobuf.InvalidProtocolBufferException;
@@ -41,12 +42,7 @@ record TracedTensor(List<Integer> shape, float[] values) {
   /** Reads the tensors of a trace, by name: F32, I32 or U8. */
   static Map<String, TracedTensor> read(ByteBuffer trace) {
     int length = Math.toIntExact(trace.getLong(0));
-    TraceResult result;
-    try {
-      result = TraceResult.parseFrom(trace.slice(8, length));
-    } catch (InvalidProtocolBufferException e) {
-      throw new IllegalStateException("TraceResult: not readable (a defect of Sluice)", e);
-    }
+    TraceResult result = directory(trace);
     int data = (8 + length + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     Map<String, TracedTensor> tensors = new HashMap<>();
     for (TraceTensor tensor : result.getTensorsList()) {
@@ -59,6 +55,19 @@ record TracedTensor(List<Integer> shape, float[] values) {
       tensors.put(tensor.getName(), new TracedTensor(shape, floats(tensor, bytes)));
     }
     return tensors;
+  }
+
+  /** The kernels that ran in the step of a trace. */
+  static List<KernelChoice> kernels(ByteBuffer trace) {
+    return directory(trace).getKernelsList();
+  }
+
+  private static TraceResult directory(ByteBuffer trace) {
+    try {
+      return TraceResult.parseFrom(trace.slice(8, Math.toIntExact(trace.getLong(0))));
+    } catch (InvalidProtocolBufferException e) {
+      throw new IllegalStateException("TraceResult: not readable (a defect of Sluice)", e);
+    }
   }
 
   private static float[] floats(TraceTensor tensor, ByteBuffer bytes) {

@@ -9,19 +9,30 @@ import java.util.List;
  * @param dtype arithmetic that was compared
  * @param checks what was checked
  * @param notChecked expectations that are in the file and were not checked, each with the reason
+ * @param kernels what ran where a prompt was computed in several ways, each way's kernels once
  */
 public record VerificationReport(
-    ComputeDtype dtype, List<Check> checks, List<String> notChecked) {
+    ComputeDtype dtype, List<Check> checks, List<String> notChecked, List<KernelRun> kernels) {
   /** Copies the lists. */
   public VerificationReport {
     checks = List.copyOf(checks);
     notChecked = List.copyOf(notChecked);
+    kernels = List.copyOf(kernels);
   }
 
   /** Whether everything that was checked agrees. */
   public boolean passed() {
     return !checks.isEmpty() && checks.stream().allMatch(Check::passed);
   }
+
+  /**
+   * A kernel that ran: on a device what the steps launched.
+   *
+   * @param mode how the prompts were computed, as in the name of the check
+   * @param op for example {@code attention}
+   * @param variant for example {@code prefill_sm90}
+   */
+  public record KernelRun(String mode, String op, String variant) {}
 
   /**
    * One comparison.

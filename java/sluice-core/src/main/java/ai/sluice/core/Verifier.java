@@ -7,6 +7,7 @@ import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.Sampling;
 import ai.sluice.checkpoint.Checkpoint;
 import ai.sluice.core.VerificationReport.Check;
+import ai.sluice.core.VerificationReport.KernelRun;
 import ai.sluice.proto.HeadKind;
 import ai.sluice.proto.ModelSpec;
 import ai.sluice.proto.TraceReplay;
@@ -17,7 +18,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -26,6 +26,7 @@ import org.jspecify.annotations.Nullable;
  * chunks, token by token and in a ragged batch; hidden states; what routers, capacities and masks
  * decided, the same ways; other heads; greedy tokens, alone and batched. In bfloat16 logits alone,
  * and of a model that chooses experts or keys those of the first prompt, with the expected choices.
+ * Where logits of some positions alone are expected, as of long prompts, see {@link LongPrompts}.
  */
 public final class Verifier {
   /** The file that holds the expected outputs. */
@@ -50,6 +51,7 @@ public final class Verifier {
   private final Checkpoint checkpoint;
   private final List<int[]> prompts;
   private final List<Check> checks = new ArrayList<>();
+  private List<KernelRun> kernels = List.of();
   private double tolerance;
 
   private Verifier(ExpectedOutputs expected, Checkpoint checkpoint) {
@@ -105,7 +107,12 @@ public final class Verifier {
     try {
       StepDriver driver = new StepDriver(model);
       ModelSpec spec = model.options().spec();
-      if (exact || !DecisionReplay.decides(spec)) {
+      if (expected.hasPositions()) {
+        LongPrompts longPrompts = new LongPrompts(expected, spec, driver, exact, tolerance);
+        longPrompts.check();
+        checks.addAll(longPrompts.checks());
+        kernels = longPrompts.kernels();
+      } else if (exact || !DecisionReplay.decides(spec)) {
         Decisions decisions = exact ? decisions(spec) : null;
         checkWhole(driver, spec, exact, decisions);
         checkChunks(driver, "chunked prefill", this::chunkOf, decisions);
@@ -124,7 +131,7 @@ public final class Verifier {
         checkGreedy(engine);
       }
     }
-    return new VerificationReport(options.dtype(), checks, notChecked(exact));
+    return new VerificationReport(options.dtype(), checks, notChecked(exact), kernels);
   }
 
   private interface ChunkLength {
@@ -186,14 +193,17 @@ public final class Verifier {
 
   /** In narrow arithmetic: the first prompt alone, with the expected decisions taken over. */
   private void checkReplayed(StepDriver driver, ModelSpec spec) {
-    Optional<List<TraceReplay>> replays = DecisionReplay.of(expected, spec);
-    if (replays.isEmpty()) {
+    if (!DecisionReplay.hasExperts(expected, spec, 0)
+        || !DecisionReplay.hasMasks(expected, spec, 0)) {
       return;
     }
+    List<TraceReplay> replays =
+        DecisionReplay.of(
+            expected, spec, List.of(new DecisionReplay.Span(0, 0, prompts.get(0).length)));
     ErrorMeter logits = new ErrorMeter();
     driver.begin();
     driver.add(0, prompts.get(0), 0, prompts.get(0).length);
-    Map<String, TracedTensor> traced = driver.trace(List.of(LOGITS), replays.get());
+    Map<String, TracedTensor> traced = driver.trace(List.of(LOGITS), replays);
     driver.reset(0);
     logits.compare("prompt 0", traced.get(LOGITS).values(), expected.floats("logits64_0"));
     report("logits, decisions replayed", logits);
