@@ -27,15 +27,16 @@ inline unsigned grid_for(int64_t items, int64_t per_block, int64_t most = int64_
 /// After each launch; `what` (text) names the op and its shape.
 #define SLUICE_CHECK_LAUNCH(...) SLUICE_CUDA_CHECK(cudaGetLastError(), __VA_ARGS__)
 
+/// Opts a kernel in to all shared memory that a block of the current device can have. @throws Error
+/// INTERNAL when `bytes` are more
+void allow_most_shared(const void* kernel, int64_t bytes, const char* what);
+
 /// Opts a kernel in to more than 48 KiB of shared memory. Of those up to 1 KiB can be the kernel's
-/// arrays of fixed size, which `bytes` leaves out. Cheap enough for every launch.
+/// arrays of fixed size, which `bytes` leaves out. Cheap enough for every launch. The limit belongs to
+/// the function, which all threads and engines of a device share, so it is always the same: the most.
 template <typename Kernel>
 void allow_shared(Kernel kernel, int64_t bytes, const char* what) {
-  if (bytes <= 47 * 1024) return;
-  SLUICE_CUDA_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                         cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                         static_cast<int>(bytes)),
-                    what, ": ", bytes, " bytes of shared memory");
+  if (bytes > 47 * 1024) allow_most_shared(reinterpret_cast<const void*>(kernel), bytes, what);
 }
 
 // Programmatic dependent launch: a kernel launched by launch_overlapped() may begin while the kernel

@@ -15,6 +15,7 @@
 #include <list>
 #include <vector>
 
+#include "device/buffer.h"
 #include "device/cuda_check.h"
 #include "ops/gemm/product_cuda.h"
 
@@ -95,7 +96,8 @@ void check(cublasStatus_t status, const char* call) {
 }
 
 // What an algorithm depends on. The number of rows is taken as it is: the best algorithm changes
-// with it in steps that only the library knows.
+// with it in steps that only the library knows. Alignments count up to what arenas give, so that a
+// shape's algorithm, and with it the bits, do not depend on where its rows happen to lie.
 struct Key {
   int64_t num_rows = 0, weight_rows = 0, cols = 0, x_stride = 0, y_stride = 0, workspace = 0;
   int x_alignment = 0, w_alignment = 0, y_alignment = 0;
@@ -106,7 +108,7 @@ struct Key {
 
 int alignment_of(const void* pointer) {
   const auto address = reinterpret_cast<uintptr_t>(pointer);
-  return static_cast<int>(std::min<uintptr_t>(address & (~address + 1), 256));
+  return static_cast<int>(std::min<uintptr_t>(address & (~address + 1), kBufferAlignment));
 }
 
 cudaDataType_t data_type(Format format) {
@@ -223,10 +225,10 @@ int64_t CublasLt::choosing_micros() const { return state_->micros; }
 bool CublasLt::run(const CudaExec& exec, const GemmParams& p, void* workspace,
                    int64_t workspace_bytes) {
   if (p.num_rows == 0) return true;
-  // The library refuses a workspace that does not begin at a multiple of 256.
-  constexpr int64_t kAlignment = 256;
   const auto address = reinterpret_cast<uintptr_t>(workspace);
-  const int64_t skipped = (kAlignment - static_cast<int64_t>(address % kAlignment)) % kAlignment;
+  const int64_t skipped =
+      (kWorkspaceAlignment - static_cast<int64_t>(address % kWorkspaceAlignment)) %
+      kWorkspaceAlignment;
   workspace = static_cast<std::byte*>(workspace) + skipped;
   workspace_bytes = std::max<int64_t>(0, workspace_bytes - skipped);
   const bool own_bias = p.bias != nullptr && p.y_format == Format::kF32 && p.alpha == 1.0f;

@@ -26,6 +26,8 @@ class CublasLt {
  public:
   /// Split sums of large products want so much; more does not help on Hopper.
   static constexpr int64_t kWorkspaceBytes = int64_t{32} << 20;
+  /// The library refuses a workspace that begins elsewhere.
+  static constexpr int64_t kWorkspaceAlignment = 256;
 
   /// @throws Error LIBRARY_MISSING with every place tried, the loader's reasons and the remedy;
   ///     INTERNAL when the library refuses a handle
@@ -41,8 +43,9 @@ class CublasLt {
   /// BF16 inputs with F32 or BF16 results, or F32 throughout; sums in float32, never TF32. A bias
   /// that its own end cannot add (BF16 results, or alpha other than 1) is written to y before, in
   /// y's format, and the product added to it.
-  /// @param workspace  device memory, free again in stream order; less than kWorkspaceBytes may
-  ///     cost speed
+  /// @param workspace  device memory, free again in stream order. With kWorkspaceBytes and
+  ///     kWorkspaceAlignment more, products of one shape get the same algorithm wherever it lies;
+  ///     less may cost speed
   bool run(const CudaExec& exec, const GemmParams& params, void* workspace,
            int64_t workspace_bytes);
 

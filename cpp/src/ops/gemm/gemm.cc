@@ -225,7 +225,8 @@ Gemm& Gemm::operator=(Gemm&&) noexcept = default;
 int64_t Gemm::workspace_bytes(int64_t max_rows, int64_t /*max_weight_rows*/,
                               int64_t /*max_cols*/) const {
   if (state_->options.cuda_device >= 0) {
-    return kBufferAlignment + (state_->cublaslt != nullptr ? CublasLt::kWorkspaceBytes : 0);
+    if (state_->cublaslt == nullptr) return kBufferAlignment;
+    return CublasLt::kWorkspaceAlignment + CublasLt::kWorkspaceBytes;
   }
   if (state_->options.numerics == Numerics::kBatchInvariant || max_rows < kOneDnnRows) {
     return kBufferAlignment;
