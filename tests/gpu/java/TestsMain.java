@@ -36,6 +36,12 @@ public final class TestsMain {
         }
         return;
       }
+      if (result.getStatus() == TestExecutionResult.Status.ABORTED) {
+        skipped++;
+        System.out.println(
+            "SKIP " + name(test) + ": " + result.getThrowable().map(Throwable::getMessage).orElse(""));
+        return;
+      }
       failed++;
       System.out.println("FAIL " + name(test));
       result.getThrowable().ifPresent(e -> e.printStackTrace(System.out));

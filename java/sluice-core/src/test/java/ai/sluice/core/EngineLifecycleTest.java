@@ -263,6 +263,9 @@ class EngineLifecycleTest {
   private static String location(Class<?> type) {
     String file = type.getName().replace('.', '/') + ".class";
     String url = String.valueOf(type.getClassLoader().getResource(file));
+    if (url.startsWith("jar:")) {
+      return Path.of(java.net.URI.create(url.substring(4, url.indexOf("!/")))).toString();
+    }
     return Path.of(java.net.URI.create(url)).toString().replace(file, "");
   }
 }

@@ -228,7 +228,9 @@ class ScoreTest {
   @ParameterizedTest
   @ValueSource(booleans = {true, false})
   void aSharedPromptIsComputedOnce(boolean prefixCache) {
-    try (Engine engine = Engine.open(options(MODEL).prefixCache(prefixCache).build())) {
+    // What is shared is shared in whole blocks.
+    try (Engine engine =
+        Engine.open(options(MODEL).blockSize(16).prefixCache(prefixCache).build())) {
       int[] prompt = new int[61];
       for (int i = 0; i < prompt.length; i++) {
         prompt[i] = (i * 37 + 5) % 250;
