@@ -240,6 +240,14 @@ static void test_library(const char* onednn_path) {
   EXPECT(find_integer(buffer, (size_t)size, 5, 0) > 0); /* num_cores */
   EXPECT_STATUS(sluice_system_info("/nonexistent/lib.so", buffer, sizeof(buffer), &size, &error),
                 SLUICE_STATUS_OK);
+  EXPECT_STATUS(sluice_library_info("oneDNN", onednn_path, NULL, 0, &size, &error),
+                SLUICE_STATUS_BUFFER_TOO_SMALL);
+  EXPECT_STATUS(sluice_library_info("cuBLASLt", "/nonexistent/lib.so", buffer, sizeof(buffer), &size,
+                                    &error),
+                SLUICE_STATUS_OK);
+  EXPECT_STATUS(sluice_library_info("cuFFT", NULL, buffer, sizeof(buffer), &size, &error),
+                SLUICE_STATUS_INVALID_ARGUMENT);
+  EXPECT(strstr(error.text, "cuFFT (expected: oneDNN, cuBLASLt") != NULL);
   sluice_log_set_level(SLUICE_LOG_ERROR);
   do {
     EXPECT_STATUS(sluice_log_poll(&level, buffer, sizeof(buffer), &size, &error),

@@ -98,6 +98,14 @@ SLUICE_API sluice_status sluice_system_info(const char* onednn_path, uint8_t* bu
                                             int64_t capacity, int64_t* size,
                                             sluice_error* error) SLUICE_NOEXCEPT;
 
+/// Two-call output: a LibraryInfo message, whether a library that engines open can be opened.
+/// @param name  "oneDNN", "cuBLASLt", "cuDNN" or "NCCL"
+/// @param path  file to try (oneDNN and cuBLASLt: or folder), as the engine's option; NULL: where an
+///              engine without that option looks
+SLUICE_API sluice_status sluice_library_info(const char* name, const char* path, uint8_t* buffer,
+                                             int64_t capacity, int64_t* size,
+                                             sluice_error* error) SLUICE_NOEXCEPT;
+
 // ---------------------------------------------------------------------------------------------
 // Logging
 
@@ -194,10 +202,12 @@ typedef enum sluice_stat {
   SLUICE_STAT_OTHER_MICROS = 6,
   SLUICE_STAT_NON_FINITE_ROWS = 7,
   SLUICE_STAT_DEVICE_ALLOCATIONS = 8,  ///< since create; does not move after the engine is ready
-  SLUICE_STAT_BLOCK_COPIES = 9
+  SLUICE_STAT_BLOCK_COPIES = 9,
+  SLUICE_STAT_GRAPHS = 10,         ///< graphs of decode steps made (CUDA; 0 elsewhere)
+  SLUICE_STAT_GRAPHS_REFUSED = 11  ///< 1: steps of new sizes run without, for want of device memory
 } sluice_stat;
 
-#define SLUICE_STAT_COUNT 10
+#define SLUICE_STAT_COUNT 12
 
 /// One packed snapshot: values[0 .. min(count, SLUICE_STAT_COUNT)) by sluice_stat, the rest zero.
 SLUICE_API sluice_status sluice_engine_stats(sluice_engine* engine, int64_t* values, int32_t count,

@@ -68,6 +68,16 @@ sluice_status sluice_system_info(const char* onednn_path, uint8_t* buffer, int64
   });
 }
 
+sluice_status sluice_library_info(const char* name, const char* path, uint8_t* buffer,
+                                  int64_t capacity, int64_t* size, sluice_error* error) noexcept {
+  return sluice::guard(error, __func__, [&] {
+    sluice::checked_pointer(name, "name");
+    sluice::checked_pointer(size, "size");
+    return sluice::write_output(sluice::make_library_info(name, path == nullptr ? "" : path), buffer,
+                                capacity, size);
+  });
+}
+
 sluice_status sluice_log_poll(int32_t* level, uint8_t* buffer, int64_t capacity, int64_t* size,
                               sluice_error* error) noexcept {
   return sluice::guard(error, __func__, [&] {

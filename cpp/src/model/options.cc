@@ -142,6 +142,7 @@ EngineOptions decode_engine_options(std::span<const uint8_t> bytes, const ModelS
   options.penalties = message->penalties;
   options.report_expert_counts = message->report_expert_counts;
   if (message->onednn_path != nullptr) options.onednn_path = message->onednn_path;
+  if (message->cublaslt_path != nullptr) options.cublaslt_path = message->cublaslt_path;
   if (message->isa != nullptr) options.isa = message->isa;
   for (size_t i = 0; i < message->n_faults; ++i) {
     const Sluice__Proto__FaultPoint& fault = *message->faults[i];

@@ -56,6 +56,7 @@ struct EngineOptions {
   bool report_expert_counts = false;
   bool penalties = true;
   std::string onednn_path;
+  std::string cublaslt_path;
   std::string isa;
   std::vector<FaultRequest> faults;
 

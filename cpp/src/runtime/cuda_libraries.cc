@@ -21,6 +21,7 @@ struct Candidate {
   bool by_pointer;  // int f(int*), else size_t f()
 };
 
+constexpr const char* kCublasLt = "cuBLASLt";
 constexpr Candidate kCandidates[] = {
     {"cuDNN", "libcudnn.so.9", "cudnnGetVersion", false},
     {"NCCL", "libnccl.so.2", "ncclGetVersion", true},
@@ -38,11 +39,11 @@ std::string version_of(const Candidate& candidate, void* symbol) {
   return concat(version / 10000, ".", version / 100 % 100, ".", version % 100);
 }
 
-CudaLibraryInfo probe(const Candidate& candidate) {
+CudaLibraryInfo probe(const Candidate& candidate, const std::string& path) {
   CudaLibraryInfo info;
   info.name = candidate.name;
-  info.path = candidate.file;
-  void* library = dlopen(candidate.file, RTLD_LAZY | RTLD_LOCAL);
+  info.path = path.empty() ? candidate.file : path;
+  void* library = dlopen(info.path.c_str(), RTLD_LAZY | RTLD_LOCAL);
   if (library == nullptr) {
     const char* error = dlerror();
     info.problem = error == nullptr ? std::string("not found") : std::string(error);
@@ -61,13 +62,25 @@ CudaLibraryInfo probe(const Candidate& candidate) {
 
 }  // namespace
 
+CudaLibraryInfo probe_cuda_library(const std::string& name, const std::string& path) {
+  if (name == kCublasLt) {
+    // Where products look for it, not only where the linker does.
+    const CublasLtInfo cublaslt = probe_cublaslt(path);
+    return {kCublasLt, cublaslt.version, cublaslt.path, cublaslt.problem};
+  }
+  std::string known = kCublasLt;
+  for (const Candidate& candidate : kCandidates) {
+    if (name == candidate.name) return probe(candidate, path);
+    known += concat(", ", candidate.name);
+  }
+  SLUICE_FAIL(SLUICE_STATUS_INVALID_ARGUMENT, "name: ", name, " (expected: oneDNN, ", known, ")");
+}
+
 std::vector<CudaLibraryInfo> probe_cuda_libraries() {
   std::vector<CudaLibraryInfo> found;
   if constexpr (kCudaBuilt) {
-    // Where products look for it, not only where the linker does.
-    const CublasLtInfo cublaslt = probe_cublaslt("");
-    found.push_back({"cuBLASLt", cublaslt.version, cublaslt.path, cublaslt.problem});
-    for (const Candidate& candidate : kCandidates) found.push_back(probe(candidate));
+    found.push_back(probe_cuda_library(kCublasLt, ""));
+    for (const Candidate& candidate : kCandidates) found.push_back(probe(candidate, ""));
   }
   return found;
 }

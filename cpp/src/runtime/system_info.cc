@@ -54,6 +54,13 @@ Sluice__Proto__DeviceInfo* describe_device(const CudaDeviceInfo& found, const st
 
 }  // namespace
 
+std::vector<uint8_t> make_library_info(const std::string& name, const std::string& path) {
+  ProtoArena arena;
+  return pack_message((name == "oneDNN" ? describe_onednn(path, &arena)
+                                        : describe_library(probe_cuda_library(name, path), &arena))
+                          ->base);
+}
+
 std::vector<uint8_t> make_system_info(const std::string& onednn_path, const std::string& version) {
   ProtoArena arena;
   const CpuInfo cpu = cpu_info();

@@ -32,6 +32,7 @@ public final class EngineOptions {
   private final boolean overlap;
   private final boolean prefixCache;
   private final boolean reportExpertCounts;
+  private final @Nullable Path cublasLtPath;
   private final @Nullable LoadListener loadListener;
 
   private EngineOptions(Builder builder) {
@@ -66,6 +67,7 @@ public final class EngineOptions {
     overlap = builder.overlap;
     prefixCache = builder.prefixCache;
     reportExpertCounts = builder.reportExpertCounts;
+    cublasLtPath = builder.cublasLtPath;
     loadListener = builder.loadListener;
   }
 
@@ -98,6 +100,7 @@ public final class EngineOptions {
     builder.overlap = overlap;
     builder.prefixCache = prefixCache;
     builder.reportExpertCounts = reportExpertCounts;
+    builder.cublasLtPath = cublasLtPath;
     builder.loadListener = loadListener;
     return builder;
   }
@@ -213,6 +216,11 @@ public final class EngineOptions {
     return reportExpertCounts;
   }
 
+  /** File or folder of cuBLASLt, for numerics FAST on a GPU; absent: where the system has it. */
+  public Optional<Path> cublasLtPath() {
+    return Optional.ofNullable(cublasLtPath);
+  }
+
   /** Watches the load, if set. */
   public Optional<LoadListener> loadListener() {
     return Optional.ofNullable(loadListener);
@@ -233,7 +241,8 @@ public final class EngineOptions {
         + ", maxDraftTokens=" + maxDraftTokens + ", maxUnreadBytes=" + maxUnreadBytes
         + ", overlap=" + overlap
         + ", prefixCache=" + prefixCache
-        + ", reportExpertCounts=" + reportExpertCounts + "]";
+        + ", reportExpertCounts=" + reportExpertCounts
+        + (cublasLtPath == null ? "" : ", cublasLtPath=" + cublasLtPath) + "]";
   }
 
   /** Collects options; each setter refuses a value out of range. Not thread-safe. */
@@ -259,6 +268,7 @@ public final class EngineOptions {
     private boolean overlap = true;
     private boolean prefixCache = true;
     private boolean reportExpertCounts;
+    private @Nullable Path cublasLtPath;
     private @Nullable LoadListener loadListener;
 
     private Builder() {}
@@ -455,6 +465,12 @@ public final class EngineOptions {
     /** Sets whether tokens per expert are counted; the model must have experts. */
     public Builder reportExpertCounts(boolean value) {
       reportExpertCounts = value;
+      return this;
+    }
+
+    /** Sets the file or folder of cuBLASLt; CUDA cannot be used where it does not open. */
+    public Builder cublasLtPath(@Nullable Path value) {
+      cublasLtPath = value;
       return this;
     }
 

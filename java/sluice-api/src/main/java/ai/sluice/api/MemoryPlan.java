@@ -8,8 +8,10 @@ import java.util.ServiceLoader;
  * @param weightBytes weights as the engine keeps them
  * @param kvCacheBytes KV cache under the options
  * @param kvBytesPerToken KV cache of one token
- * @param workspaceBytes step workspace, estimated
- * @param freeBytes memory free now, or -1 if unknown
+ * @param workspaceBytes step workspace
+ * @param hostBytes of the host's memory beside a GPU, for what steps bring and leave; 0 on the CPU,
+ *     whose workspace has it
+ * @param freeBytes memory free now where the weights go, or -1 if unknown
  * @param maxContextLength longest sequence that this plan holds
  */
 public record MemoryPlan(
@@ -17,6 +19,7 @@ public record MemoryPlan(
     long kvCacheBytes,
     long kvBytesPerToken,
     long workspaceBytes,
+    long hostBytes,
     long freeBytes,
     int maxContextLength) {
   /**
@@ -49,7 +52,7 @@ public record MemoryPlan(
         .estimate(options);
   }
 
-  /** All of it. */
+  /** What is taken where the weights are: of the GPU, or of the host on the CPU. */
   public long totalBytes() {
     return weightBytes + kvCacheBytes + workspaceBytes;
   }

@@ -26,6 +26,7 @@ import java.util.Map;
  * @param weightBytes memory of the weights
  * @param kvCacheBytes memory of the KV cache
  * @param workspaceBytes memory of the step workspace
+ * @param hostBytes memory of the host beside a GPU; 0 on the CPU
  * @param eosTokenIds tokens that end a generation
  * @param heads output heads, in the model's order
  * @param sampling sampling values where a request sets none
@@ -54,6 +55,7 @@ public record ModelInfo(
     long weightBytes,
     long kvCacheBytes,
     long workspaceBytes,
+    long hostBytes,
     List<Integer> eosTokenIds,
     List<ModelHead> heads,
     SamplingDefaults sampling,

@@ -140,6 +140,7 @@ class EngineOptionsTest {
             .overlap(false)
             .prefixCache(false)
             .reportExpertCounts(true)
+            .cublasLtPath(Path.of("cublas"))
             .loadListener(progress -> true)
             .build();
     EngineOptions copy = options.toBuilder().build();

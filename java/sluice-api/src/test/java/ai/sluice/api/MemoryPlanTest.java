@@ -19,6 +19,6 @@ class MemoryPlanTest {
 
   @Test
   void theTotalIsTheSum() {
-    assertEquals(111, new MemoryPlan(100, 10, 2, 1, -1, 5).totalBytes());
+    assertEquals(111, new MemoryPlan(100, 10, 2, 1, 7, -1, 5).totalBytes());
   }
 }

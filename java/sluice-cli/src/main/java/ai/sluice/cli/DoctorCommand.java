@@ -16,7 +16,9 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Set;
 import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
 
 /** Looks at the machine and the installation, and says what is wrong with them. */
 @Command(
@@ -30,11 +32,19 @@ final class DoctorCommand implements Callable<Integer> {
   /** Libraries of {@link SystemInfo} that CUDA engines open. */
   private static final Set<String> FOR_GPU = Set.of("CUDA driver", "cuBLASLt");
 
+  private static final String CUBLAS = "cuBLASLt";
+
   /** Libraries that CPU engines open; a machine with a GPU does without. */
   private static final Set<String> FOR_CPU = Set.of("oneDNN");
 
   /** The ones that engines do without. */
   private static final Set<String> OPTIONAL = Set.of("cuDNN", "NCCL");
+
+  @Option(
+      names = "--cublaslt-path",
+      paramLabel = "PATH",
+      description = "File or folder of cuBLASLt to look at; default: where the system has it.")
+  @Nullable Path cublasLtPath;
 
   private final Console console;
   private int problems;
@@ -96,7 +106,7 @@ final class DoctorCommand implements Callable<Integer> {
     boolean gpu =
         info.getDevicesList().stream().anyMatch(device -> device.getBackend() == Backend.CUDA);
     for (LibraryInfo library : info.getLibrariesList()) {
-      library(library, gpu);
+      library(named(library), gpu);
     }
     kernels(info.getKernelsList());
     if (gpu && info.getLibrariesList().stream().anyMatch(DoctorCommand::isMissingForCpu)) {
@@ -105,6 +115,18 @@ final class DoctorCommand implements Callable<Integer> {
       parity();
     } else if (info.getBuiltBackendsList().contains(Backend.CUDA)) {
       row("gpu", "none that can be used; backend AUTO runs on the CPU");
+    }
+  }
+
+  /** The library at the path that an option names, in the place of the one found. */
+  private LibraryInfo named(LibraryInfo library) {
+    if (cublasLtPath == null || !library.getName().equals(CUBLAS)) {
+      return library;
+    }
+    try {
+      return LibraryInfo.parseFrom(NativeLibrary.libraryInfo(CUBLAS, cublasLtPath));
+    } catch (InvalidProtocolBufferException e) {
+      throw new IllegalStateException("sluice_library_info: not a LibraryInfo message", e);
     }
   }
 
@@ -128,7 +150,7 @@ final class DoctorCommand implements Callable<Integer> {
 
   private void parity() {
     try {
-      double difference = ParityCheck.run();
+      double difference = ParityCheck.run(cublasLtPath);
       String text =
           String.format(
               Locale.ROOT,

@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The same small model on the CPU and on the GPU: two layers of attention and experts with random
@@ -59,26 +60,28 @@ final class ParityCheck {
   /**
    * Runs the model on the CPU and on the GPU.
    *
+   * @param cublasLtPath as {@link EngineOptions#cublasLtPath}
    * @return the largest difference of a log-probability, NaN where one is not a number
    * @throws IOException if the model cannot be written to the folder for temporary files
    * @throws ai.sluice.api.SluiceException if an engine cannot be opened or fails
    */
-  static double run() throws IOException {
-    return scores(Backend.CPU, Backend.CUDA)[0];
+  static double run(@Nullable Path cublasLtPath) throws IOException {
+    return scores(Backend.CPU, Backend.CUDA, cublasLtPath)[0];
   }
 
   /** The largest difference between two backends, and by how much the first's numbers differ. */
-  static double[] scores(Backend one, Backend other) throws IOException {
+  static double[] scores(Backend one, Backend other, @Nullable Path cublasLtPath)
+      throws IOException {
     Path folder = Files.createTempDirectory("sluice-doctor");
     Path config = folder.resolve("config.json");
     Path weights = folder.resolve("model.safetensors");
     try {
       Files.writeString(config, CONFIG);
       Files.write(weights, new ParityCheck().weights());
-      double[] first = scores(folder, one);
+      double[] first = scores(folder, one, cublasLtPath);
       double spread =
           Arrays.stream(first).max().orElse(0) - Arrays.stream(first).min().orElse(0);
-      return new double[] {compare(first, scores(folder, other)), spread};
+      return new double[] {compare(first, scores(folder, other, cublasLtPath)), spread};
     } finally {
       Files.deleteIfExists(weights);
       Files.deleteIfExists(config);
@@ -97,11 +100,12 @@ final class ParityCheck {
   }
 
   /** Log-probabilities of random continuations of a prompt that crosses blocks of the cache. */
-  private static double[] scores(Path model, Backend backend) {
+  private static double[] scores(Path model, Backend backend, @Nullable Path cublasLtPath) {
     EngineOptions options =
         EngineOptions.builder()
             .model(model)
             .backend(backend)
+            .cublasLtPath(cublasLtPath)
             .dtype(ComputeDtype.FLOAT32)
             .maxSequences(2)
             .maxStepTokens(256)

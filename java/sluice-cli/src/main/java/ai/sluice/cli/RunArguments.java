@@ -5,6 +5,7 @@ import ai.sluice.api.ComputeDtype;
 import ai.sluice.api.EngineOptions;
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.api.Numerics;
+import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
@@ -37,6 +38,12 @@ final class RunArguments {
       description = "fast, or batch-invariant: bit-equal however work is scheduled.")
   @Nullable Numerics numerics;
 
+  @Option(
+      names = "--cublaslt-path",
+      paramLabel = "PATH",
+      description = "File or folder of cuBLASLt for cuda; default: where the system has it.")
+  @Nullable Path cublasLtPath;
+
   @Option(names = "--no-prefix-cache", description = "Compute every prompt from its beginning.")
   boolean noPrefixCache;
 
@@ -62,6 +69,6 @@ final class RunArguments {
     Values.give("--tensor-parallel-size", tensorParallelSize, builder::tensorParallelSize);
     Values.give("--numerics", numerics, builder::numerics);
     Values.give("--draft-tokens", draftTokens, builder::maxDraftTokens);
-    return builder.prefixCache(!noPrefixCache);
+    return builder.prefixCache(!noPrefixCache).cublasLtPath(cublasLtPath);
   }
 }

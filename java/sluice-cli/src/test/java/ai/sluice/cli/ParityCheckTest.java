@@ -9,7 +9,7 @@ class ParityCheckTest {
   @Test
   void theModelIsOneThatTheEngineTakesAndItsNumbersDiffer() throws Exception {
     // No GPU here: the same model on the CPU twice.
-    double[] once = ParityCheck.scores(ai.sluice.api.Backend.CPU, ai.sluice.api.Backend.CPU);
+    double[] once = ParityCheck.scores(ai.sluice.api.Backend.CPU, ai.sluice.api.Backend.CPU, null);
     assertEquals(0, once[0]);
     assertTrue(once[1] > 1, "log-probabilities spread over " + once[1]);
   }

@@ -42,7 +42,7 @@ class ReportTextTest {
   private static final ModelInfo MODEL =
       new ModelInfo(
           Path.of("models/tiny.gguf"), "llama", Backend.CPU, ComputeDtype.BFLOAT16, Numerics.FAST,
-          2, 134_515_008, 49_152, 576, 30, 8192, 513, 1, 512, 16, 33, 269_000_000, 1, 1,
+          2, 134_515_008, 49_152, 576, 30, 8192, 513, 1, 512, 16, 33, 269_000_000, 1, 1, 0,
           List.of(2), List.of(), new SamplingDefaults(Sampling.greedy(), "built in"), true, true, Map.of(),
           List.of());
 

@@ -33,7 +33,7 @@ record BackendChoice(
   /** The names of {@link SystemInfo}'s libraries that CUDA cannot do without. */
   private static final String DRIVER = "CUDA driver";
 
-  private static final String CUBLAS = "cuBLASLt";
+  static final String CUBLAS = "cuBLASLt";
 
   private static final double LEAST_CAPABILITY = 8.0;
   private static final String NO_DEVICE =
@@ -141,8 +141,8 @@ record BackendChoice(
               library ->
                   new NativeLoadException(
                       "backend: CUDA: cuBLASLt: " + library.getProblem() + " (remedy: install"
-                          + " cuBLAS of CUDA 13, or put the folder of libcublasLt.so.13 into"
-                          + " LD_LIBRARY_PATH; numerics BATCH_INVARIANT does without it)"));
+                          + " cuBLAS of CUDA 13, put the folder of libcublasLt.so.13 into"
+                          + " LD_LIBRARY_PATH or name it by cublasLtPath; numerics BATCH_INVARIANT does without it)"));
     }
     return Optional.empty();
   }

@@ -51,6 +51,7 @@ final class ModelInfos {
         info.getWeightBytes(),
         info.getKvCacheBytes(),
         info.getWorkspaceBytes(),
+        info.getHostBytes(),
         eosTokens.ids(),
         new ModelHeads(options.spec()).all(),
         sampling,

@@ -14,6 +14,7 @@ import ai.sluice.jni.NativeLibrary;
 import ai.sluice.proto.EngineInfo;
 import ai.sluice.proto.Format;
 import ai.sluice.proto.KvGroupInfo;
+import ai.sluice.proto.LibraryInfo;
 import ai.sluice.proto.ModelSpec;
 import ai.sluice.proto.RopeSpec;
 import ai.sluice.proto.SystemInfo;
@@ -60,7 +61,7 @@ final class OptionResolver {
   private OptionResolver(EngineOptions options, Checkpoint checkpoint, SystemInfo system) {
     this.checkpoint = checkpoint;
     this.system = system;
-    choice = BackendChoice.of(options, system);
+    choice = BackendChoice.of(options, withOwnLibraries(options, system));
     blockSize =
         options
             .blockSize()
@@ -93,6 +94,25 @@ final class OptionResolver {
     } catch (InvalidProtocolBufferException e) {
       throw new IllegalStateException("SystemInfo: not readable (a defect of Sluice)", e);
     }
+  }
+
+  /** What the machine has, with the libraries that the options name in the place of those found. */
+  static SystemInfo withOwnLibraries(EngineOptions options, SystemInfo system) {
+    if (options.cublasLtPath().isEmpty() || options.backend() == Backend.CPU) {
+      return system;
+    }
+    SystemInfo.Builder own = system.toBuilder().clearLibraries();
+    system.getLibrariesList().stream()
+        .filter(library -> !library.getName().equals(BackendChoice.CUBLAS))
+        .forEach(own::addLibraries);
+    try {
+      own.addLibraries(
+          LibraryInfo.parseFrom(
+              NativeLibrary.libraryInfo(BackendChoice.CUBLAS, options.cublasLtPath().get())));
+    } catch (InvalidProtocolBufferException e) {
+      throw new IllegalStateException("LibraryInfo: not readable (a defect of Sluice)", e);
+    }
+    return own.build();
   }
 
   private ResolvedOptions resolve() {
@@ -149,6 +169,7 @@ final class OptionResolver {
             blocks * bytesPerBlock,
             bytesPerBlock / blockSize,
             info.getWorkspaceBytes(),
+            info.getHostBytes(),
             freeBytes(),
             fitting);
     return new ResolvedOptions(
@@ -230,6 +251,8 @@ final class OptionResolver {
     ai.sluice.proto.EngineOptions.Builder message = ai.sluice.proto.EngineOptions.newBuilder();
     if (backend == Backend.CPU) {
       message.setOnednnPath(NativeLibrary.onednnPath().toString());
+    } else {
+      options.cublasLtPath().ifPresent(path -> message.setCublasltPath(path.toString()));
     }
     return message
         .setOptionsVersion(1)

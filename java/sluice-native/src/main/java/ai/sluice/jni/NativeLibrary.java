@@ -7,6 +7,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Properties;
 import org.bytedeco.javacpp.Pointer;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The native library of this process.
@@ -118,6 +119,27 @@ public final class NativeLibrary {
         (buffer, capacity, size, error) ->
             SluiceAbi.sluice_system_info(
                 onednn,
+                buffer == null ? null : java.nio.ByteBuffer.wrap(buffer),
+                capacity,
+                size,
+                error));
+  }
+
+  /**
+   * A {@code LibraryInfo} message: whether a library that engines open can be opened.
+   *
+   * @param name {@code oneDNN}, {@code cuBLASLt}, {@code cuDNN} or {@code NCCL}
+   * @param path file or folder to try; null: where engines look unasked
+   * @throws NativeLoadException when the native library cannot be loaded
+   * @throws ai.sluice.api.InvalidRequestException for another name
+   */
+  public static byte[] libraryInfo(String name, @Nullable Path path) {
+    load();
+    return NativeCalls.twoCall(
+        (buffer, capacity, size, error) ->
+            SluiceAbi.sluice_library_info(
+                name,
+                path == null ? null : path.toString(),
                 buffer == null ? null : java.nio.ByteBuffer.wrap(buffer),
                 capacity,
                 size,

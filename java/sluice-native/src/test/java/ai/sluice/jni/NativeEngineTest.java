@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.api.SluiceException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.util.Arrays;
 import org.junit.jupiter.api.Test;
 
@@ -40,6 +41,17 @@ class NativeEngineTest {
   void systemInfoNamesOnednn() {
     String info = new String(NativeLibrary.systemInfo(), StandardCharsets.UTF_8);
     assertTrue(info.contains("libdnnl.so.3"), info);
+  }
+
+  @Test
+  void aLibraryIsLookedForWhereItIsSaidToBe() {
+    String path = "/nonexistent/libdnnl.so.3";
+    String info =
+        new String(NativeLibrary.libraryInfo("oneDNN", Path.of(path)), StandardCharsets.UTF_8);
+    assertTrue(info.contains(path), info);
+    InvalidRequestException e =
+        assertThrows(InvalidRequestException.class, () -> NativeLibrary.libraryInfo("cuFFT", null));
+    assertTrue(String.valueOf(e.getMessage()).startsWith("name: cuFFT (expected: oneDNN, cuBLASLt"));
   }
 
   @Test
