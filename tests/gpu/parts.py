@@ -192,7 +192,8 @@ def sanitize(part):
 LIFECYCLE = [f"ai.sluice.core.{name}" for name in (
     "EngineLifecycleTest", "EngineRequestTest", "EngineFaultTest", "EngineMetricsTest",
     "EnginePressureTest", "PrefixCacheEngineTest", "SpeculationTest", "ScoreTest",
-    "ClassificationTest", "AlternativesTest", "ExpertLoadTest", "SlidingWindowTest")]
+    "ClassificationTest", "AlternativesTest", "ExpertLoadTest", "SlidingWindowTest",
+    "DeviceFaultTest")]
 
 
 def java(*arguments):

@@ -32,13 +32,17 @@ bool is_sticky(cudaError_t error) {
     case cudaErrorAssert:
     case cudaErrorECCUncorrectable:
     case cudaErrorNvlinkUncorrectable:
-    case cudaErrorDevicesUnavailable:
     case cudaErrorContextIsDestroyed:
       return true;
     default:
       return false;
   }
 }
+
+// The context is the process's: no engine, old or new, gets a device back from such a fault.
+constexpr const char* kLost =
+    " (this process cannot use the device any more, engines on the CPU can go on; remedy: restart "
+    "the process)";
 
 std::string driver_remedy(cudaError_t error) {
   if (error == cudaErrorInsufficientDriver) {
@@ -54,7 +58,8 @@ std::string driver_remedy(cudaError_t error) {
 
 bool is_driver_problem(cudaError_t error) {
   return error == cudaErrorInsufficientDriver || error == cudaErrorNoDevice ||
-         error == cudaErrorSystemDriverMismatch || error == cudaErrorStubLibrary;
+         error == cudaErrorSystemDriverMismatch || error == cudaErrorStubLibrary ||
+         error == cudaErrorDevicesUnavailable;
 }
 
 }  // namespace
@@ -68,7 +73,8 @@ void throw_cuda_error(cudaError_t error, std::string_view what, const char* file
   if (error == cudaErrorMemoryAllocation) status = SLUICE_STATUS_OUT_OF_DEVICE_MEMORY;
   if (is_sticky(error)) status = SLUICE_STATUS_DEVICE_LOST;
   throw Error(status,
-              concat(what, ": CUDA ", cudaGetErrorName(error), ": ", cudaGetErrorString(error)),
+              concat(what, ": CUDA ", cudaGetErrorName(error), ": ", cudaGetErrorString(error),
+                     is_sticky(error) ? kLost : ""),
               file, line);
 }
 
@@ -98,14 +104,18 @@ CudaInfo cuda_info() {
     int current = 0;
     size_t free = 0, total = 0;
     cudaGetDevice(&current);
-    if (cudaSetDevice(i) == cudaSuccess && cudaMemGetInfo(&free, &total) == cudaSuccess) {
-      device.memory_free_bytes = static_cast<int64_t>(free);
-    }
+    cudaError_t found = cudaSetDevice(i);
+    if (found == cudaSuccess) found = cudaMemGetInfo(&free, &total);
     cudaSetDevice(current);
     cudaGetLastError();
+    if (is_sticky(found)) {
+      info.problem = concat("device ", i, ": CUDA ", cudaGetErrorName(found), " met before", kLost);
+      continue;
+    }
+    if (found == cudaSuccess) device.memory_free_bytes = static_cast<int64_t>(free);
     info.devices.push_back(device);
   }
-  if (info.devices.empty()) info.problem = "no NVIDIA GPU in this machine";
+  if (info.devices.empty() && info.problem.empty()) info.problem = "no NVIDIA GPU in this machine";
   return info;
 }
 
@@ -275,12 +285,14 @@ CudaGraph CudaGraph::end_capture(const CudaExec& exec) {
   size_t nodes = 0;
   cudaGraphGetNodes(graph, nullptr, &nodes);
   cudaGraphExec_t made = nullptr;
-  const cudaError_t error = cudaGraphInstantiate(&made, graph, 0);
+  cudaError_t error = cudaGraphInstantiate(&made, graph, 0);
   cudaGraphDestroy(graph);
-  SLUICE_CUDA_CHECK(error, "graph of ", nodes, " nodes");
   CudaGraph out;
   out.exec_ = made;
   out.num_nodes_ = static_cast<int64_t>(nodes);
+  // Now rather than at the first launch, which cannot be done without.
+  if (error == cudaSuccess) error = cudaGraphUpload(made, stream_of(exec));
+  SLUICE_CUDA_CHECK(error, "graph of ", nodes, " nodes");
   return out;
 }
 

@@ -48,7 +48,7 @@ struct CudaExec {
   }
 };
 
-/// What a machine has; for SystemInfo. `problem`: why no device can be used; empty when one can.
+/// What a machine has; for SystemInfo. `problem`: why no device, or one that is left out, can be used.
 struct CudaDeviceInfo {
   int index = 0;
   std::string name;
@@ -142,6 +142,7 @@ class CudaGraph {
   /// From begin_capture() to end_capture() what is enqueued on the stream is recorded, not run. An
   /// exception between them must be followed by cancel_capture().
   static void begin_capture(const CudaExec& exec);
+  /// The graph, ready on the device. @throws Error OUT_OF_DEVICE_MEMORY
   static CudaGraph end_capture(const CudaExec& exec);
   static void cancel_capture(const CudaExec& exec) noexcept;
 

@@ -4,12 +4,15 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "device/buffer.h"
 #include "device/cpu.h"
+#include "device/cuda.h"
 
 namespace sluice {
 namespace {
@@ -104,6 +107,23 @@ TEST(CgroupTest, VersionOne) {
   tree.write("/cgroup/memory/box/memory.limit_in_bytes", "90\n");
   tree.write("/cgroup/memory/box/memory.usage_in_bytes", "70\n");
   EXPECT_EQ(tree.memory_free(), 20);
+}
+
+TEST(CudaTest, WhatIsMissingIsNamedWithItsRemedy) {
+  const CudaInfo info = cuda_info();
+  if (!info.devices.empty()) GTEST_SKIP() << "there is a GPU";
+  EXPECT_NE(info.problem.find("remedy"), std::string::npos) << info.problem;
+  for (const auto& call : std::vector<std::function<void()>>{
+           [] { cuda_describe(0); }, [] { const CudaDevice device(0); },
+           [] { const Buffer buffer(256, "weights", nullptr, {MemoryKind::kDevice, 0}); }}) {
+    try {
+      call();
+      ADD_FAILURE() << "not refused";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.status(), SLUICE_STATUS_UNSUPPORTED);
+      EXPECT_NE(error.text().find(info.problem), std::string::npos) << error.text();
+    }
+  }
 }
 
 TEST(CpuTest, SelectsByName) {

@@ -159,6 +159,8 @@ std::vector<uint8_t> make_engine_info(const EnginePlan& plan) {
   info->kv_cache_bytes = static_cast<uint64_t>(plan.kv_bytes);
   info->has_workspace_bytes = 1;
   info->workspace_bytes = static_cast<uint64_t>(plan.workspace_bytes());
+  info->has_host_bytes = 1;
+  info->host_bytes = static_cast<uint64_t>(plan.host_bytes());
   info->has_adapter_bytes = 1;
   std::vector<Sluice__Proto__KernelChoice*> kernels;
   for (const KernelUse& use : kernel_uses(plan)) {

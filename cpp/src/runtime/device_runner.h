@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "runtime/fault_points.h"
 #include "runtime/kv_cache.h"
 #include "runtime/plan.h"
 #include "runtime/step_runner.h"
@@ -40,8 +41,16 @@ class DeviceRunner {
   virtual StepReport wait(int slot, const StepInput& step, const StepOutput& output,
                           int64_t* micros) = 0;
 
-  /// Waits for everything that was enqueued, whether it fails or not.
+  /// Waits for everything that was enqueued, whether it fails or not. No launch() may be going on.
   virtual void drain() noexcept = 0;
+
+  /// Graphs of steps: made, and given up for want of memory (none is made after the first of those).
+  /// For any thread.
+  struct Graphs {
+    int64_t made = 0;
+    int64_t refused = 0;
+  };
+  virtual Graphs graphs() const = 0;
 };
 
 /// Sizes of what a device runner takes beside the decoder's memory. In a build without CUDA zeros.
@@ -56,11 +65,12 @@ DeviceRunnerBytes device_runner_bytes(const EnginePlan& plan, const Decoder& dec
 /// kernel_uses() of an engine on a device; in builds with CUDA only.
 std::vector<KernelUse> device_kernel_uses(const EnginePlan& plan);
 
-/// The runner of a rank whose context runs on `device`. Refers to everything given.
+/// The runner of a rank whose context runs on `device`. Refers to everything given but the plan.
 /// @throws Error UNSUPPORTED in a build without CUDA, OUT_OF_DEVICE_MEMORY
 std::unique_ptr<DeviceRunner> make_device_runner(const EnginePlan& plan, const CudaDevice& device,
                                                  const Decoder& decoder,
                                                  const LayerContext& context, const KvCache& kv,
+                                                 const FaultPoints& faults,
                                                  AllocationCounter* counter);
 
 }  // namespace sluice

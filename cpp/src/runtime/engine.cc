@@ -91,26 +91,34 @@ Engine::~Engine() {
 // Looked at before anything is taken: the system would promise memory that it does not have and
 // kill the process when it is touched, and of a device it is known which option to change.
 void Engine::check_memory() const {
-  const auto check = [&](sluice_status status, const char* where, int64_t needed, int64_t free) {
+  const auto check = [](sluice_status status, const std::string& what, int64_t needed,
+                        int64_t free, const std::string& remedy) {
     if (free < 0 || needed <= free) return;
     throw Error(status,
-                concat(where, ": ", needed / kMebibyte, " MiB needed (weights ",
-                       plan_.weight_bytes / kMebibyte, ", KV cache ", plan_.kv_bytes / kMebibyte,
-                       ", workspace ", plan_.workspace_bytes() / kMebibyte, "), ",
-                       free / kMebibyte, " MiB free (remedy: a lower ",
-                       plan_.kv_bytes > plan_.workspace_bytes()
-                           ? "num_blocks"
-                           : "max_step_tokens, max_sequences or max_context_len",
-                       ", compute_format BF16, or a smaller model)"),
+                concat(what, ", ", free / kMebibyte, " MiB free (remedy: a lower ", remedy, ")"),
                 __FILE__, __LINE__)
         .with_bytes(needed, free);
   };
+  const int64_t reserve = plan_.on_device() ? kDeviceReserveBytes : 0;
+  const int64_t needed = plan_.total_bytes() - plan_.host_bytes() + reserve;
+  const std::string what = concat(
+      plan_.on_device() ? "device memory: " : "memory: ", needed / kMebibyte,
+      " MiB needed (weights ", plan_.weight_bytes / kMebibyte, ", KV cache ",
+      plan_.kv_bytes / kMebibyte, ", workspace ", plan_.workspace_bytes() / kMebibyte,
+      reserve > 0 ? concat(", left to CUDA ", reserve / kMebibyte) : "", ")");
+  const std::string remedy = concat(plan_.kv_bytes > plan_.workspace_bytes()
+                                        ? "num_blocks"
+                                        : "max_step_tokens, max_sequences or max_context_len",
+                                    ", compute_format BF16, or a smaller model");
   if (plan_.on_device()) {
-    check(SLUICE_STATUS_OUT_OF_DEVICE_MEMORY, "device memory",
-          plan_.device_bytes() + kDeviceReserveBytes, cuda_memory_free(plan_.cuda->device));
+    check(SLUICE_STATUS_OUT_OF_DEVICE_MEMORY, what, needed, cuda_memory_free(plan_.cuda->device),
+          remedy);
+    check(SLUICE_STATUS_OUT_OF_HOST_MEMORY,
+          concat("memory: ", plan_.host_bytes() / kMebibyte, " MiB needed for step slots"),
+          plan_.host_bytes(), host_memory_free(), "step_slots, max_step_tokens or max_step_outputs");
+  } else {
+    check(SLUICE_STATUS_OUT_OF_HOST_MEMORY, what, needed, host_memory_free(), remedy);
   }
-  check(SLUICE_STATUS_OUT_OF_HOST_MEMORY, "memory", plan_.total_bytes() - plan_.device_bytes(),
-        host_memory_free());
 }
 
 void Engine::log_plan() const {
@@ -120,7 +128,9 @@ void Engine::log_plan() const {
              format_name(plan_.options.compute_format), ", ", plan_.options.num_threads,
              " threads, ", plan_.num_ranks(), " ranks; MiB: ", "weights ",
              plan_.weight_bytes / kMebibyte, ", KV cache ", plan_.kv_bytes / kMebibyte,
-             ", workspace ", plan_.workspace_bytes() / kMebibyte, "; kernels:");
+             ", workspace ", plan_.workspace_bytes() / kMebibyte,
+             plan_.on_device() ? concat(", host ", plan_.host_bytes() / kMebibyte) : "",
+             "; kernels:");
   for (const KernelUse& use : kernel_uses(plan_)) text += concat(" ", use.op, "=", use.variant);
   log(SLUICE_LOG_INFO, std::move(text));
 }
@@ -142,6 +152,11 @@ std::array<int64_t, SLUICE_STAT_COUNT> Engine::stats() const {
   const std::lock_guard lock(mutex_);
   auto values = stats_;
   values[SLUICE_STAT_DEVICE_ALLOCATIONS] = allocations_.count();
+  if (device_ != nullptr) {
+    const DeviceRunner::Graphs graphs = device_->graphs();
+    values[SLUICE_STAT_GRAPHS] = graphs.made;
+    values[SLUICE_STAT_GRAPHS_REFUSED] = graphs.refused;
+  }
   return values;
 }
 

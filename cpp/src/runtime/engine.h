@@ -116,7 +116,7 @@ class Engine {
   void complete();
   void wait_for_device(int32_t index);
   void finish_step(StepSlot* slot);
-  Error failed_error() const;
+  Error failed_error(const Error& fault) const;
   void record(const StepInput& step, const StepOutput& output, const StepReport& report,
               int64_t micros);
 
@@ -141,7 +141,8 @@ class Engine {
   bool launching_over_ = false;
   bool stopping_ = false;
   std::atomic<bool> aborted_ = false;
-  std::optional<Error> failure_;  // the first fault
+  std::optional<Error> failure_;  // the first fault, of the oldest step
+  std::optional<Error> launch_failure_;  // of a step that may have older ones before it on a device
   WeightState weight_state_ = WeightState::kEmpty;
   int32_t weight_mode_ = SLUICE_WEIGHTS_LOAD;
   std::set<PartKey> stale_parts_;

@@ -36,12 +36,14 @@ void Engine::work() {
     slot.launched = false;
     if (aborted_) {
       slot.error = aborted_error();
-    } else if (failure_) {
-      slot.error = failed_error();
+    } else if (failure_ || launch_failure_) {
+      slot.error = failed_error(failure_ ? *failure_ : *launch_failure_);
     } else {
       lock.unlock();
       run_step(index);
       lock.lock();
+      // Nothing more is launched: the device is about to be drained, which must not meet a capture.
+      if (device_ != nullptr) launch_failure_ = slot.error;
     }
     if (device_ == nullptr) {
       finish_step(&slot);
@@ -70,15 +72,15 @@ void Engine::complete() {
       if (aborted_ && !slot.error) slot.error = aborted_error();
       // What follows an earlier fault says so, also where it ran: its tokens and keys are missing.
       if (failure_ && (!slot.error || slot.error->status() != SLUICE_STATUS_ABORTED)) {
-        slot.error = failed_error();
+        slot.error = failed_error(*failure_);
       }
     }
     finish_step(&slot);
   }
 }
 
-Error Engine::failed_error() const {
-  return Error(SLUICE_STATUS_ENGINE_FAILED, concat("engine: failed earlier: ", failure_->text()),
+Error Engine::failed_error(const Error& fault) const {
+  return Error(SLUICE_STATUS_ENGINE_FAILED, concat("engine: failed earlier: ", fault.text()),
                __FILE__, __LINE__);
 }
 

@@ -27,11 +27,12 @@ enum class FaultPoint {
   kStepLayer,       ///< "step.layer": before each layer of each step on the first rank
   kStepRank,        ///< "step.rank": the same on every rank but the first
   kStepSample,      ///< "step.sample": before the outputs of each step
+  kStepGraph,       ///< "step.graph": when a decode step's graph is about to be made, on a device
 };
 
-inline constexpr std::array<std::string_view, 9> kFaultPointNames = {
+inline constexpr std::array<std::string_view, 10> kFaultPointNames = {
     "alloc.weights", "alloc.kv",   "alloc.workspace", "weights.read", "weights.finish",
-    "step.run",      "step.layer", "step.rank",       "step.sample"};
+    "step.run",      "step.layer", "step.rank",       "step.sample",  "step.graph"};
 
 /// Counts passes and fails the chosen ones. Passing is thread-safe and costs one branch when no
 /// fault was asked for.

@@ -94,6 +94,7 @@ RankPlan plan_rank(const EnginePlan& plan, int rank) {
       declare_slots(plan.spec, own.shard, plan.options.compute_format, plan.packing);
   GemmOptions gemm;
   gemm.onednn_path = plan.options.onednn_path;
+  gemm.cublaslt_path = plan.options.cublaslt_path;
   if (plan.on_device()) gemm.cuda_device = plan.cuda->device;
   gemm.numerics = plan.options.numerics;
   gemm.num_threads = plan.exec.num_threads;

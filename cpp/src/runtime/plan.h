@@ -60,14 +60,18 @@ struct EnginePlan {
   int64_t message_bytes = 0;    ///< of a message's checked copy: its layout's, and what follows it
 
   int64_t num_ranks() const { return static_cast<int64_t>(ranks.size()); }
+  /// Where the weights lie.
   int64_t workspace_bytes() const {
-    return num_ranks() * arena_bytes + step_slot_bytes + state_bytes + device_state_bytes;
+    return num_ranks() * arena_bytes + device_state_bytes +
+           (on_device() ? 0 : step_slot_bytes + state_bytes);
   }
-  int64_t total_bytes() const { return weight_bytes + kv_bytes + workspace_bytes(); }
+  /// Of the host beside a device; 0 on the CPU.
+  int64_t host_bytes() const { return on_device() ? step_slot_bytes + state_bytes : 0; }
+  int64_t total_bytes() const {
+    return weight_bytes + kv_bytes + workspace_bytes() + host_bytes();
+  }
   /// Of total_bytes() what lies on a device.
-  int64_t device_bytes() const {
-    return on_device() ? weight_bytes + kv_bytes + arena_bytes + device_state_bytes : 0;
-  }
+  int64_t device_bytes() const { return on_device() ? total_bytes() - host_bytes() : 0; }
 
   bool on_device() const { return cuda != nullptr; }
   /// Where weights, KV blocks and workspace lie.

@@ -27,7 +27,7 @@ Rank::Rank(const EnginePlan& plan, int index, Communicator* comm, const FaultPoi
       exec_, *own.gemm, arena_, times_, plan.options.compute_format, plan.options.numerics};
   context.comm = comm;
   if (device_) {
-    device_runner_ = make_device_runner(plan, *device_, *decoder_, context, *kv_, counter);
+    device_runner_ = make_device_runner(plan, *device_, *decoder_, context, *kv_, faults, counter);
     return;
   }
   sequences_ = std::make_unique<SequenceState>(plan.rules.limits, plan.options.penalties, counter);

@@ -25,6 +25,13 @@ bool sync_launch_asked() {
   return value != nullptr && std::strcmp(value, "1") == 0;
 }
 
+// Whether a test asked for a fault that is met between layers, which a graph has none of.
+bool wants_layers(const std::vector<FaultRequest>& faults) {
+  return std::any_of(faults.begin(), faults.end(), [](const FaultRequest& fault) {
+    return fault.name == "step.layer" || fault.name == "step.sample";
+  });
+}
+
 int32_t* section(const sluice_step_layout& layout, uint8_t* message, int section) {
   return reinterpret_cast<int32_t*>(message + layout.offset[section]);
 }
@@ -34,8 +41,9 @@ int32_t* section(const sluice_step_layout& layout, uint8_t* message, int section
 std::unique_ptr<DeviceRunner> make_device_runner(const EnginePlan& plan, const CudaDevice& device,
                                                  const Decoder& decoder,
                                                  const LayerContext& context, const KvCache& kv,
+                                                 const FaultPoints& faults,
                                                  AllocationCounter* counter) {
-  return std::make_unique<CudaStepRunner>(plan, device, decoder, context, kv, counter);
+  return std::make_unique<CudaStepRunner>(plan, device, decoder, context, kv, faults, counter);
 }
 
 DeviceRunnerBytes device_runner_bytes(const EnginePlan& plan, const Decoder& decoder,
@@ -56,7 +64,8 @@ DeviceRunnerBytes device_runner_bytes(const EnginePlan& plan, const Decoder& dec
 
 CudaStepRunner::CudaStepRunner(const EnginePlan& plan, const CudaDevice& device,
                                const Decoder& decoder, const LayerContext& context,
-                               const KvCache& kv, AllocationCounter* counter)
+                               const KvCache& kv, const FaultPoints& faults,
+                               AllocationCounter* counter)
     : limits_(plan.rules.limits),
       layout_(plan.layout),
       heads_(plan.rules.heads),
@@ -64,12 +73,12 @@ CudaStepRunner::CudaStepRunner(const EnginePlan& plan, const CudaDevice& device,
       decoder_(decoder),
       context_(context),
       kv_(kv),
+      faults_(faults),
       state_(plan, device, kv, counter),
       lists_(plan.rules.limits, round_up(plan.layout.input_bytes, 64)),
       rows_(plan.rules.limits, decoder.num_heads()),
       sync_launch_(sync_launch_asked()),
-      // A fault that a test asked for is met between layers, which a graph has none of.
-      graphs_(!sync_launch_ && plan.options.faults.empty()),
+      makes_graphs_(!sync_launch_ && !wants_layers(plan.options.faults)),
       timers_(static_cast<size_t>(plan.options.step_slots)) {}
 
 CudaStepRunner::~CudaStepRunner() { drain(); }
@@ -304,18 +313,34 @@ void CudaStepRunner::run_decode(const Work& work, StepObserver& observer) {
   }
   // Run first: while work is captured no kernel can be loaded for the first time.
   compute(work, observer);
-  if (!graphs_) return;
+  if (makes_graphs_) make_graph(work, observer, &graph);
+}
+
+void CudaStepRunner::make_graph(const Work& work, StepObserver& observer, CudaGraph* graph) {
   CudaGraph::begin_capture(device_.exec());
   try {
     compute(work, observer);
-    graph = CudaGraph::end_capture(device_.exec());
+    faults_.pass(FaultPoint::kStepGraph);
+    *graph = CudaGraph::end_capture(device_.exec());
+  } catch (const Error& error) {
+    CudaGraph::cancel_capture(device_.exec());
+    if (error.status() != SLUICE_STATUS_OUT_OF_DEVICE_MEMORY) throw;
+    // The step itself has run.
+    makes_graphs_ = false;
+    ++graphs_refused_;
+    log(SLUICE_LOG_WARN,
+        concat("no memory for the graph of a decode step of ", work.num_tokens,
+               " sequences: new batch sizes run without, slower (remedy: a lower num_blocks; ",
+               error.text(), ")"));
+    return;
   } catch (...) {
     CudaGraph::cancel_capture(device_.exec());
     throw;
   }
+  ++graphs_made_;
   if (log_enabled(SLUICE_LOG_DEBUG)) {
     log(SLUICE_LOG_DEBUG, concat("graph of a decode step of ", work.num_tokens, " sequences: ",
-                                 graph.num_nodes(), " nodes"));
+                                 graph->num_nodes(), " nodes"));
   }
 }
 

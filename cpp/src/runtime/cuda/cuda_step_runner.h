@@ -3,6 +3,7 @@
 #ifndef SLUICE_RUNTIME_CUDA_CUDA_STEP_RUNNER_H_
 #define SLUICE_RUNTIME_CUDA_CUDA_STEP_RUNNER_H_
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -23,12 +24,15 @@ namespace sluice {
 /// A decode step (RowPlan::decode_head) is padded to the next of a few batch sizes, and nothing of it
 /// then depends on the host but that size: what is between message and output is captured as one
 /// graph when a size comes for the first time, and launched as that from then on. The longest context
-/// is taken to be max_context_len. With SLUICE_SYNC_LAUNCH=1 in the environment no graph is made and
+/// is taken to be max_context_len. Where the device has no memory for a graph, no more of them are
+/// made: one warning, DeviceRunner::graphs(), and the same results at the cost of each launch. With
+/// SLUICE_SYNC_LAUNCH=1 in the environment no graph is made and
 /// every layer is waited for, so that a fault is met where it happened; the results are the same.
 class CudaStepRunner : public DeviceRunner {
  public:
   CudaStepRunner(const EnginePlan& plan, const CudaDevice& device, const Decoder& decoder,
-                 const LayerContext& context, const KvCache& kv, AllocationCounter* counter);
+                 const LayerContext& context, const KvCache& kv, const FaultPoints& faults,
+                 AllocationCounter* counter);
   ~CudaStepRunner() override;
 
   static int64_t workspace_bytes(const EnginePlan& plan, const Decoder& decoder,
@@ -40,6 +44,7 @@ class CudaStepRunner : public DeviceRunner {
   StepReport wait(int slot, const StepInput& step, const StepOutput& output,
                   int64_t* micros) override;
   void drain() noexcept override;
+  Graphs graphs() const override { return {graphs_made_, graphs_refused_}; }
 
  private:
   // A step as the device sees it.
@@ -62,6 +67,7 @@ class CudaStepRunner : public DeviceRunner {
 
   void compute(const Work& work, StepObserver& observer);
   void run_decode(const Work& work, StepObserver& observer);
+  void make_graph(const Work& work, StepObserver& observer, CudaGraph* graph);
 
   void run_outputs(const Work& work, const int32_t* ids, const float* residual);
   void run_chunk(const Work& work, const HeadChunk& chunk, const int32_t* ids,
@@ -84,11 +90,14 @@ class CudaStepRunner : public DeviceRunner {
   const Decoder& decoder_;
   LayerContext context_;
   const KvCache& kv_;
+  const FaultPoints& faults_;
   DeviceState state_;
   RowLists lists_;
   RowPlan rows_;
   bool sync_launch_ = false;
-  bool graphs_ = true;
+  bool makes_graphs_ = true;
+  std::atomic<int64_t> graphs_made_ = 0;
+  std::atomic<int64_t> graphs_refused_ = 0;
   std::vector<Timer> timers_;                           // [step slots]
   std::map<std::pair<int64_t, int>, CudaGraph> graph_;  // by batch size and head
 };

@@ -14,6 +14,7 @@ std::unique_ptr<DeviceRunner> make_device_runner(const EnginePlan& /*plan*/,
                                                  const Decoder& /*decoder*/,
                                                  const LayerContext& /*context*/,
                                                  const KvCache& /*kv*/,
+                                                 const FaultPoints& /*faults*/,
                                                  AllocationCounter* /*counter*/) {
   SLUICE_FAIL(SLUICE_STATUS_UNSUPPORTED, "backend: CUDA not built (built: CPU)");
 }
