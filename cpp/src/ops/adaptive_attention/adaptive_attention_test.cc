@@ -12,24 +12,6 @@ using testing::AdaptiveFixture;
 using testing::kPatterns;
 using testing::NamedPattern;
 
-std::vector<size_t> all_of(const AdaptiveConfig& setup) {
-  std::vector<size_t> which;
-  for (size_t i = 0; i < setup.sequences.size(); ++i) which.push_back(i);
-  return which;
-}
-
-// Bits of two results' tokens, from `token` of `whole` on.
-void expect_same_bits(AdaptiveFixture::Result& part, AdaptiveFixture::Result& whole, int64_t token,
-                      int64_t values) {
-  const int64_t tokens = static_cast<int64_t>(part.keep.size()) / part.planes / part.keep_stride;
-  for (int64_t t = 0; t < tokens; ++t) {
-    for (int64_t i = 0; i < values; ++i) {
-      ASSERT_EQ(part.out.get(t * part.stride + i), whole.out.get((token + t) * whole.stride + i))
-          << "token " << token + t << " value " << i;
-    }
-  }
-}
-
 void check_everywhere(AdaptiveConfig setup) {
   for (const Format format : {Format::kF32, Format::kBf16}) {
     setup.format = format;

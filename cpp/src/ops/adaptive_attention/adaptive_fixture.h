@@ -393,6 +393,25 @@ class AdaptiveFixture {
   std::vector<float> bias_;
 };
 
+/// Every sequence of a setup.
+inline std::vector<size_t> all_of(const AdaptiveConfig& setup) {
+  std::vector<size_t> which;
+  for (size_t i = 0; i < setup.sequences.size(); ++i) which.push_back(i);
+  return which;
+}
+
+/// The tokens of `part` have the bits of those of `whole` from `token` on; `values` each.
+inline void expect_same_bits(const AdaptiveFixture::Result& part,
+                             const AdaptiveFixture::Result& whole, int64_t token, int64_t values) {
+  const int64_t tokens = static_cast<int64_t>(part.keep.size()) / part.planes / part.keep_stride;
+  for (int64_t t = 0; t < tokens; ++t) {
+    for (int64_t i = 0; i < values; ++i) {
+      ASSERT_EQ(part.out.get(t * part.stride + i), whole.out.get((token + t) * whole.stride + i))
+          << "token " << token + t << " value " << i;
+    }
+  }
+}
+
 }  // namespace sluice::testing
 
 #endif  // SLUICE_OPS_ADAPTIVE_ATTENTION_ADAPTIVE_FIXTURE_H_

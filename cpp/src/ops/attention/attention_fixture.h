@@ -5,6 +5,7 @@
 #define SLUICE_OPS_ATTENTION_ATTENTION_FIXTURE_H_
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "base/checked.h"
@@ -310,6 +311,22 @@ class Fixture {
   std::vector<int32_t> tables_, table_rows_;
   std::vector<float> sinks_;
 };
+
+/// The first `count` tokens of `part` have the bits of those of `whole` from `first` on.
+inline void expect_same_bits(const Config& setup, Fixture::Result& part, Fixture::Result& whole,
+                             int64_t first, int64_t count) {
+  const auto bytes = static_cast<size_t>(setup.q_heads * setup.value_columns()) * 4;
+  for (int64_t t = 0; t < count; ++t) {
+    ASSERT_EQ(std::memcmp(part.out.at(t * part.stride), whole.out.at((first + t) * whole.stride),
+                          bytes),
+              0)
+        << "token " << first + t;
+    for (int64_t h = 0; h < setup.q_heads; ++h) {
+      ASSERT_EQ(part.lse[static_cast<size_t>(t * setup.q_heads + h)],
+                whole.lse[static_cast<size_t>((first + t) * setup.q_heads + h)]);
+    }
+  }
+}
 
 }  // namespace sluice::testing
 
