@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.support import FIXTURES, FolderTest, run_cli
 from tests.test_reference import read, relative
-from sluice_export import float8, hf_folder, safetensors_io
+from sluice_export import fixture_comparison, float8, hf_folder, safetensors_io
 from sluice_export.fixtures import RECIPES
 from sluice_export.gguf_reader import GgufFile
 from sluice_export.reference.decoder import Decoder
@@ -154,23 +154,10 @@ class RecipeTest(FolderTest):
 class TransformersTest(FolderTest):
   """transformers, in float64, on the decoded weights of each fixture."""
 
-  def _load(self, name):
-    settings, tensors = _checkpoint(name)
-    settings.pop("quantization_config", None)
-    settings.pop("auto_map", None)
-    prediction = f"model.layers.{settings['num_hidden_layers']}."
-    tensors = [tensor for tensor in tensors if not tensor.name.startswith(prediction)]
-    weights = Weights(tensors, settings)
-    plain = {}
-    for tensor in tensors:
-      if not tensor.name.endswith(("_scale_inv", "_scales")):
-        key = tensor.name[:-len("_blocks")] if tensor.name.endswith("_blocks") else tensor.name
-        plain[key] = weights[key]
-    return settings, plain
-
-  def _check(self, name, settings, plain):
+  def _check(self, name):
     from transformers import AutoConfig, AutoModelForCausalLM
     from sluice_export import double_precision, reference_run
+    settings, plain = fixture_comparison.for_transformers(FIXTURES / name)
     folder = self.folder / name
     folder.mkdir()
     hf_folder.write(folder, settings, [from_array(key, "F64", values)
@@ -194,43 +181,16 @@ class TransformersTest(FolderTest):
           self.assertEqual(len(trace.routers), sum("router_idx" in key for key in expected))
 
   def test_qwen3(self):
-    self._check("qwen3", *self._load("qwen3"))
+    self._check("qwen3")
 
   def test_deepseek_v3_fp8(self):
-    self._check("deepseek_v3_fp8", *self._load("deepseek_v3_fp8"))
+    self._check("deepseek_v3_fp8")
 
   def test_gpt_oss_mxfp4(self):
-    settings, plain = self._load("gpt_oss_mxfp4")
-    for key in plain:
-      if key.endswith(("experts.gate_up_proj", "experts.down_proj")):
-        plain[key] = np.ascontiguousarray(plain[key].transpose(0, 2, 1))
-    self._check("gpt_oss_mxfp4", settings, plain)
+    self._check("gpt_oss_mxfp4")
 
   def test_deepseek_in_the_clothes_of_qwen2_moe(self):
-    # transformers lacks the family, but Qwen2-MoE computes the same: with zero biases, and with
-    # shared experts whose gate is sigmoid(0) = 1/2 and whose output is doubled for it.
-    settings, plain = self._load("deepseek")
-    for key in list(plain):
-      if ".shared_experts." in key:
-        values = plain.pop(key)
-        renamed = key.replace(".shared_experts.", ".shared_expert.")
-        plain[renamed] = 2 * values if "down_proj" in key else values
-        gate = key.split(".shared_experts.")[0] + ".shared_expert_gate.weight"
-        plain[gate] = np.zeros((1, settings["hidden_size"]))
-      elif key.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight")):
-        plain[key[:-len("weight")] + "bias"] = np.zeros(len(plain[key]))
-    inner = settings["moe_intermediate_size"]
-    settings = {
-        **{key: settings[key] for key in (
-            "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "rope_theta",
-            "num_attention_heads", "num_key_value_heads", "rms_norm_eps", "num_experts_per_tok",
-            "norm_topk_prob", "tie_word_embeddings", "hidden_act", "max_position_embeddings")},
-        "model_type": "qwen2_moe", "architectures": ["Qwen2MoeForCausalLM"],
-        "num_experts": settings["n_routed_experts"], "moe_intermediate_size": inner,
-        "shared_expert_intermediate_size": inner * settings["n_shared_experts"],
-        "decoder_sparse_step": 1, "mlp_only_layers": [0], "use_sliding_window": False,
-    }
-    self._check("deepseek", settings, plain)
+    self._check("deepseek")
 
   def test_float8_as_torch_decodes_it(self):
     import torch

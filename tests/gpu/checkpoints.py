@@ -181,8 +181,6 @@ def main():
             except ExportError as error:
                 failed.append(f"{name}: {error}")
                 return
-            if report is None:
-                return
             made = {"lengths": report.lengths, "pytorch": report.errors, "seconds": report.seconds}
             jobs.append(pool.submit(checked, name, options.work / name, dtypes, made))
 

@@ -10,16 +10,13 @@ import shutil
 import numpy as np
 
 from sluice_export import hf_folder, safetensors_io, strict_json
-from sluice_export.errors import ExportError
 from sluice_export.real_checkpoints import CheckpointReport, Trace, runner_of
 from sluice_export.reference.weights import Weights
 from sluice_export.tensor import from_array
 
 _EXPECTED = "expected.safetensors"
-# Weights of these formats are decoded for PyTorch; gpt_oss_gguf is the model of gpt_oss_mxfp4.
-_DECODED = ("deepseek_v3_fp8", "gpt_oss_mxfp4", "gpt_oss_gguf")
-# transformers has no such family.
-_WITHOUT_PYTORCH = ("deepseek",)
+# Made by this package, in formats or families that transformers does not read as they are.
+_OWN = ("deepseek", "deepseek_v3_fp8", "gpt_oss_mxfp4", "gpt_oss_gguf", "qwen3")
 
 
 def make_comparison(fixture, folder, device, adaptive_reference):
@@ -32,10 +29,8 @@ def make_comparison(fixture, folder, device, adaptive_reference):
     adaptive_reference: reference_model.py of the fixture adaptive_moe.
 
   Returns:
-    CheckpointReport; None for a fixture whose family PyTorch lacks.
+    CheckpointReport.
   """
-  if fixture.name in _WITHOUT_PYTORCH:
-    return None
   import torch
   folder.mkdir(parents=True)
   for path in fixture.iterdir():
@@ -44,9 +39,13 @@ def make_comparison(fixture, folder, device, adaptive_reference):
   expected = {tensor.name: tensor.load()
               for tensor in safetensors_io.read_file(fixture / _EXPECTED)}
   weights = fixture
-  if fixture.name in _DECODED:
+  if fixture.name in _OWN:
     weights = folder / "decoded"
-    _decode(fixture.with_name(fixture.name.replace("_gguf", "_mxfp4")), weights)
+    weights.mkdir()
+    # The GGUF file holds the model of the other one.
+    settings, plain = for_transformers(fixture.with_name(fixture.name.replace("_gguf", "_mxfp4")))
+    hf_folder.write(weights, settings, [from_array(key, "F32", values)
+                                        for key, values in plain.items()], 1 << 30)
   settings = strict_json.read_object(weights / "config.json")
   runner = runner_of(torch, weights, settings, device, adaptive_reference)
   runner.load("bfloat16")
@@ -89,26 +88,57 @@ def _decisions(expected, number):
                 if of("attention_keep", layer) is not None})
 
 
-def _decode(fixture, folder):
-  """Writes a quantized fixture's weights as float32 in the layout that transformers reads."""
+def for_transformers(fixture):
+  """Returns a fixture of this package as (config, float64 weights by name) that transformers reads.
+
+  Its weights are decoded, extra layers for the prediction of several tokens left out.
+  """
   settings = strict_json.read_object(fixture / "config.json")
   tensors = safetensors_io.read_folder(fixture)
-  quantized = settings.pop("quantization_config", None)
-  if quantized is None:
-    raise ExportError(fixture, "no quantization_config", expected="a quantized fixture")
-  settings.pop("auto_map", None)
   prediction = f"model.layers.{settings['num_hidden_layers']}."
   tensors = [tensor for tensor in tensors if not tensor.name.startswith(prediction)]
-  decoded = Weights(tensors, {**settings, "quantization_config": quantized})
-  folder.mkdir()
-  plain = []
+  weights = Weights(tensors, settings)
+  settings.pop("quantization_config", None)
+  settings.pop("auto_map", None)
+  plain = {}
   for tensor in tensors:
     if tensor.name.endswith(("_scale_inv", "_scales")):
       continue
     blocks = tensor.name.endswith("_blocks")
     name = tensor.name[:-len("_blocks")] if blocks else tensor.name
-    values = decoded[name]
-    if blocks:  # stored [experts, outputs, inputs]
-      values = np.ascontiguousarray(values.transpose(0, 2, 1))
-    plain.append(from_array(name, "F32", values))
-  hf_folder.write(folder, settings, plain, 1 << 30)
+    # Blocks are [experts, outputs, inputs].
+    plain[name] = (np.ascontiguousarray(weights[name].transpose(0, 2, 1)) if blocks
+                   else weights[name])
+  if settings["model_type"] == "deepseek":
+    return _in_the_clothes_of_qwen2_moe(settings, plain)
+  return settings, plain
+
+
+def _in_the_clothes_of_qwen2_moe(settings, plain):
+  """transformers lacks the family `deepseek`, but its Qwen2-MoE computes the same.
+
+  That is: with zero biases, and with shared experts whose gate is sigmoid(0) = 1/2 and whose output
+  is doubled for it.
+  """
+  dressed = {}
+  for name, values in plain.items():
+    if ".shared_experts." in name:
+      dressed[name.replace(".shared_experts.", ".shared_expert.")] = (
+          2 * values if "down_proj" in name else values)
+      gate = name.split(".shared_experts.")[0] + ".shared_expert_gate.weight"
+      dressed[gate] = np.zeros((1, settings["hidden_size"]))
+      continue
+    dressed[name] = values
+    if name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight")):
+      dressed[name[:-len("weight")] + "bias"] = np.zeros(len(values))
+  inner = settings["moe_intermediate_size"]
+  kept = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "rope_theta",
+          "num_attention_heads", "num_key_value_heads", "rms_norm_eps", "num_experts_per_tok",
+          "norm_topk_prob", "tie_word_embeddings", "hidden_act", "max_position_embeddings")
+  return {
+      **{key: settings[key] for key in kept},
+      "model_type": "qwen2_moe", "architectures": ["Qwen2MoeForCausalLM"],
+      "num_experts": settings["n_routed_experts"], "moe_intermediate_size": inner,
+      "shared_expert_intermediate_size": inner * settings["n_shared_experts"],
+      "decoder_sparse_step": 1, "mlp_only_layers": [0], "use_sliding_window": False,
+  }, dressed

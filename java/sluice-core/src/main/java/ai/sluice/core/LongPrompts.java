@@ -8,6 +8,7 @@ import ai.sluice.proto.ModelSpec;
 import ai.sluice.proto.TraceReplay;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
@@ -27,7 +28,14 @@ final class LongPrompts {
   /** Tokens at a prompt's end that run one a step. */
   private static final int DECODED = 8;
 
+  /**
+   * Of the tokens, those whose experts may differ in float32: among thousands the last chosen and
+   * the first left out can be as near as rounding.
+   */
+  private static final double CHOICE_TOLERANCE = 1e-3;
+
   private static final String LOGITS = "logits";
+  private static final String EXPERTS = "router_idx_";
 
   private final ExpectedOutputs expected;
   private final ModelSpec spec;
@@ -54,12 +62,20 @@ final class LongPrompts {
 
   /** Runs everything. */
   void check() {
+    int chosen = 0;
+    int differently = 0;
     Mode whole = new Mode("whole prompt");
     Mode chunked = new Mode("chunked prefill");
     Mode alone = new Mode("decode");
     for (int i = 0; i < prompts.size(); i++) {
       int length = prompts.get(i).length;
-      whole.run(List.of(new Span(i, 0, length)));
+      Map<String, TracedTensor> traced = whole.run(List.of(new Span(i, 0, length)));
+      for (int layer = 0; layer < spec.getLayersCount(); layer++) {
+        if (traced.containsKey(EXPERTS + layer) && expected.has(EXPERTS + i + "_" + layer)) {
+          chosen += length;
+          differently += differentChoices(i, layer, traced.get(EXPERTS + layer));
+        }
+      }
       driver.reset(i);
       int chunk = Math.max(2, length / 4 - 1);
       for (int begin = 0; begin < length; begin += chunk) {
@@ -74,6 +90,16 @@ final class LongPrompts {
     }
     for (Mode mode : List.of(whole, chunked, alone)) {
       mode.report();
+    }
+    if (chosen > 0) {
+      double share = (double) differently / chosen;
+      checks.add(
+          new Check(
+              "router choices, whole prompt",
+              share < CHOICE_TOLERANCE,
+              share,
+              CHOICE_TOLERANCE,
+              differently + " of " + chosen + " tokens have other experts"));
     }
     decodeTogether();
   }
@@ -126,15 +152,40 @@ final class LongPrompts {
     mode.report();
   }
 
-  private TracedTensor run(List<Span> spans) {
+  private Map<String, TracedTensor> run(List<Span> spans) {
     driver.begin();
     for (Span span : spans) {
       driver.add(span.prompt(), prompts.get(span.prompt()), span.begin(), span.end());
     }
     List<TraceReplay> replays =
         exact ? List.of() : DecisionReplay.of(expected, spec, spans);
-    Map<String, TracedTensor> traced = driver.trace(List.of(LOGITS), replays);
-    return traced.get(LOGITS);
+    List<String> names = new ArrayList<>(List.of(LOGITS));
+    for (int layer = 0; exact && layer < spec.getLayersCount(); layer++) {
+      if (expected.has(EXPERTS + "0_" + layer)) {
+        names.add(EXPERTS + layer);
+      }
+    }
+    return driver.trace(names, replays);
+  }
+
+  /** Tokens of a prompt whose experts, as sets, are others than expected. */
+  private int differentChoices(int prompt, int layer, TracedTensor traced) {
+    String name = EXPERTS + prompt + "_" + layer;
+    int choices = expected.choices(name, prompt);
+    long[] want = expected.longs(name);
+    int different = 0;
+    for (int token = 0; token < traced.rows(); token++) {
+      Set<Long> experts = new HashSet<>();
+      for (int i = 0; i < traced.columns(); i++) {
+        experts.add((long) traced.values()[token * traced.columns() + i]);
+      }
+      Set<Long> wanted = new HashSet<>();
+      for (int i = 0; i < choices; i++) {
+        wanted.add(want[token * choices + i]);
+      }
+      different += experts.equals(wanted) ? 0 : 1;
+    }
+    return different;
   }
 
   /** One way to compute the prompts, and what came out at the expected positions. */
@@ -152,8 +203,9 @@ final class LongPrompts {
       }
     }
 
-    void run(List<Span> spans) {
-      TracedTensor traced = LongPrompts.this.run(spans);
+    Map<String, TracedTensor> run(List<Span> spans) {
+      Map<String, TracedTensor> all = LongPrompts.this.run(spans);
+      TracedTensor traced = all.get(LOGITS);
       for (KernelChoice kernel : driver.kernels()) {
         kernels.add(new KernelRun(name, kernel.getOp(), kernel.getVariant()));
       }
@@ -171,8 +223,9 @@ final class LongPrompts {
                 .add(Arrays.copyOfRange(traced.values(), begin, begin + columns));
           }
         }
-        first += span.end() - span.begin();
+        first += span.length();
       }
+      return all;
     }
 
     void report() {
