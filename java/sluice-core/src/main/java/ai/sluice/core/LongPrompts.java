@@ -19,7 +19,8 @@ import java.util.Set;
  * Compares prompts of which the logits of some positions are expected: whole, in chunks, and their
  * last tokens one a step behind a long context, alone and together. In narrow arithmetic the
  * expected decisions are taken over, and where a reference in bfloat16 is in the file, its error at
- * the same positions is the measure. Notes which kernels ran. Not thread-safe.
+ * the same positions is the measure. Notes which kernels ran. Beside it, {@link TracedGreedy} holds the
+ * engine's own steps against traced ones. Not thread-safe.
  */
 final class LongPrompts {
   /** Times the reference's error in the same arithmetic. */
