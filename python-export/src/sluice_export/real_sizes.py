@@ -220,9 +220,10 @@ def _adaptive(c):
                  Weight(prefix + "attention.density.bias", (1,), 0.1, -1.0)]
     result += [_matrix(prefix + "moe.router.gate.0.weight", router, size, 2.0),
                Weight(prefix + "moe.router.gate.0.bias", (router,), 0.1),
-               _matrix(prefix + "moe.router.gate.2.weight", experts, router, 4.0),
+               _matrix(prefix + "moe.router.gate.2.weight", experts, router, 2.0),
                Weight(prefix + "moe.router.gate.2.bias", (experts,), 0.1),
-               Weight(prefix + "moe.router.noise", (1, experts), 0.1)]
+               # Two experts of equal noise would differ by less than float32 can tell.
+               Weight(prefix + "moe.router.noise", (1, experts), 1 / experts, dtype="F32")]
     for expert in range(experts):
       at = f"{prefix}moe.experts.{expert}."
       # The factors are a softmax of a softmax, so near 1 / experts each.

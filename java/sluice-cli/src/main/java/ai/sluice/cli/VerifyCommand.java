@@ -26,8 +26,9 @@ import picocli.CommandLine.Parameters;
           + " expert's capacity dropped, attended keys and other heads, where they are expected."
           + " In bfloat16 a model that chooses experts or keys runs with the expected choices."
           + " Where logits of some positions alone are expected, prompts run whole, in chunks and"
-          + " their last tokens one a step; the kernels that ran are named, and in bfloat16 1.5"
-          + " times the error of the reference in bfloat16 is allowed where it is there."
+          + " their last tokens one a step, with the expected choices; the kernels that ran are"
+          + " named, and in bfloat16 1.5 times the error of the reference in bfloat16 is allowed"
+          + " where it is there."
           + " Exit code 0 if all agrees, 1 if not.",
       "'sluice-export golden' makes the expected outputs of any checkpoint."
     },
