@@ -61,42 +61,30 @@ __device__ float row_sum(float value, float* scratch) {
   }
 }
 
-// Each thread has n groups of 4 columns, the threads' groups side by side.
-template <int n, bool whole_block, typename X, typename Y>
-__global__ void norm_kernel(NormParams p) {
-  start_next_kernel();  // which may ask for weights already
-  __shared__ float scratch[32];
-  const int threads = whole_block ? static_cast<int>(blockDim.x) : 32;
-  const int rank = threadIdx.x % threads;
-  const int64_t item =
-      whole_block ? int64_t{blockIdx.x}
-                  : (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / 32;
-  if (item >= p.num_rows * p.num_heads) return;  // a whole warp
-  const int64_t row = p.num_heads == 1 ? item : item / p.num_heads;
-  const int64_t head = p.num_heads == 1 ? 0 : item - row * p.num_heads;
-  const int cols = static_cast<int>(p.cols);
-  const X* x = static_cast<const X*>(p.x) + row * p.x_stride + head * p.cols;
-  float v[n][kVec];
+// Each thread has n groups of 4 columns of a row, the threads' groups side by side.
+template <int n>
+using RowPart = float[n][kVec];
+
+template <int n, typename T>
+__device__ void load_part(const T* row, int rank, int threads, int cols, float missing,
+                          RowPart<n>& v) {
 #pragma unroll
   for (int i = 0; i < n; ++i) {
     const int c = (rank + i * threads) * kVec;
-    if (c < cols) {
-      load_values(x + c, v[i]);
+    if (row != nullptr && c < cols) {
+      load_values(row + c, v[i]);
     } else {
 #pragma unroll
-      for (int j = 0; j < kVec; ++j) v[i][j] = 0.0f;
+      for (int j = 0; j < kVec; ++j) v[i][j] = missing;
     }
   }
-  const float* weight = p.weight == nullptr ? nullptr : p.weight + head * p.weight_head_stride;
-  const float* bias = p.bias == nullptr ? nullptr : p.bias + head * p.weight_head_stride;
-  float factor[n][kVec];  // asked for before the sums, which wait
-#pragma unroll
-  for (int i = 0; i < n; ++i) {
-    const int c = (rank + i * threads) * kVec;
-#pragma unroll
-    for (int j = 0; j < kVec; ++j) factor[i][j] = 1.0f;
-    if (weight != nullptr && c < cols) load_values(weight + c, factor[i]);
-  }
+}
+
+// The norm of one row (or head) whose part v is; `factor` are its weights, 1 without.
+template <int n, bool whole_block, typename Y>
+__device__ void norm_part(const NormParams& p, int64_t row, int64_t head, int rank, int threads,
+                          RowPart<n>& v, const RowPart<n>& factor, float* scratch) {
+  const int cols = static_cast<int>(p.cols);
   if (p.residual != nullptr) {
     float* residual = p.residual + row * p.residual_stride;
 #pragma unroll
@@ -133,6 +121,7 @@ __global__ void norm_kernel(NormParams p) {
   squares = row_sum<whole_block>(squares, scratch);
   const float scale =
       1.0f / sqrtf(squares / static_cast<float>(cols) + static_cast<float>(p.eps));
+  const float* bias = p.bias == nullptr ? nullptr : p.bias + head * p.weight_head_stride;
   Y* y = static_cast<Y*>(p.y) + row * p.y_stride + head * p.cols;
 #pragma unroll
   for (int i = 0; i < n; ++i) {
@@ -151,8 +140,71 @@ __global__ void norm_kernel(NormParams p) {
 }
 
 template <int n, bool whole_block, typename X, typename Y>
+__global__ void norm_kernel(NormParams p) {
+  start_next_kernel();  // which may ask for weights already
+  __shared__ float scratch[32];
+  const int threads = whole_block ? static_cast<int>(blockDim.x) : 32;
+  const int rank = threadIdx.x % threads;
+  const int64_t item =
+      whole_block ? int64_t{blockIdx.x}
+                  : (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / 32;
+  if (item >= p.num_rows * p.num_heads) return;  // a whole warp
+  const int64_t row = p.num_heads == 1 ? item : item / p.num_heads;
+  const int64_t head = p.num_heads == 1 ? 0 : item - row * p.num_heads;
+  const int cols = static_cast<int>(p.cols);
+  RowPart<n> v, factor;
+  load_part<n>(static_cast<const X*>(p.x) + row * p.x_stride + head * p.cols, rank, threads, cols,
+               0.0f, v);
+  // Asked for before the sums, which wait.
+  load_part<n>(p.weight == nullptr ? nullptr : p.weight + head * p.weight_head_stride, rank, threads,
+               cols, 1.0f, factor);
+  norm_part<n, whole_block, Y>(p, row, head, rank, threads, v, factor, scratch);
+}
+
+// Many rows: a block takes one after another, so that it reads the weights once, which are twice as
+// wide as rows in BF16, and asks for the next row before it sums this one up.
+constexpr int kRowsThreads = 512;
+
+template <int n, typename X, typename Y>
+__global__ void __launch_bounds__(kRowsThreads, 2) norm_rows_kernel(NormParams p) {
+  using Group = std::conditional_t<std::is_same_v<X, float>, float4, uint2>;
+  static_assert(sizeof(Group) == kVec * sizeof(X));
+  start_next_kernel();
+  __shared__ float scratch[32];
+  const int threads = static_cast<int>(blockDim.x), rank = static_cast<int>(threadIdx.x);
+  const int cols = static_cast<int>(p.cols);
+  Group next[n] = {};
+  const auto ask = [&](int64_t row) {
+    const X* x = static_cast<const X*>(p.x) + row * p.x_stride;
+#pragma unroll
+    for (int i = 0; i < n; ++i) {
+      const int c = (rank + i * threads) * kVec;
+      if (c < cols) next[i] = *reinterpret_cast<const Group*>(x + c);
+    }
+  };
+  RowPart<n> v, factor;
+  ask(blockIdx.x);
+  load_part<n>(p.weight, rank, threads, cols, 1.0f, factor);
+  for (int64_t row = blockIdx.x; row < p.num_rows; row += gridDim.x) {
+#pragma unroll
+    for (int i = 0; i < n; ++i) load_values(reinterpret_cast<const X*>(&next[i]), v[i]);
+    if (row + gridDim.x < p.num_rows) ask(row + gridDim.x);
+    norm_part<n, true, Y>(p, row, 0, rank, threads, v, factor, scratch);
+  }
+}
+
+template <int n, bool whole_block, typename X, typename Y>
 void launch(const CudaExec& exec, const NormParams& p, unsigned threads) {
   const int64_t rows = p.num_rows * p.num_heads;
+  if constexpr (whole_block) {
+    // As many blocks as are on the device at once, when each has several rows.
+    const int64_t resident = exec.num_sms * (2 * kRowsThreads / int64_t{threads});
+    if (p.num_heads == 1 && threads <= kRowsThreads && rows >= 4 * resident) {
+      norm_rows_kernel<n, X, Y>
+          <<<static_cast<unsigned>(resident), threads, 0, stream_of(exec)>>>(p);
+      return;
+    }
+  }
   const unsigned blocks = grid_for(rows, whole_block ? 1 : threads / 32, INT32_MAX);
   norm_kernel<n, whole_block, X, Y><<<blocks, threads, 0, stream_of(exec)>>>(p);
 }

@@ -1,4 +1,6 @@
 // CUDA against the CPU's kernel.
+#include <cmath>
+
 #include "base/error.h"
 #include "ops/norm/norm.h"
 #include "ops/testing/cuda_test.h"
@@ -72,6 +74,36 @@ TEST(CudaNorm, EqualsTheCpu) {
       if (shape.heads == 1) compare(kind, shape, Format::kF32, Format::kBf16, true);
     }
   }
+}
+
+// So many rows that blocks take several: each has the bits that it has alone, up to the last.
+TEST(CudaNorm, ManyRowsEqualEachAlone) {
+  const int64_t rows = 8461, cols = 520;
+  const Values x = Values::random(Format::kBf16, rows * cols, 6);
+  const Values weight = Values::random(Format::kF32, cols, 7);
+  const DeviceBytes device_x = on_device(x, rows * cols), device_weight = on_device(weight, cols);
+  const DeviceBytes all(rows * cols * 4), one(cols * 4);
+  NormParams params;
+  params.eps = 1e-6;
+  params.num_rows = rows;
+  params.cols = cols;
+  params.x = device_x.data();
+  params.x_format = Format::kBf16;
+  params.y_format = Format::kF32;
+  params.x_stride = params.y_stride = cols;
+  params.weight = static_cast<const float*>(device_weight.data());
+  params.y = all.data();
+  norm(cuda_exec(), params);
+  const Values together = on_host(all, Format::kF32, rows * cols);
+  params.num_rows = 1;
+  params.y = one.data();
+  for (const int64_t row : {int64_t{0}, int64_t{1}, int64_t{4000}, rows - 2, rows - 1}) {
+    params.x = static_cast<const uint16_t*>(device_x.data()) + row * cols;
+    norm(cuda_exec(), params);
+    const Values alone = on_host(one, Format::kF32, cols);
+    for (int64_t c = 0; c < cols; ++c) ASSERT_EQ(together.get(row * cols + c), alone.get(c)) << row;
+  }
+  for (int64_t i = 0; i < rows * cols; ++i) ASSERT_FALSE(std::isnan(together.get(i))) << i;
 }
 
 TEST(CudaNorm, ARowDoesNotDependOnOthers) {
