@@ -140,15 +140,16 @@ void run_sampling(benchmark::State& state, float temperature, float top_p, int32
   float logprob = 0;
   const int64_t bytes = sampling_workspace_bytes(settings().exec, kVocab);
   Buffer workspace(bytes, "workspace");
-  SamplingParams p{.num_rows = 1,
-                   .vocab_size = kVocab,
-                   .logits_stride = kVocab,
-                   .rows = rows,
-                   .accepted_count = &accepted,
-                   .tokens = &token,
-                   .logprob = &logprob,
-                   .rank = &rank,
-                   .finite = &finite};
+  SamplingParams p;
+  p.num_rows = 1;
+  p.vocab_size = kVocab;
+  p.logits_stride = kVocab;
+  p.rows = rows;
+  p.accepted_count = &accepted;
+  p.tokens = &token;
+  p.logprob = &logprob;
+  p.rank = &rank;
+  p.finite = &finite;
   for (auto _ : state) {
     p.logits = static_cast<float*>(logits.next());
     ++row.draw_position;

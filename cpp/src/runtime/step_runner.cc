@@ -303,15 +303,7 @@ void StepRunner::choose(const StepInput& step, const StepOutput& output, const H
   params.token_ids = rows.ids;
   params.max_draft_len = static_cast<int32_t>(limits_.max_draft_len);
   params.max_top_n = static_cast<int32_t>(limits_.max_top_n);
-  params.accepted_count = output.accepted_count;
-  params.tokens = output.tokens;
-  params.logprob = output.logprob;
-  params.rank = output.rank;
-  params.target_logprob = output.target_logprob;
-  params.target_rank = output.target_rank;
-  params.top_token = output.top_token;
-  params.top_logprob = output.top_logprob;
-  params.finite = output.finite;
+  static_cast<SamplingSections&>(params) = output;
   const int64_t bytes = sampling_workspace_bytes(context_.exec, params.vocab_size);
   sampling(context_.exec, params, context_.workspace.allocate(bytes), bytes);
 }

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "ops/sampling/sampling_sections.h"
 #include "sluice/sluice.h"
 
 namespace sluice {
@@ -83,20 +84,11 @@ struct StepInput {
 };
 
 /// The output of a step: pointers into the output area; nullptr for a section that is not used.
-struct StepOutput {
+struct StepOutput : SamplingSections {
   sluice_step_result* result = nullptr;
-  int32_t* accepted_count = nullptr;  // [R]
-  int32_t* tokens = nullptr;          // [R, 1 + max_draft_len]
-  float* logprob = nullptr;           // [R, 1 + max_draft_len]
-  int32_t* rank = nullptr;            // [R, 1 + max_draft_len]
-  float* target_logprob = nullptr;    // [targets]
-  int32_t* target_rank = nullptr;     // [targets]
-  int32_t* top_token = nullptr;       // [R, 1 + max_draft_len, max_top_n]
-  float* top_logprob = nullptr;       // [R, 1 + max_draft_len, max_top_n]
-  float* head_value = nullptr;        // [R, head_values]
-  float* hidden = nullptr;            // [hidden rows, hidden_size]
-  int32_t* finite = nullptr;          // [R]
-  int32_t* expert_count = nullptr;    // [num_layers, expert_count_stride]
+  float* head_value = nullptr;      // [R, head_values]
+  float* hidden = nullptr;          // [hidden rows, hidden_size]
+  int32_t* expert_count = nullptr;  // [num_layers, expert_count_stride]
 };
 
 /// Views of a slot's areas. `input` and `output` start at a multiple of 64 bytes.

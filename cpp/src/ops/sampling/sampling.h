@@ -12,12 +12,14 @@
 
 #include "device/cpu.h"
 #include "ops/sampling/philox.h"
+#include "ops/sampling/sampling_sections.h"
 #include "ops/sampling/token_counts.h"
 #include "sluice/sluice.h"
 
 namespace sluice {
 
-struct SamplingParams {
+/// The sections are those of the step; row r of this struct writes output row row_index[r].
+struct SamplingParams : SamplingSections {
   int32_t num_rows = 0;  ///< rows of kind SAMPLE or LOGPROB
   int32_t vocab_size = 0;
   float* logits = nullptr;    ///< [tokens of the rows, vocab_size], a row's drafts behind it;
@@ -34,19 +36,9 @@ struct SamplingParams {
   const int32_t* targets = nullptr;               ///< section TARGET
   const uint32_t* masks = nullptr;  ///< section MASK, ceil(vocab_size / 32) words each
 
-  // Output sections of the step; row r of this struct writes output row row_index[r].
   const int32_t* row_index = nullptr;  ///< [num_rows]; null: r
-  int32_t max_draft_len = 0;           ///< D
-  int32_t max_top_n = 0;               ///< N
-  int32_t* accepted_count = nullptr;   ///< [R]
-  int32_t* tokens = nullptr;           ///< [R, 1 + D]
-  float* logprob = nullptr;            ///< [R, 1 + D]
-  int32_t* rank = nullptr;             ///< [R, 1 + D]
-  float* target_logprob = nullptr;     ///< [targets]
-  int32_t* target_rank = nullptr;      ///< [targets]
-  int32_t* top_token = nullptr;        ///< [R, 1 + D, N]; null when no row has top_n
-  float* top_logprob = nullptr;        ///< [R, 1 + D, N]
-  int32_t* finite = nullptr;           ///< [R]
+  int32_t max_draft_len = 0;           ///< D of the sections
+  int32_t max_top_n = 0;               ///< N of the sections; 0: no row has top_n
 };
 
 /// Bytes of workspace for any number of rows.

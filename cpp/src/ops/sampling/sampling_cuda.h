@@ -19,13 +19,15 @@
 #include <cstdint>
 
 #include "device/cuda.h"
+#include "ops/sampling/sampling_sections.h"
 #include "ops/sampling/token_counts_cuda.h"
 #include "sluice/sluice.h"
 
 namespace sluice::cuda {
 
-/// All pointers are device memory. What a step does not have may be null as said at each.
-struct SamplingParams {
+/// All pointers are device memory. What a step does not have may be null as said at each. The
+/// sections are those of the step, written at row_index[i] and only there, as on the CPU.
+struct SamplingParams : SamplingSections {
   int32_t num_rows = 0;  ///< rows of this call; in captured steps padding included
   int32_t vocab_size = 0;
   /// 1 + the most drafts that a row of this call can have, at most 1 + max_draft_len. Work for so
@@ -54,18 +56,8 @@ struct SamplingParams {
   const int32_t* targets = nullptr;               ///< section TARGET
   const uint32_t* masks = nullptr;  ///< section MASK, ceil(vocab_size / 32) words each
 
-  // Output sections of the step, written at row_index[i] and only there, as on the CPU.
-  int32_t max_draft_len = 0;          ///< D, of the sections
-  int32_t max_top_n = 0;              ///< N, of the sections
-  int32_t* accepted_count = nullptr;  ///< [R]
-  int32_t* tokens = nullptr;          ///< [R, 1 + D]
-  float* logprob = nullptr;           ///< [R, 1 + D]
-  int32_t* rank = nullptr;            ///< [R, 1 + D]
-  float* target_logprob = nullptr;    ///< [targets]
-  int32_t* target_rank = nullptr;     ///< [targets]
-  int32_t* top_token = nullptr;       ///< [R, 1 + D, N]; may be null when N is 0
-  float* top_logprob = nullptr;       ///< [R, 1 + D, N]
-  int32_t* finite = nullptr;          ///< [R]
+  int32_t max_draft_len = 0;  ///< D of the sections
+  int32_t max_top_n = 0;      ///< N of the sections
 
   // What the next step's token ids refer to; both may be null. Of SAMPLE rows: the last accepted
   // token, 0 when nothing was accepted.

@@ -83,15 +83,7 @@ void CudaStepRunner::choose(const Work& work, const HeadChunk& chunk, const int3
   params.masks = work.device.mask.data();
   params.max_draft_len = static_cast<int32_t>(limits_.max_draft_len);
   params.max_top_n = static_cast<int32_t>(limits_.max_top_n);
-  params.accepted_count = output.accepted_count;
-  params.tokens = output.tokens;
-  params.logprob = output.logprob;
-  params.rank = output.rank;
-  params.target_logprob = output.target_logprob;
-  params.target_rank = output.target_rank;
-  params.top_token = output.top_token;
-  params.top_logprob = output.top_logprob;
-  params.finite = output.finite;
+  static_cast<SamplingSections&>(params) = output;
   params.row_last_token = state_.previous_tokens();
   params.seq_last_token = state_.tables().last_token;
   const int64_t bytes = cuda::sampling_workspace_bytes(chunk.num_rows * chunk.max_row_tokens,
