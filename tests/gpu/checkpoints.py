@@ -130,6 +130,9 @@ def show(name, made, found):
             f"{check.removeprefix('logits, ')} {row['error']:.1e}"
             + (f" ({row['of_pytorch']:.2f} of PyTorch's)" if "of_pytorch" in row else "")
             for check, row in result["checks"].items() if check.startswith("logits"))
+        choices = result["checks"].get("router choices")
+        if choices:
+            errors += f", other experts {choices['error']:.1e} (of {choices['allowed']:.1e})"
         print(f"  {name} {dtype}: {errors or 'nothing'}, {result['seconds']} s", flush=True)
     if made:
         print(f"    PyTorch bfloat16: {', '.join(f'{e:.1e}' for e in made['pytorch'])} at "
@@ -186,7 +189,8 @@ def main():
             except ExportError as error:
                 failed.append(f"{name}: {error}")
                 return
-            made = {"lengths": report.lengths, "pytorch": report.errors, "seconds": report.seconds}
+            cut = getattr(real_checkpoints.SHAPES.get(name), "cut", "")
+            made = {"cut": cut, "lengths": report.lengths, "pytorch": report.errors, "seconds": report.seconds}
             jobs.append(pool.submit(checked, name, options.work / name, dtypes, made))
 
         for name in real_checkpoints.SHAPES:

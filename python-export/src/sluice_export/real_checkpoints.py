@@ -123,6 +123,8 @@ def make_checkpoint(folder, name, scale="real", device="cpu", seed=1, adaptive_r
   runner.load("bfloat16")
   timer.took("load bfloat16")
   for number, ids in enumerate(prompts):
+    for layer, (experts, _) in runner.own_routers(ids).items():
+      tensors.append(from_array(f"router_idx_bfloat16_{number}_{layer}", "I64", experts))
     logits = runner.replayed(number, ids)[positions(len(ids))]
     tensors.append(from_array(f"logits_bfloat16_{number}", "F32", logits))
     report.errors.append(float(np.linalg.norm(logits - oracle[number])
@@ -243,6 +245,13 @@ class _Transformers:
   def remember(self, number, trace):
     self.routers[number] = trace.routers
 
+  def own_routers(self, ids):
+    from sluice_export import reference_run
+    with reference_run.few_heads_at_once(self.model):
+      trace = reference_run.trace(self.model, ids, hidden=False)
+    return {layer: (experts.cpu().numpy(), weights.double().cpu().numpy())
+            for layer, (experts, weights) in trace.routers.items()}
+
   def replayed(self, number, ids):
     from sluice_export import reference_run
     with reference_run.few_heads_at_once(self.model):
@@ -292,6 +301,14 @@ class _Adaptive:
 
   def remember(self, number, trace):
     self.decisions[number] = trace
+
+  def own_routers(self, ids):
+    # Before anything is replayed, or after that is undone.
+    for block in self.model.layers:
+      block.moe.router.__dict__.pop("forward", None)
+      block.attention.__dict__.pop("keep_mask", None)
+    return {layer: (index.cpu().numpy(), weight.double().cpu().numpy())
+            for layer, (index, weight, _) in enumerate(self._run(ids)["router"])}
 
   def replayed(self, number, ids):
     torch, decided = self.torch, self.decisions[number]

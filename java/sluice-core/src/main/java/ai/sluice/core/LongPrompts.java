@@ -8,20 +8,21 @@ import ai.sluice.proto.ModelSpec;
 import ai.sluice.proto.TraceReplay;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.IntStream;
 
 /**
  * Compares prompts of which the logits of some positions are expected: whole, in chunks, and their
  * last tokens one a step behind a long context, alone and together. The expected decisions are taken
  * over, since of thousands some are as near as rounding, even float32's; the choices of experts that
- * float32 makes itself are compared before. In bfloat16, where a reference in it is in the file, its
- * error at the same positions is the measure. Notes which kernels ran. Beside it, {@link TracedGreedy} holds the
- * engine's own steps against traced ones. Not thread-safe.
+ * the model makes itself are counted before. In bfloat16, where a reference in it is in the file, its
+ * error at the same positions is the measure, and how many other experts it chooses. Notes which
+ * kernels ran. Beside it, {@link TracedGreedy} holds the engine's own steps against traced ones. Not
+ * thread-safe.
  */
 final class LongPrompts {
   /** Times the reference's error in the same arithmetic. */
@@ -39,6 +40,7 @@ final class LongPrompts {
   private static final String CHOICES = "router choices";
   private static final String LOGITS = "logits";
   private static final String EXPERTS = "router_idx_";
+  private static final String REFERENCE_EXPERTS = "router_idx_bfloat16_";
 
   private final ExpectedOutputs expected;
   private final ModelSpec spec;
@@ -65,9 +67,7 @@ final class LongPrompts {
 
   /** Runs everything. */
   void check() {
-    if (exact) {
-      checkChoices();
-    }
+    checkChoices();
     Mode whole = new Mode("whole prompt");
     Mode chunked = new Mode("chunked prefill");
     Mode alone = new Mode("decode");
@@ -92,41 +92,79 @@ final class LongPrompts {
     decodeTogether();
   }
 
-  /** The model's own experts, which the runs after it are given. */
+  /** The experts that the model chooses itself; the runs after this are given the expected ones. */
   private void checkChoices() {
     int chosen = 0;
     int different = 0;
+    int referenceDifferent = 0;
+    boolean reference = true;
     for (int i = 0; i < prompts.size(); i++) {
-      List<String> names = new ArrayList<>();
-      for (int layer = 0; layer < spec.getLayersCount(); layer++) {
-        if (expected.has(EXPERTS + i + "_" + layer)) {
-          names.add(EXPERTS + layer);
-        }
-      }
-      if (names.isEmpty()) {
+      List<Integer> layers = layersWithExperts(i);
+      if (layers.isEmpty()) {
         continue;
       }
       Span whole = new Span(i, 0, prompts.get(i).length);
+      List<String> names = layers.stream().map(layer -> EXPERTS + layer).toList();
       Map<String, TracedTensor> traced = run(List.of(whole), names, List.of());
       noteKernels(CHOICES);
       driver.reset(i);
-      for (int layer = 0; layer < spec.getLayersCount(); layer++) {
-        if (traced.containsKey(EXPERTS + layer)) {
-          chosen += whole.length();
-          different += differentChoices(i, layer, traced.get(EXPERTS + layer));
+      for (int layer : layers) {
+        String name = EXPERTS + i + "_" + layer;
+        String referenceName = REFERENCE_EXPERTS + i + "_" + layer;
+        int choices = expected.choices(name, i);
+        long[] want = expected.longs(name);
+        chosen += whole.length();
+        different += differentSets(longs(traced.get(EXPERTS + layer).values()), want, choices);
+        if (!exact && expected.has(referenceName)) {
+          expected.requireChoices(referenceName, i, choices);
+          referenceDifferent += differentSets(expected.longs(referenceName), want, choices);
+        } else {
+          reference = false;
         }
       }
     }
-    if (chosen > 0) {
-      double share = (double) different / chosen;
-      checks.add(
-          new Check(
-              CHOICES,
-              share < CHOICE_TOLERANCE,
-              share,
-              CHOICE_TOLERANCE,
-              different + " of " + chosen + " tokens have other experts"));
+    if (chosen == 0 || (!exact && !reference)) {
+      return;
     }
+    double share = (double) different / chosen;
+    double ofReference = (double) referenceDifferent / chosen;
+    double allowed = Math.max(CHOICE_TOLERANCE, REFERENCE_TOLERANCE * ofReference);
+    checks.add(
+        new Check(
+            CHOICES,
+            share < allowed,
+            share,
+            allowed,
+            different + " of " + chosen + " tokens have other experts"
+                + (reference ? ", of the reference's " + referenceDifferent : "")));
+  }
+
+  private List<Integer> layersWithExperts(int prompt) {
+    return IntStream.range(0, spec.getLayersCount())
+        .filter(layer -> expected.has(EXPERTS + prompt + "_" + layer))
+        .boxed()
+        .toList();
+  }
+
+  private static long[] longs(float[] values) {
+    long[] longs = new long[values.length];
+    for (int i = 0; i < values.length; i++) {
+      longs[i] = (long) values[i];
+    }
+    return longs;
+  }
+
+  /** Tokens whose experts, as sets, differ. */
+  private static int differentSets(long[] a, long[] b, int choices) {
+    int different = 0;
+    for (int at = 0; at < b.length; at += choices) {
+      long[] left = Arrays.copyOfRange(a, at, at + choices);
+      long[] right = Arrays.copyOfRange(b, at, at + choices);
+      Arrays.sort(left);
+      Arrays.sort(right);
+      different += Arrays.equals(left, right) ? 0 : 1;
+    }
+    return different;
   }
 
   private void noteKernels(String mode) {
@@ -199,26 +237,6 @@ final class LongPrompts {
       driver.add(span.prompt(), prompts.get(span.prompt()), span.begin(), span.end());
     }
     return driver.trace(names, replays);
-  }
-
-  /** Tokens of a prompt whose experts, as sets, are others than expected. */
-  private int differentChoices(int prompt, int layer, TracedTensor traced) {
-    String name = EXPERTS + prompt + "_" + layer;
-    int choices = expected.choices(name, prompt);
-    long[] want = expected.longs(name);
-    int different = 0;
-    for (int token = 0; token < traced.rows(); token++) {
-      Set<Long> experts = new HashSet<>();
-      for (int i = 0; i < traced.columns(); i++) {
-        experts.add((long) traced.values()[token * traced.columns() + i]);
-      }
-      Set<Long> wanted = new HashSet<>();
-      for (int i = 0; i < choices; i++) {
-        wanted.add(want[token * choices + i]);
-      }
-      different += experts.equals(wanted) ? 0 : 1;
-    }
-    return different;
   }
 
   /** One way to compute the prompts, and what came out at the expected positions. */

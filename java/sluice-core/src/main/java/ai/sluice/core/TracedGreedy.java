@@ -8,8 +8,8 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * Greedy tokens twice: from traced steps, which are the ones compared with expected outputs, and from
- * the engine's own, which on a device are captured in graphs and batched as they come. Where two
+ * Greedy tokens twice: from traced steps, as they are compared with expected outputs, and from the
+ * engine's own, which on a device are captured in graphs and batched as they come. Where two
  * tokens are as near as rounding either may come out; any other difference is a defect. First
  * {@link #trace}, then {@link #compare}. Not thread-safe.
  */

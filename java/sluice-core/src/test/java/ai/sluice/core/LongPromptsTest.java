@@ -204,6 +204,37 @@ class LongPromptsTest {
     assertTrue(logits(report).stream().noneMatch(Check::passed), report.toString());
   }
 
+  /** In bfloat16 the measure is how many tokens get other experts from the reference. */
+  @Test
+  void theReferencesOwnChoicesAreTheMeasureInBfloat16() {
+    TensorFile file = positions("qwen3_moe", 1, 1);
+    for (int layer = 0; layer < 2; layer++) {
+      TensorFile.Tensor exact = file.tensors.get("router_idx_0_" + layer);
+      byte[] other = exact.data().clone();
+      for (int token = 0; token < other.length / 24; token++) {
+        // Another expert in the place of the last of three.
+        for (byte expert = 0; expert < 8; expert++) {
+          if (expert != other[24 * token] && expert != other[24 * token + 8]
+              && expert != other[24 * token + 16]) {
+            other[24 * token + 16] = expert;
+            break;
+          }
+        }
+      }
+      file.tensors.put(
+          "router_idx_bfloat16_0_" + layer, new TensorFile.Tensor("I64", exact.shape(), other));
+    }
+    VerificationReport report = verify(file, ComputeDtype.BFLOAT16);
+    Check choices =
+        report.checks().stream()
+            .filter(c -> c.name().equals("router choices"))
+            .findFirst()
+            .orElseThrow(() -> new AssertionError(report.toString()));
+    assertTrue(choices.passed(), choices.toString());
+    assertEquals(1.5, choices.tolerance(), 1e-9, choices.toString());
+    assertTrue(choices.detail().endsWith("of the reference's 24"), choices.toString());
+  }
+
   @Test
   void aTokenThatIsNotAsExpectedFailsInDecodeToo() {
     TensorFile file = positions("llama", 2, 1);
