@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Holds the engine against float64, and its bfloat16 against PyTorch's, at real sizes.
 
-    python3 checkpoints.py --out FILE --work FOLDER [--only REGEX] [--scale tiny] [--launcher ./sluice]
+    python3 checkpoints.py --out FILE --work FOLDER [--only REGEX] [--scale tiny]
+                           [--launcher ./sluice]
 
-For each shape of sluice_export.real_sizes a seeded checkpoint of two layers is made with what it must
-produce, verified in both types of arithmetic, and removed. Fixtures that PyTorch can run get its
+For each shape of sluice_export.real_sizes a seeded checkpoint of two layers is made with what it
+must produce, verified in both types of arithmetic, and removed. Fixtures that PyTorch can run get its
 bfloat16 beside their expectations. An error of more than 1.5 times PyTorch's, and a kernel that was
 expected and did not run, are failures. Needs PyTorch and transformers.
 """
@@ -69,8 +70,8 @@ def verify(options, folder, dtype):
         status, text = None, (expired.stdout or b"").decode("utf-8", "replace")
     checks, kernels = {}, {}
     for mark, name, error, allowed, word, detail in re.findall(
-            r"^(ok  |FAIL)  (.+?)  +(?:error (\S+) \(expected: below (\S+)\)|(equal|\S+ % differ)), "
-            r"(.*)$", text, re.M):
+            r"^(ok  |FAIL)  (.+?)  +"
+            r"(?:error (\S+) \(expected: below (\S+)\)|(equal|\S+ % differ)), (.*)$", text, re.M):
         share = re.search(r"([0-9.]+) of the reference's error", detail)
         if word:
             error, allowed = "0" if word == "equal" else word.split()[0], "0"
@@ -190,7 +191,8 @@ def main():
                 failed.append(f"{name}: {error}")
                 return
             cut = getattr(real_checkpoints.SHAPES.get(name), "cut", "")
-            made = {"cut": cut, "lengths": report.lengths, "pytorch": report.errors, "seconds": report.seconds}
+            made = {"cut": cut, "lengths": report.lengths, "pytorch": report.errors,
+                    "seconds": report.seconds}
             jobs.append(pool.submit(checked, name, options.work / name, dtypes, made))
 
         for name in real_checkpoints.SHAPES:

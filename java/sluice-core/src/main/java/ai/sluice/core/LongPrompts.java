@@ -17,12 +17,12 @@ import java.util.stream.IntStream;
 
 /**
  * Compares prompts of which the logits of some positions are expected: whole, in chunks, and their
- * last tokens one a step behind a long context, alone and together. The expected decisions are taken
- * over, since of thousands some are as near as rounding, even float32's; the choices of experts that
- * the model makes itself are counted before. In bfloat16, where a reference in it is in the file, its
+ * last tokens one a step behind a long context, alone and together. The expected decisions are
+ * taken over, since of thousands some are as near as rounding, even float32's; the experts that the
+ * model chooses itself are counted before. In bfloat16, where a reference in it is in the file, its
  * error at the same positions is the measure, and how many other experts it chooses. Notes which
- * kernels ran. Beside it, {@link TracedGreedy} holds the engine's own steps against traced ones. Not
- * thread-safe.
+ * kernels ran. Beside it, {@link TracedGreedy} holds the engine's own steps against traced ones.
+ * Not thread-safe.
  */
 final class LongPrompts {
   /** Times the reference's error in the same arithmetic. */
