@@ -72,7 +72,7 @@ def verify(options, folder, dtype):
     for mark, name, error, allowed, word, detail in re.findall(
             r"^(ok  |FAIL)  (.+?)  +"
             r"(?:error (\S+) \(expected: below (\S+)\)|(equal|\S+ % differ)), (.*)$", text, re.M):
-        share = re.search(r"([0-9.]+) of the reference's error", detail)
+        share = re.search(r"(NaN|[0-9.]+) of the reference's error", detail)
         if word:
             error, allowed = "0" if word == "equal" else word.split()[0], "0"
         checks[name] = {"ok": mark == "ok  ", "error": float(error), "allowed": float(allowed),
