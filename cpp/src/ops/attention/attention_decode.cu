@@ -54,7 +54,7 @@ __device__ void copy_unit(const Shares& w, const Cursor& c, uint32_t keys, uint3
     copy_async(values + to, v + piece * 16, seen && real);
   }
   if (!real) {  // visible, so an error of the caller's: NaN
-    wait_copies<0>();
+    wait_all_copies();
     for (int i = 0; i < kWarpKeys * T::kPieces / 32; ++i) {
       const int piece = lane + 32 * i;
       fill_with_nan(keys + piece_offset(kDim, piece / T::kPieces, piece % T::kPieces));

@@ -55,7 +55,8 @@ __device__ void copy_unit(const Shares& w, const Cursor& c, uint32_t stage) {
     copy_async(to_rows + (to ^ 64) + 4 * kKeyDim * 2, from + 4 * kKeyDim * 2, next && real);
   }
   if (!real) {  // visible, so an error of the caller's: NaN
-    wait_copies<0>();
+    wait_all_copies();
+    __syncwarp();  // another lane's copies may go where this one fills
     for (int i = lane; i < kWarpKeys * kPieces; i += 32) {
       fill_with_nan(to_rows + piece_offset(kKeyDim, i / kPieces, i % kPieces));
     }

@@ -204,7 +204,10 @@ __global__ void __launch_bounds__(kThreads, 1) attention_kernel(const __grid_con
   SpanState state{minus_infinity(), 0}, all{minus_infinity(), 0};
   Values<kChunks> acc = {};
   if constexpr (!kSplit) {
-    for (int i = lane; i < kChunks * kCols; i += kLanesOfRow) whole[row * kChunks * kCols + i] = 0;
+    for (int c = 0; c < kChunks; ++c) {
+      float* to = whole + (row * kChunks + c) * kCols + lane * 4;
+      for (int j = 0; j < 4; ++j) to[j] = 0;
+    }
   }
   // Puts the span's state to that of the spans before it. Every thread keeps to its own values.
   const auto end_span = [&]() {

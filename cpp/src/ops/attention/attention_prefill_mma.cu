@@ -77,7 +77,7 @@ __device__ void copy_rows(const Prefill& w, const Tile& tile, int32_t first, con
                seen && real);
   }
   if (!real) {  // visible, so an error of the caller's: NaN
-    wait_copies<0>();
+    wait_all_copies();
     for (int i = lane; i < kWarpKeys * kPieces; i += 32) {
       fill_with_nan(to + piece_offset(kDim, warp * kWarpKeys + i / kPieces, i % kPieces));
     }

@@ -27,7 +27,11 @@ __device__ inline void wait_copies() {
   asm volatile("cp.async.wait_group %0;\n" ::"n"(kPending) : "memory");
 }
 
-/// Writes 16 bytes of bf16 NaN to shared memory; after the thread's copies there.
+/// Waits until all copies of this thread are done, also those of a group that has not ended yet.
+__device__ inline void wait_all_copies() { asm volatile("cp.async.wait_all;\n" ::: "memory"); }
+
+/// Writes 16 bytes of bf16 NaN to shared memory; behind wait_all_copies() where the thread has
+/// started a copy to there.
 __device__ inline void fill_with_nan(uint32_t to) {
   asm volatile("st.shared.v4.u32 [%0], {%1, %1, %1, %1};\n" ::"r"(to), "r"(0x7fff7fffu)
                : "memory");
