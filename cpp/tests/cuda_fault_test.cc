@@ -2,6 +2,7 @@
 // lives on.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -37,6 +38,16 @@ int64_t stat(const EngineHandle& engine, int which) {
   EXPECT_EQ(sluice_engine_stats(engine.get(), values.data(), SLUICE_STAT_COUNT, &error),
             SLUICE_STATUS_OK);
   return values[static_cast<size_t>(which)];
+}
+
+auto info(const EngineHandle& engine) {
+  std::vector<uint8_t> buffer(1 << 16);
+  int64_t size = 0;
+  sluice_error error = {};
+  EXPECT_EQ(sluice_engine_info(engine.get(), buffer.data(), 1 << 16, &size, &error),
+            SLUICE_STATUS_OK);
+  return unpack<Sluice__Proto__EngineInfo>(sluice__proto__engine_info__descriptor,
+                                           {buffer.data(), static_cast<size_t>(size)});
 }
 
 // Greedy tokens of prompts in as many sequences, then of decode steps with all of them, with one
@@ -154,6 +165,7 @@ TEST_F(CudaFaultTest, AGraphWithoutMemoryIsDoneWithout) {
   const int64_t graphs = stat(whole, SLUICE_STAT_GRAPHS);
   EXPECT_GE(graphs, 4);
   EXPECT_EQ(stat(whole, SLUICE_STAT_GRAPHS_REFUSED), 0);
+  EXPECT_FALSE(info(whole)->graphs_refused);
   for (const uint64_t good : {0, 2}) {
     OptionValues values = few_blocks();
     values.fault_name = "step.graph";
@@ -166,7 +178,36 @@ TEST_F(CudaFaultTest, AGraphWithoutMemoryIsDoneWithout) {
     EXPECT_EQ(stat(engine, SLUICE_STAT_GRAPHS_REFUSED), 1);
     EXPECT_EQ(generate(&engine, 6), tokens);
     EXPECT_EQ(stat(engine, SLUICE_STAT_GRAPHS_REFUSED), 1);
+    EXPECT_TRUE(info(engine)->graphs_refused);
   }
+}
+
+// What ran takes the place of what would be chosen.
+TEST_F(CudaFaultTest, InfoTellsTheKernelsThatWereLaunched) {
+  EngineHandle engine;
+  model_.open(&engine, few_blocks());
+  const auto kernels = [&] {
+    std::vector<std::string> texts;
+    const auto message = info(engine);
+    for (size_t i = 0; i < message->n_kernels; ++i) {
+      const Sluice__Proto__KernelChoice& kernel = *message->kernels[i];
+      texts.push_back(std::string(kernel.op) + "=" + kernel.variant + " " + kernel.reason);
+    }
+    return texts;
+  };
+  const auto has = [](const std::vector<std::string>& texts, const std::string& part) {
+    return std::any_of(texts.begin(), texts.end(),
+                       [&](const std::string& text) { return contains(text, part); });
+  };
+  const auto before = kernels();
+  EXPECT_TRUE(has(before, "attention, decode=plain layer 0"));
+  EXPECT_FALSE(has(before, "launches"));
+  generate(&engine, 2);
+  const auto after = kernels();
+  EXPECT_FALSE(has(after, "attention, decode"));
+  EXPECT_TRUE(has(after, "attention=plain "));
+  EXPECT_TRUE(has(after, " launches"));
+  EXPECT_TRUE(has(after, "norm=cuda")) << "an op without a choice stays";
 }
 
 TEST_F(CudaFaultTest, AGraphThatFailsOtherwiseEndsTheEngine) {

@@ -71,7 +71,7 @@ sluice_status sluice_engine_plan(const uint8_t* spec_proto, int64_t spec_bytes,
     const auto plan = sluice::make_plan(
         checked_bytes(spec_proto, spec_bytes, "spec_proto"),
         checked_bytes(options_proto, options_bytes, "options_proto"), placement, true);
-    return sluice::write_output(sluice::make_engine_info(plan), buffer, capacity, size);
+    return sluice::write_output(sluice::make_engine_info(plan, sluice::kernel_uses(plan)), buffer, capacity, size);
   });
 }
 

@@ -144,7 +144,23 @@ std::vector<KernelUse> kernels_launched(const std::vector<KernelLog::Entry>& bef
   return uses;
 }
 
-std::vector<uint8_t> make_engine_info(const EnginePlan& plan) {
+std::vector<KernelUse> with_launched(const std::vector<KernelUse>& chosen,
+                                     const std::vector<KernelLog::Entry>& log) {
+  std::vector<KernelUse> uses = kernels_launched({}, log);
+  // "gemm, 16 rows" is of the op "gemm".
+  const auto launched = [&](const KernelUse& use) {
+    return std::any_of(log.begin(), log.end(), [&](const KernelLog::Entry& entry) {
+      return use.op.substr(0, use.op.find(',')) == entry.op;
+    });
+  };
+  for (const KernelUse& use : chosen) {
+    if (!launched(use)) uses.push_back(use);
+  }
+  return uses;
+}
+
+std::vector<uint8_t> make_engine_info(const EnginePlan& plan, const std::vector<KernelUse>& uses,
+                                      bool graphs_refused) {
   ProtoArena arena;
   auto* info = arena.make(sluice__proto__engine_info__init);
   std::vector<Sluice__Proto__KvGroupInfo*> groups;
@@ -163,7 +179,7 @@ std::vector<uint8_t> make_engine_info(const EnginePlan& plan) {
   info->host_bytes = static_cast<uint64_t>(plan.host_bytes());
   info->has_adapter_bytes = 1;
   std::vector<Sluice__Proto__KernelChoice*> kernels;
-  for (const KernelUse& use : kernel_uses(plan)) {
+  for (const KernelUse& use : uses) {
     auto* kernel = arena.make(sluice__proto__kernel_choice__init);
     kernel->op = arena.text(use.op);
     kernel->variant = arena.text(use.variant);
@@ -172,6 +188,8 @@ std::vector<uint8_t> make_engine_info(const EnginePlan& plan) {
   }
   info->n_kernels = kernels.size();
   info->kernels = arena.array(kernels);
+  info->has_graphs_refused = 1;
+  info->graphs_refused = graphs_refused;
   info->has_num_parameters = 1;
   info->num_parameters = static_cast<uint64_t>(plan.num_parameters);
   return pack_message(info->base);

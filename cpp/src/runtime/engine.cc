@@ -56,7 +56,7 @@ Error Engine::aborted_error() {
 
 Engine::Engine(EnginePlan plan)
     : plan_(std::move(plan)),
-      info_(make_engine_info(plan_)),
+      kernels_(kernel_uses(plan_)),
       weight_slots_(make_weight_slots(plan_)),
       faults_(plan_.options.faults) {
   check_memory();
@@ -131,8 +131,15 @@ void Engine::log_plan() const {
              ", workspace ", plan_.workspace_bytes() / kMebibyte,
              plan_.on_device() ? concat(", host ", plan_.host_bytes() / kMebibyte) : "",
              "; kernels:");
-  for (const KernelUse& use : kernel_uses(plan_)) text += concat(" ", use.op, "=", use.variant);
+  for (const KernelUse& use : kernels_) text += concat(" ", use.op, "=", use.variant);
   log(SLUICE_LOG_INFO, std::move(text));
+}
+
+std::vector<uint8_t> Engine::info() const {
+  if (device_ == nullptr) return make_engine_info(plan_, kernels_);
+  return make_engine_info(plan_,
+                          with_launched(kernels_, team_->rank(0).device()->kernels().entries()),
+                          device_->graphs().refused > 0);
 }
 
 void Engine::make_slots() {
@@ -287,7 +294,7 @@ int64_t Engine::trace(int32_t slot, std::span<const uint8_t> request, uint8_t* b
   if (slots_[slot].error) throw *slots_[slot].error;
   observer.check_complete();
   result.write_directory(buffer, device == nullptr
-                                     ? kernel_uses(plan_)
+                                     ? kernels_
                                      : kernels_launched(before, device->kernels().entries()));
   return result.bytes();
 }

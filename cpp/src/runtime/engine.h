@@ -38,7 +38,8 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   const sluice_step_layout& layout() const { return plan_.layout; }
-  const std::vector<uint8_t>& info() const { return info_; }
+  /// As things stand: kernels are those launched until now. For any thread.
+  std::vector<uint8_t> info() const;
   const std::vector<uint8_t>& weight_slots() const { return weight_slots_; }
 
   /// values[i] by sluice_stat.
@@ -121,7 +122,7 @@ class Engine {
               int64_t micros);
 
   EnginePlan plan_;
-  std::vector<uint8_t> info_;
+  std::vector<KernelUse> kernels_;  // as chosen beforehand
   std::vector<uint8_t> weight_slots_;
   FaultPoints faults_;
   AllocationCounter allocations_;

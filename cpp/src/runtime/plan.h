@@ -90,8 +90,12 @@ struct EnginePlan {
 EnginePlan make_plan(std::span<const uint8_t> spec, std::span<const uint8_t> options,
                      const Placement& placement, bool blocks_optional);
 
+struct KernelUse;
+
 /// Serialised EngineInfo.
-std::vector<uint8_t> make_engine_info(const EnginePlan& plan);
+/// @param kernels  kernel_uses(), or what became of them
+std::vector<uint8_t> make_engine_info(const EnginePlan& plan, const std::vector<KernelUse>& kernels,
+                                      bool graphs_refused = false);
 
 /// Serialised WeightSlotList.
 std::vector<uint8_t> make_weight_slots(const EnginePlan& plan);
@@ -103,8 +107,12 @@ struct KernelUse {
   std::string reason;
 };
 
-/// What steps of this engine run.
+/// What steps of this engine run; of a device what they would choose.
 std::vector<KernelUse> kernel_uses(const EnginePlan& plan);
+
+/// What was chosen beforehand, with the ops that a device has launched since told from its log.
+std::vector<KernelUse> with_launched(const std::vector<KernelUse>& chosen,
+                                     const std::vector<KernelLog::Entry>& log);
 
 /// What a device launched between two looks at its log; the reason tells how often.
 std::vector<KernelUse> kernels_launched(const std::vector<KernelLog::Entry>& before,

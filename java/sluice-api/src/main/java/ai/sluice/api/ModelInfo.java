@@ -32,7 +32,8 @@ import java.util.Map;
  * @param sampling sampling values where a request sets none
  * @param hasTokenizer whether requests may be text
  * @param hasChatTemplate whether requests may be chat messages
- * @param kernels the kernel chosen for each operation
+ * @param kernels the kernels of each operation: on a GPU those that were launched until now, where
+ *     any were, else what would be chosen
  * @param notes what the load decided that a user may want to know, in words
  */
 public record ModelInfo(

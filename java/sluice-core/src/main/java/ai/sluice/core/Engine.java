@@ -3,6 +3,7 @@ package ai.sluice.core;
 import ai.sluice.api.BatcherOptions;
 import ai.sluice.api.ClassificationRequest;
 import ai.sluice.api.ClassificationResult;
+import ai.sluice.api.Backend;
 import ai.sluice.api.EngineClosedException;
 import ai.sluice.api.EngineFailedException;
 import ai.sluice.api.EngineMetrics;
@@ -399,9 +400,9 @@ public final class Engine implements AutoCloseable {
     return model.weightsLoad();
   }
 
-  /** What this engine runs, with every automatic choice resolved. */
+  /** What this engine runs, with every automatic choice resolved. On a GPU as things stand now. */
   public ModelInfo modelInfo() {
-    return modelInfo;
+    return modelInfo.backend() == Backend.CUDA ? ModelInfos.now(modelInfo, model.info()) : modelInfo;
   }
 
   /** A snapshot of the counters; works on a closed engine too. */

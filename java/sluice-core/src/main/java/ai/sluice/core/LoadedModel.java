@@ -37,7 +37,7 @@ final class LoadedModel implements AutoCloseable {
   private final Checkpoint checkpoint;
   private final ResolvedOptions options;
   private final NativeEngine engine;
-  private final EngineInfo info;
+  private volatile EngineInfo info;
   private final WeightsLoad weightsLoad;
 
   private LoadedModel(
@@ -148,7 +148,15 @@ final class LoadedModel implements AutoCloseable {
     return engine;
   }
 
+  /** What the engine tells of itself now; once closed, what it told last. */
   EngineInfo info() {
+    try {
+      info = EngineInfo.parseFrom(engine.info());
+    } catch (EngineClosedException e) {
+      LOG.debug("engine info: of a closed engine, as it was told last");
+    } catch (InvalidProtocolBufferException e) {
+      throw new IllegalStateException("EngineInfo: not readable (a defect of Sluice)", e);
+    }
     return info;
   }
 

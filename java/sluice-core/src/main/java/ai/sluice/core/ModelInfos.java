@@ -24,10 +24,6 @@ final class ModelInfos {
     for (KvGroupInfo group : info.getKvGroupsList()) {
       blocks += group.getNumBlocks();
     }
-    Map<String, String> kernels = new TreeMap<>();
-    for (KernelChoice kernel : info.getKernelsList()) {
-      kernels.merge(kernel.getOp(), kernel.getVariant(), (a, b) -> a.equals(b) ? a : a + ", " + b);
-    }
     List<String> notes = new ArrayList<>(options.notes());
     notes.addAll(checkpoint.notes());
     eosTokens.note().ifPresent(notes::add);
@@ -57,7 +53,56 @@ final class ModelInfos {
         sampling,
         tokenizer,
         tokenizer && checkpoint.chatTemplate().isPresent(),
-        kernels,
+        kernels(info),
         notes);
+  }
+
+  /**
+   * The same later: kernels are those launched since on a GPU, and a note tells of what the load could
+   * not know.
+   */
+  static ModelInfo now(ModelInfo was, EngineInfo info) {
+    List<String> notes = new ArrayList<>(was.notes());
+    if (info.getGraphsRefused()) {
+      notes.add(
+          "graphs: decode steps of new batch sizes run without, slower, for want of device memory"
+              + " (remedy: a smaller kvCacheBytes)");
+    }
+    return new ModelInfo(
+        was.path(),
+        was.architecture(),
+        was.backend(),
+        was.dtype(),
+        was.numerics(),
+        was.threads(),
+        was.numParameters(),
+        was.vocabSize(),
+        was.hiddenSize(),
+        was.numLayers(),
+        was.modelContextLength(),
+        was.maxContextLength(),
+        was.maxSequences(),
+        was.maxStepTokens(),
+        was.blockSize(),
+        was.kvBlocks(),
+        was.weightBytes(),
+        was.kvCacheBytes(),
+        was.workspaceBytes(),
+        was.hostBytes(),
+        was.eosTokenIds(),
+        was.heads(),
+        was.sampling(),
+        was.hasTokenizer(),
+        was.hasChatTemplate(),
+        kernels(info),
+        notes);
+  }
+
+  private static Map<String, String> kernels(EngineInfo info) {
+    Map<String, String> kernels = new TreeMap<>();
+    for (KernelChoice kernel : info.getKernelsList()) {
+      kernels.merge(kernel.getOp(), kernel.getVariant(), (a, b) -> a.equals(b) ? a : a + ", " + b);
+    }
+    return kernels;
   }
 }

@@ -1,6 +1,7 @@
 package ai.sluice.core;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -79,6 +80,18 @@ class DeviceFaultTest {
     try (Engine engine = Engine.open(options.numerics(Numerics.BATCH_INVARIANT).build())) {
       generate(engine);
     }
+  }
+
+  @Test
+  void theModelsDescriptionTellsTheKernelsThatWereLaunched() {
+    Engine engine = Engine.open(onGpu().build());
+    try (engine) {
+      assertFalse(engine.modelInfo().kernels().containsKey("attention"));
+      generate(engine);
+      assertTrue(engine.modelInfo().kernels().containsKey("attention"));
+      assertTrue(engine.modelInfo().notes().stream().noneMatch(note -> note.startsWith("graphs")));
+    }
+    assertTrue(engine.modelInfo().kernels().containsKey("norm"), "of a closed engine too");
   }
 
   @Test
