@@ -13,6 +13,7 @@
 #include "capi/arguments.h"
 #include "device/buffer.h"
 #include "device/cuda.h"
+#include "ops/gemm/gemm.h"
 #include "support/random_model.h"
 #include "support/settings.h"
 
@@ -274,8 +275,16 @@ void submit_prompt(Driver* driver, int slot) {
 // The keys of an engine's first layer lie nowhere: a kernel of its step writes there.
 void lose_device() {
   RandomModel model;
-  EngineHandle other;
+  EngineHandle other, cpu;
   model.open(&other, few_blocks());
+  const bool has_cpu = probe_onednn("").problem.empty();
+  std::vector<int32_t> cpu_tokens;
+  if (has_cpu) {
+    settings().backend = SLUICE__PROTO__BACKEND__CPU;
+    model.open(&cpu, few_blocks(), [](auto* options) { options->onednn_path = nullptr; });
+    settings().backend = SLUICE__PROTO__BACKEND__CUDA;
+    cpu_tokens = generate(&cpu, 2);
+  }
   {
     EngineHandle engine;
     model.open(&engine, few_blocks());
@@ -311,7 +320,10 @@ void lose_device() {
   const CudaInfo info = cuda_info();
   require(info.devices.empty(), "a lost device is not offered");
   require(contains(info.problem, "restart the process"), info.problem);
-  std::fprintf(stderr, "all as expected\n");
+  if (has_cpu) {
+    require(!cpu_tokens.empty() && generate(&cpu, 2) == cpu_tokens, "the CPU's engine goes on");
+  }
+  std::fprintf(stderr, "all as expected%s\n", has_cpu ? ", on the CPU too" : "");
 }
 
 TEST(CudaLostDeviceDeathTest, EndsTheEnginesNotTheProcess) {

@@ -377,6 +377,9 @@ def main():
         if name not in PARTS:
             parser.error(f"{name} (expected: {', '.join(PARTS)})")
     arguments.out.mkdir(parents=True, exist_ok=True)
+    # oneDNN, where it is packed, for the C++ tests.
+    os.environ["LD_LIBRARY_PATH"] = os.pathsep.join(
+        filter(None, [os.environ.get("LD_LIBRARY_PATH"), str(HERE / "natives")]))
     merged = arguments.out / "results.json"
     results = json.loads(merged.read_text()) if merged.exists() else {}
     commit = HERE / "commit"
