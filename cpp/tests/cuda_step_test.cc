@@ -7,8 +7,10 @@
 #include <cstdlib>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "support/adaptive_test_base.h"
 #include "support/mla_test_base.h"
 #include "support/moe_test_base.h"
 #include "support/random_model.h"
@@ -54,6 +56,13 @@ class SyncLaunch {
   SyncLaunch() { setenv("SLUICE_SYNC_LAUNCH", "1", 1); }
   ~SyncLaunch() { unsetenv("SLUICE_SYNC_LAUNCH"); }
 };
+
+int64_t stat(sluice_engine* engine, int which) {
+  std::array<int64_t, SLUICE_STAT_COUNT> values = {};
+  EXPECT_EQ(sluice_engine_stats(engine, values.data(), SLUICE_STAT_COUNT, nullptr),
+            SLUICE_STATUS_OK);
+  return values[which];
+}
 
 class CudaStepTest : public ::testing::TestWithParam<Setup> {
  protected:
@@ -141,13 +150,6 @@ class CudaStepTest : public ::testing::TestWithParam<Setup> {
     return out;
   }
 
-  static int64_t stat(sluice_engine* engine, int which) {
-    std::array<int64_t, SLUICE_STAT_COUNT> values = {};
-    EXPECT_EQ(sluice_engine_stats(engine, values.data(), SLUICE_STAT_COUNT, nullptr),
-              SLUICE_STATUS_OK);
-    return values[which];
-  }
-
   RandomModel model_;
 };
 
@@ -203,6 +205,65 @@ INSTANTIATE_TEST_SUITE_P(
                       Setup{"ExpertsFastBf16", make_experts, SLUICE__PROTO__NUMERICS__FAST,
                             SLUICE__PROTO__FORMAT__BF16}),
     [](const auto& each) { return std::string(each.param.name); });
+
+// Tokens and log-probabilities of a prompt of 1020 tokens and of eight decode steps behind it.
+std::vector<int32_t> cross_1024(sluice_engine* engine, int block_size) {
+  Driver driver(engine, block_size);
+  Sequence sequence;
+  std::vector<int32_t> prompt, out;
+  for (int i = 0; i < 1020; ++i) prompt.push_back(1 + (i * i * 7 + i * 13) % 50);
+  for (int k = 0; k < 9; ++k) {
+    driver.begin();
+    const std::vector<int32_t> ids = k == 0 ? prompt : std::vector{SLUICE_TOKEN_LAST};
+    const int32_t first = driver.feed(&sequence, ids);
+    driver.add_row(SLUICE_OUTPUT_SAMPLE, first + static_cast<int32_t>(ids.size()) - 1).flags =
+        SLUICE_OUTPUT_FLAG_LOGPROB;
+    const Outcome ran = driver.run();
+    EXPECT_EQ(ran.status, SLUICE_STATUS_OK) << ran.text;
+    if (ran.status != SLUICE_STATUS_OK) break;
+    for (const int section : {SLUICE_SECTION_TOKENS, SLUICE_SECTION_LOGPROB}) {
+      out.push_back(driver.output<int32_t>(0, section)[0]);
+    }
+  }
+  return out;
+}
+
+// Adaptive layers are told of the longest context by powers of four from 1024 on, others of the most
+// that there can be.
+TEST(CudaEngineTest, GraphsFollowTheContextOfAdaptiveLayers) {
+  using Kind = Sluice__Proto__AdaptiveAttentionKind;
+  static constexpr Kind kNone{};
+  for (const auto& [kind, graphs] : std::vector<std::pair<Kind, int64_t>>{
+           {SLUICE__PROTO__ADAPTIVE_ATTENTION_KIND__ADAPTIVE_TOPK, 2},
+           {SLUICE__PROTO__ADAPTIVE_ATTENTION_KIND__ADAPTIVE_BLOCK_TOPK, 2},
+           {SLUICE__PROTO__ADAPTIVE_ATTENTION_KIND__ADAPTIVE_FULL, 2},
+           {kNone, 1}}) {
+    SCOPED_TRACE(static_cast<int>(kind));
+    RandomModel model([kind = kind](Fixture* fixture) {
+      if (kind == kNone) return;
+      for (size_t l = 0; l < fixture->spec()->n_layers; ++l) {
+        make_adaptive(fixture->spec()->layers[l], &fixture->arena(), kind);
+      }
+    });
+    OptionValues values;
+    values.numerics = SLUICE__PROTO__NUMERICS__FAST;
+    values.block_size = 16;
+    values.num_blocks = 100;
+    values.max_context_len = 4500;
+    values.max_step_tokens = 1100;
+    EngineHandle with, without;
+    ASSERT_NO_FATAL_FAILURE(model.open(&with, values));
+    {
+      const SyncLaunch sync;
+      ASSERT_NO_FATAL_FAILURE(model.open(&without, values));
+    }
+    const auto tokens = cross_1024(with.get(), 16);
+    EXPECT_EQ(tokens.size(), 18u);
+    EXPECT_EQ(tokens, cross_1024(without.get(), 16));
+    EXPECT_EQ(stat(with.get(), SLUICE_STAT_GRAPHS), graphs);
+    EXPECT_EQ(stat(without.get(), SLUICE_STAT_GRAPHS), 0);
+  }
+}
 
 TEST(CudaEngineTest, TooManyBlocksAreNamed) {
   Fixture fixture("llama");

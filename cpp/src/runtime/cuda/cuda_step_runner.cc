@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <variant>
 
 #include "base/checked.h"
 #include "base/log.h"
@@ -79,6 +80,10 @@ CudaStepRunner::CudaStepRunner(const EnginePlan& plan, const CudaDevice& device,
       rows_(plan.rules.limits, decoder.num_heads()),
       sync_launch_(sync_launch_asked()),
       makes_graphs_(!sync_launch_ && !wants_layers(plan.options.faults)),
+      bounds_contexts_(std::any_of(plan.spec.layers.begin(), plan.spec.layers.end(),
+                                   [](const LayerSpec& layer) {
+                                     return std::holds_alternative<AdaptiveSpec>(layer.attention);
+                                   })),
       timers_(static_cast<size_t>(plan.options.step_slots)) {}
 
 CudaStepRunner::~CudaStepRunner() { drain(); }
@@ -131,6 +136,7 @@ void CudaStepRunner::launch(int slot, uint8_t* message, const StepOutput& output
     pad_message(message, work.host, bucket);
     rows_.pad(lists_, message, bucket);
     work.num_tokens = work.num_sequences = bucket;
+    work.longest_context = context_bound(work.host);
   }
   timer.start.record(device_.exec());
   upload(work, message);
@@ -185,6 +191,17 @@ int64_t CudaStepRunner::bucket_of(const StepInput& step, const StepObserver& obs
   if (size < step.num_sequences()) return 0;
   *head = decode_head;
   return size;
+}
+
+// What a decode step is told of its longest context. Measured on an H200 with 32 sequences of 1024
+// positions: adaptive layers take 1.2 to 6.5 times as long under a bound of 131072, other attention
+// does not change.
+int64_t CudaStepRunner::context_bound(const StepInput& step) const {
+  if (!bounds_contexts_) return limits_.max_context_len;
+  const int64_t longest = *std::max_element(step.context_len.begin(), step.context_len.end());
+  int64_t bound = 1024;
+  while (bound < longest) bound *= 4;
+  return std::min(bound, limits_.max_context_len);
 }
 
 // Sequences without a context: their token is embedded as zeros, attends to nothing and leaves
@@ -280,7 +297,7 @@ void CudaStepRunner::compute(const Work& work, StepObserver& observer) {
   const HostBatch host{work.host.position.data(), work.host.query_start.data(),
                        work.host.context_len.data()};
   if (work.head >= 0) {
-    batch.longest_context = limits_.max_context_len;
+    batch.longest_context = work.longest_context;
   } else {
     batch.host = &host;
     for (int64_t s = 0; s < work.num_sequences; ++s) {
@@ -299,7 +316,7 @@ void CudaStepRunner::compute(const Work& work, StepObserver& observer) {
 }
 
 void CudaStepRunner::run_decode(const Work& work, StepObserver& observer) {
-  CudaGraph& graph = graph_[{work.num_tokens, work.head}];
+  CudaGraph& graph = graph_[{work.num_tokens, work.longest_context, work.head}];
   if (graph) {
     observer.before_layer(0);
     observer.before_outputs();

@@ -4,10 +4,10 @@
 #define SLUICE_RUNTIME_CUDA_CUDA_STEP_RUNNER_H_
 
 #include <atomic>
+#include <compare>
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <utility>
 #include <vector>
 
 #include "device/cuda.h"
@@ -24,7 +24,8 @@ namespace sluice {
 /// A decode step (RowPlan::decode_head) is padded to the next of a few batch sizes, and nothing of it
 /// then depends on the host but that size: what is between message and output is captured as one
 /// graph when a size comes for the first time, and launched as that from then on. The longest context
-/// is taken to be max_context_len. Where the device has no memory for a graph, no more of them are
+/// is taken to be max_context_len; of models with adaptive layers, whose kernels look at every place
+/// where a key could be, the next of 1024, 4096, 16384, ..., with a graph for each that comes. Where the device has no memory for a graph, no more of them are
 /// made: one warning, DeviceRunner::graphs(), and the same results at the cost of each launch. With
 /// SLUICE_SYNC_LAUNCH=1 in the environment no graph is made and
 /// every layer is waited for, so that a fault is met where it happened; the results are the same.
@@ -53,14 +54,24 @@ class CudaStepRunner : public DeviceRunner {
     StepInput device;      // sections of the device's copy
     int64_t num_tokens;    // padding included
     int64_t num_sequences;
-    int head = -1;         // of a decode step
+    int head = -1;                // of a decode step
+    int64_t longest_context = 0;  // of a decode step: no context is longer
   };
   struct Timer {
     CudaEvent start{true};
     CudaEvent end{true};
   };
 
+  // What a graph is made for.
+  struct GraphKey {
+    int64_t num_sequences;
+    int64_t longest_context;
+    int head;
+    auto operator<=>(const GraphKey&) const = default;
+  };
+
   int64_t bucket_of(const StepInput& step, const StepObserver& observer, int* head) const;
+  int64_t context_bound(const StepInput& step) const;
   void pad_message(uint8_t* message, const StepInput& step, int64_t bucket) const;
   void upload(const Work& work, const uint8_t* message);
   void download(const Work& work, const StepOutput& output);
@@ -98,8 +109,9 @@ class CudaStepRunner : public DeviceRunner {
   bool makes_graphs_ = true;
   std::atomic<int64_t> graphs_made_ = 0;
   std::atomic<int64_t> graphs_refused_ = 0;
-  std::vector<Timer> timers_;                           // [step slots]
-  std::map<std::pair<int64_t, int>, CudaGraph> graph_;  // by batch size and head
+  bool bounds_contexts_ = false;  // graphs by the longest context too
+  std::vector<Timer> timers_;     // [step slots]
+  std::map<GraphKey, CudaGraph> graph_;
 };
 
 }  // namespace sluice
