@@ -12,6 +12,15 @@ constexpr int64_t kBf16StreamRows = 8;
 
 int64_t element_bytes(Format format) { return format_bytes(format, 1); }
 
+// Products of experts in FAST. Measured kernel by kernel (cuda_bench --benchmark_filter=by_kernel/).
+ProductKernel choose_for_experts(const CudaExec& exec, const Product& p, int64_t groups,
+                                 int64_t rows) {
+  // Many tiles of long rows: the stream brings such inputs again and again.
+  const bool long_rows = p.cols >= 4096 && groups * p.weight_rows >= 256 * int64_t{exec.num_sms};
+  if (long_rows && p.gated && rows <= 16) return ProductKernel::kBf16Tile;
+  return rows < (p.gated ? 8 : 4) ? ProductKernel::kBf16Stream : ProductKernel::kBf16Wgmma;
+}
+
 }  // namespace
 
 Product product_of(const GemmParams& g) {
@@ -91,6 +100,9 @@ ProductKernel choose_kernel(const CudaExec& exec, const Product& p) {
   if (p.format == Format::kF32) {
     return rows <= 8 || rows * p.weight_rows <= 65536 ? ProductKernel::kF32Stream
                                                       : ProductKernel::kF32Tile;
+  }
+  if (p.fast && p.offsets != nullptr && p.num_groups > 1 && product_sm90_fits(exec, p)) {
+    return choose_for_experts(exec, p, groups, rows);
   }
   if (rows <= kBf16StreamRows) return ProductKernel::kBf16Stream;
   // Below, most of its tiles of 128 rows would be empty.
