@@ -1,6 +1,7 @@
 // Blocks stride over rows; a thread keeps its columns.
 #include "ops/activation/activation_cuda.h"
 #include "ops/activation/activation_device.h"
+#include "ops/cuda/launch_grid.h"
 #include "ops/cuda/vector.h"
 
 namespace sluice::cuda {
@@ -8,6 +9,8 @@ namespace {
 
 template <typename X, typename Y, int n>
 __global__ void activation_kernel(ActivationParams p) {
+  start_next_kernel();
+  await_kernel_before();
   const int64_t col = (int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * n;
   if (col >= p.cols) return;
   for (int64_t row = blockIdx.x; row < p.num_rows; row += gridDim.x) {
@@ -48,7 +51,7 @@ void activation(const CudaExec& exec, const ActivationParams& p) {
         // Enough blocks to fill the device; more would only be started and ended.
         const int64_t most = std::max<int64_t>(1, int64_t{exec.num_sms} * 4096 / threads / columns);
         const dim3 grid(grid_for(p.num_rows, 1, most), columns);
-        activation_kernel<X, Y, n><<<grid, threads, 0, stream_of(exec)>>>(p);
+        launch_overlapped_grid(exec, activation_kernel<X, Y, n>, grid, threads, p);
       });
     });
   });

@@ -241,6 +241,8 @@ __global__ void __launch_bounds__(kThreads, Tuning<kDim>::kBlocksPerSm)
       shared_address(bytes) + threadIdx.x / 32 * T::kStages * 2 * T::kTileBytes;
   const auto stage_at = [copies](int stage) { return copies + stage * 2 * T::kTileBytes; };
 
+  await_kernel_before();
+  start_next_kernel();  // not earlier: combine_shares() reads lengths before it waits
   const int32_t length = length_before(w, w.p.num_sequences);
   const int32_t blocks = blocks_with_share(w, length);
   const auto block = static_cast<int32_t>(blockIdx.x);
@@ -248,7 +250,6 @@ __global__ void __launch_bounds__(kThreads, Tuning<kDim>::kBlocksPerSm)
   const int32_t end = share_begin(block + 1, length, blocks);
   Cursor at = cursor_at(w, share_begin(block, length, blocks));
   if (at.place >= end) return;
-  start_next_kernel();
 
   Cursor ahead = at;
   bool copies_left = true;
@@ -314,8 +315,8 @@ template <int kDim>
 void launch(const CudaExec& exec, const Shares& w) {
   constexpr int kBytes = Tuning<kDim>::kSharedBytes;
   allow_shared(decode_kernel<kDim>, kBytes, "attention");
-  decode_kernel<kDim>
-      <<<static_cast<unsigned>(w.num_blocks), kThreads, kBytes, stream_of(exec)>>>(w);
+  launch_overlapped(exec, decode_kernel<kDim>, static_cast<unsigned>(w.num_blocks), kThreads, kBytes,
+                    w);
   SLUICE_CHECK_LAUNCH("attention of ", w.p.num_tokens, " tokens, ", w.p.num_q_heads, " heads of ",
                       kDim);
 }

@@ -254,6 +254,8 @@ __global__ void __launch_bounds__(kThreads, 1)
   auto* const tops = reinterpret_cast<float*>(weights + kRows * kWeightStride);
   const uint32_t stages = shared_address(bytes);
 
+  await_kernel_before();
+  start_next_kernel();  // not earlier: combine_shares() reads lengths before it waits
   const int32_t length = length_before(w, w.p.num_sequences);
   const int32_t blocks = blocks_with_share(w, length);
   const auto block = static_cast<int32_t>(blockIdx.x);
@@ -261,7 +263,6 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int32_t end = share_begin(block + 1, length, blocks);
   Cursor at = cursor_at(w, share_begin(block, length, blocks));
   if (at.place >= end) return;
-  start_next_kernel();
 
   Cursor ahead = at;
   bool copies_left = true;
@@ -322,8 +323,8 @@ void run(const CudaExec& exec, const AttentionParams& p, void* workspace, int64_
   w.state_floats = attention_state_floats(kValueDim);
   check_attention_workspace(workspace, bytes, shares_bytes(w.num_blocks, kRows, kValueDim));
   allow_shared(latent_decode_kernel, kSharedBytes, "attention");
-  latent_decode_kernel<<<static_cast<unsigned>(w.num_blocks), kThreads, kSharedBytes,
-                         stream_of(exec)>>>(w);
+  launch_overlapped(exec, latent_decode_kernel, static_cast<unsigned>(w.num_blocks), kThreads,
+                    kSharedBytes, w);
   SLUICE_CHECK_LAUNCH("attention of ", p.num_tokens, " tokens, ", p.num_q_heads,
                       " heads over latents");
   combine_shares(exec, w);

@@ -275,6 +275,8 @@ __global__ void __launch_bounds__(kThreads, 1)
     prefetch_map(&map);
   }
   __syncthreads();
+  await_kernel_before();
+  start_next_kernel();  // not earlier: combine_shares() reads lengths before it waits
   const int32_t length = length_before(w, w.p.num_sequences);
   const int32_t blocks = blocks_with_share(w, length);
   const auto block = static_cast<int32_t>(blockIdx.x);
@@ -282,7 +284,6 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int32_t end = share_begin(block + 1, length, blocks);
   Cursor at = cursor_at(w, share_begin(block, length, blocks));
   if (at.place >= end) return;
-  start_next_kernel();
   if (threadIdx.x >= kConsumers) return bring_units(s, map, w, at, end);
 
   const int me = threadIdx.x / 128;
@@ -344,7 +345,8 @@ void run(const CudaExec& exec, const AttentionParams& p, void* workspace, int64_
                  {64, std::min(kv.block_size, kUnitKeys), 1, 1});
   constexpr int kBytes = sizeof(LatentShared) + 1024;
   allow_shared(latent_kernel, kBytes, "attention");
-  latent_kernel<<<static_cast<unsigned>(w.num_blocks), kThreads, kBytes, stream_of(exec)>>>(map, w);
+  launch_overlapped(exec, latent_kernel, static_cast<unsigned>(w.num_blocks), kThreads, kBytes, map,
+                    w);
   SLUICE_CHECK_LAUNCH("attention of ", p.num_tokens, " tokens, ", p.num_q_heads,
                       " heads over latents");
   combine_shares(exec, w);

@@ -1,4 +1,5 @@
 // A row of blocks for each row of y; a thread moves up to 16 bytes.
+#include "ops/cuda/launch_grid.h"
 #include "ops/cuda/vector.h"
 #include "ops/embedding/embedding_cuda.h"
 
@@ -18,6 +19,8 @@ struct Rows {
 
 template <typename X, typename Y, int n>
 __global__ void gather_kernel(Rows p) {
+  start_next_kernel();
+  await_kernel_before();
   const int64_t row = blockIdx.x;
   const int64_t col = (int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * n;
   if (col >= p.cols) return;
@@ -51,7 +54,7 @@ void gather(const CudaExec& exec, const Rows& p, int64_t num_rows, Format x_form
         constexpr int n = decltype(width)::value;
         const unsigned threads = threads_for(p.cols / n);
         const dim3 grid(static_cast<unsigned>(num_rows), grid_for(p.cols, int64_t{threads} * n));
-        gather_kernel<X, Y, n><<<grid, threads, 0, stream_of(exec)>>>(p);
+        launch_overlapped_grid(exec, gather_kernel<X, Y, n>, grid, threads, p);
       });
     });
   });

@@ -1,7 +1,7 @@
 // Blocks (token, part): part 0 is the latent and the rotary key, each other one a few heads. Sums of
 // the norm are taken over a block's threads in a fixed order.
 #include "base/error.h"
-#include "ops/cuda/launch.h"
+#include "ops/cuda/launch_grid.h"
 #include "ops/kv_write/kv_device.h"
 #include "ops/latent/latent_cuda.h"
 
@@ -65,6 +65,7 @@ __device__ void latent_part(const LatentParams& p, int64_t token) {
 template <typename Cached, typename Unrotated, typename Absorbed>
 __global__ void __launch_bounds__(kThreads) latent_kernel(LatentParams p, int heads_per_block) {
   start_next_kernel();  // which may ask for weights already
+  await_kernel_before();
   const int64_t token = blockIdx.x;
   if (blockIdx.y == 0) return latent_part<Cached>(p, token);
   const int begin = (static_cast<int>(blockIdx.y) - 1) * heads_per_block;
@@ -100,9 +101,11 @@ void latent_rows(const CudaExec& exec, const LatentParams& p) {
   with_format(p.cache.format, [&](auto* c) {
     with_format(unrotated, [&](auto* u) {
       with_format(absorbed, [&](auto* a) {
-        latent_kernel<std::remove_pointer_t<decltype(c)>, std::remove_pointer_t<decltype(u)>,
-                      std::remove_pointer_t<decltype(a)>>
-            <<<grid, kThreads, 0, stream_of(exec)>>>(p, heads);
+        launch_overlapped_grid(
+            exec,
+            latent_kernel<std::remove_pointer_t<decltype(c)>, std::remove_pointer_t<decltype(u)>,
+                          std::remove_pointer_t<decltype(a)>>,
+            grid, kThreads, p, heads);
       });
     });
   });

@@ -2,6 +2,7 @@
 // to a block. How many threads share a row depends on cols alone, and the sums run over them in a
 // fixed order, so a row's bits depend on nothing but itself and cols. Rows beyond 16 Ki columns, or
 // whose addresses do not allow 16-byte accesses, take the loop that reads them again.
+#include "ops/cuda/launch_grid.h"
 #include "ops/cuda/vector.h"
 #include "ops/norm/norm_cuda.h"
 
@@ -15,6 +16,7 @@ constexpr int kVec = 4;         // columns side by side of a thread
 template <typename X, typename Y>
 __global__ void __launch_bounds__(kThreads) norm_loop_kernel(NormParams p) {
   start_next_kernel();  // which may ask for weights already
+  await_kernel_before();
   __shared__ float scratch[kThreads / 32];
   const int64_t row = blockIdx.x / p.num_heads, head = blockIdx.x % p.num_heads;
   const X* x = static_cast<const X*>(p.x) + row * p.x_stride + head * p.cols;
@@ -153,11 +155,11 @@ __global__ void norm_kernel(NormParams p) {
   const int64_t head = p.num_heads == 1 ? 0 : item - row * p.num_heads;
   const int cols = static_cast<int>(p.cols);
   RowPart<n> v, factor;
-  load_part<n>(static_cast<const X*>(p.x) + row * p.x_stride + head * p.cols, rank, threads, cols,
-               0.0f, v);
-  // Asked for before the sums, which wait.
   load_part<n>(p.weight == nullptr ? nullptr : p.weight + head * p.weight_head_stride, rank, threads,
                cols, 1.0f, factor);
+  await_kernel_before();
+  load_part<n>(static_cast<const X*>(p.x) + row * p.x_stride + head * p.cols, rank, threads, cols,
+               0.0f, v);
   norm_part<n, whole_block, Y>(p, row, head, rank, threads, v, factor, scratch);
 }
 
@@ -206,7 +208,7 @@ void launch(const CudaExec& exec, const NormParams& p, unsigned threads) {
     }
   }
   const unsigned blocks = grid_for(rows, whole_block ? 1 : threads / 32, INT32_MAX);
-  norm_kernel<n, whole_block, X, Y><<<blocks, threads, 0, stream_of(exec)>>>(p);
+  launch_overlapped(exec, norm_kernel<n, whole_block, X, Y>, blocks, static_cast<int>(threads), 0, p);
 }
 
 bool allows_wide(const NormParams& p) {
@@ -223,7 +225,7 @@ template <typename X, typename Y>
 void dispatch(const CudaExec& exec, const NormParams& p) {
   if (!allows_wide(p)) {
     const auto blocks = static_cast<unsigned>(p.num_rows * p.num_heads);
-    norm_loop_kernel<X, Y><<<blocks, kThreads, 0, stream_of(exec)>>>(p);
+    launch_overlapped(exec, norm_loop_kernel<X, Y>, blocks, kThreads, 0, p);
   } else if (p.cols <= 32 * kVec) {
     launch<1, false, X, Y>(exec, p, 128);
   } else if (p.cols <= 64 * kVec) {
@@ -238,6 +240,8 @@ void dispatch(const CudaExec& exec, const NormParams& p) {
 
 template <typename X, int n>
 __global__ void residual_add_kernel(ResidualAddParams p) {
+  start_next_kernel();
+  await_kernel_before();
   const int64_t col = (int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * n;
   if (col >= p.cols) return;
   const int64_t row = blockIdx.x;
@@ -272,7 +276,7 @@ void residual_add(const CudaExec& exec, const ResidualAddParams& p) {
       constexpr int n = decltype(width)::value;
       const unsigned threads = threads_for(p.cols / n);
       const dim3 grid(static_cast<unsigned>(p.num_rows), grid_for(p.cols, int64_t{threads} * n));
-      residual_add_kernel<X, n><<<grid, threads, 0, stream_of(exec)>>>(p);
+      launch_overlapped_grid(exec, residual_add_kernel<X, n>, grid, threads, p);
     });
   });
   SLUICE_CHECK_LAUNCH("residual_add of ", p.num_rows, " rows of ", p.cols);

@@ -1,4 +1,5 @@
 // A row of blocks a token; a thread sums 4 columns over the choices, in their order.
+#include "ops/cuda/launch_grid.h"
 #include "ops/cuda/vector.h"
 #include "ops/permute/permute_cuda.h"
 
@@ -9,6 +10,8 @@ constexpr int kAtOnce = 8;  // rows whose loads are in flight together
 
 template <int n>
 __global__ void unpermute_kernel(UnpermuteParams p) {
+  start_next_kernel();
+  await_kernel_before();
   const int64_t token = blockIdx.x;
   const int64_t col = (int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * n;
   if (col >= p.cols) return;
@@ -58,7 +61,7 @@ void unpermute(const CudaExec& exec, const UnpermuteParams& p) {
     // Of few tokens small blocks, so that more of them share the columns.
     const unsigned threads = threads_for(p.cols / n, p.num_tokens < exec.num_sms ? 64 : 256);
     const dim3 grid(static_cast<unsigned>(p.num_tokens), grid_for(p.cols, int64_t{threads} * n));
-    unpermute_kernel<n><<<grid, threads, 0, stream_of(exec)>>>(p);
+    launch_overlapped_grid(exec, unpermute_kernel<n>, grid, threads, p);
   });
   SLUICE_CHECK_LAUNCH("unpermute of ", p.num_tokens, " tokens, ", p.num_experts_per_token,
                       " rows of ", p.cols);

@@ -91,6 +91,8 @@ struct Heads {
 
 template <int n, typename Cached>
 __global__ void __launch_bounds__(32 * kWarps) qkv_kernel(Heads h) {
+  start_next_kernel();  // which may ask for weights already
+  await_kernel_before();
   __shared__ alignas(16) float rows[kWarps][kMaxHead];
   const QkvParams& p = h.p;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, dim = p.head_dim;
@@ -139,8 +141,9 @@ void qkv_rows(const CudaExec& exec, const QkvParams& p) {
       p.head_dim % 4 == 0 && allows_vectors(p.qkv, Format::kF32, p.stride, 4);
   with_format(p.cache.format, [&](auto* cached) {
     with_width<4>(vectors, [&](auto width) {
-      qkv_kernel<decltype(width)::value, std::remove_pointer_t<decltype(cached)>>
-          <<<grid_for(items, kWarps, INT32_MAX), 32 * kWarps, 0, stream_of(exec)>>>(heads);
+      launch_overlapped(
+          exec, qkv_kernel<decltype(width)::value, std::remove_pointer_t<decltype(cached)>>,
+          grid_for(items, kWarps, INT32_MAX), 32 * kWarps, 0, heads);
     });
   });
   SLUICE_CHECK_LAUNCH("qkv_rows of ", p.num_tokens, " tokens, ", p.num_q_heads, " + 2 x ",

@@ -8,6 +8,8 @@ constexpr int kTableThreads = 128;
 
 // One thread an angle.
 __global__ void __launch_bounds__(kTableThreads) table_kernel(RopeTableParams p) {
+  start_next_kernel();
+  await_kernel_before();
   const int half = p.rotary_dim / 2;
   const int64_t i = int64_t{blockIdx.x} * kTableThreads + threadIdx.x;
   const int64_t token = i / half;
@@ -33,6 +35,8 @@ __global__ void __launch_bounds__(kTableThreads) table_kernel(RopeTableParams p)
 // One block a token.
 template <int n, typename T>
 __global__ void rope_kernel(RopeParams p) {
+  start_next_kernel();
+  await_kernel_before();
   const int64_t token = blockIdx.x;
   const int half = p.rotary_dim / 2, groups = half / n;
   T* x = static_cast<T*>(p.x) + token * p.x_stride + p.rotary_begin;
@@ -49,8 +53,9 @@ __global__ void rope_kernel(RopeParams p) {
 
 void rope_table(const CudaExec& exec, const RopeTableParams& p) {
   if (p.num_tokens == 0 || p.num_sequences == 0) return;
-  table_kernel<<<grid_for(p.num_tokens * (p.rotary_dim / 2), kTableThreads, INT32_MAX),
-                 kTableThreads, 0, stream_of(exec)>>>(p);
+  launch_overlapped(exec, table_kernel,
+                    grid_for(p.num_tokens * (p.rotary_dim / 2), kTableThreads, INT32_MAX),
+                    kTableThreads, 0, p);
   SLUICE_CHECK_LAUNCH("rope_table of ", p.num_tokens, " tokens, rotary_dim ", p.rotary_dim);
 }
 
@@ -68,9 +73,8 @@ void rope(const CudaExec& exec, const RopeParams& p) {
         allows_vectors(p.sin, Format::kF32, half, kWide);
     with_width<kWide>(vectors, [&](auto width) {
       constexpr int n = decltype(width)::value;
-      rope_kernel<n, T><<<static_cast<unsigned>(p.num_tokens),
-                          threads_for(int64_t{p.num_heads} * half / n, 512), 0,
-                          stream_of(exec)>>>(p);
+      launch_overlapped(exec, rope_kernel<n, T>, static_cast<unsigned>(p.num_tokens),
+                        threads_for(int64_t{p.num_heads} * half / n, 512), 0, p);
     });
   });
   SLUICE_CHECK_LAUNCH("rope of ", p.num_tokens, " tokens of ", p.num_heads, " x ", p.head_dim);

@@ -38,6 +38,7 @@ __device__ float expert_scores(const RouteParams& p, int expert, float (&partial
     float weights[kSlice / 8][8];
 #pragma unroll
     for (int i = 0; i < kSlice / 8; ++i) load_eight(w, Format::kF32, k + 8 * i, cols, weights[i]);
+    await_kernel_before();  // the weights, which no kernel writes, are on their way
     for (int t = 0; t < static_cast<int>(p.router.num_tokens); ++t) {
       const void* x = static_cast<const char*>(p.x) + t * row_bytes;
       float sum = 0;
@@ -66,10 +67,12 @@ __global__ void __cluster_dims__(kBlocks, 1, 1) __launch_bounds__(32 * kWarps)
   extern __shared__ int shared[];
   __shared__ float partials[kWarps][kTokens][33];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, experts = p.router.num_experts;
+  start_next_kernel();
   for (int e = static_cast<int>(blockIdx.x) * kWarps + warp; e < experts; e += kBlocks * kWarps) {
     const float score = expert_scores(p, e, partials[warp]);
     if (lane < static_cast<int>(p.router.num_tokens)) p.router.logits[lane * experts + e] = score;
   }
+  await_kernel_before();  // in warps without an expert too
   cooperative_groups::this_cluster().sync();
   if (blockIdx.x != 0) return;
   float* scratch = reinterpret_cast<float*>(shared) + warp * router_shared_floats(p.router);
@@ -96,7 +99,7 @@ void launch(const CudaExec& exec, const RouteParams& p) {
   const int64_t bytes =
       std::max<int64_t>(int64_t{kWarps} * router_shared_floats(p.router) * 4,
                         int64_t{kWarps} * p.router.num_experts * 4);
-  route_kernel<n><<<kBlocks, 32 * kWarps, static_cast<size_t>(bytes), stream_of(exec)>>>(p);
+  launch_overlapped(exec, route_kernel<n>, kBlocks, 32 * kWarps, bytes, p);
 }
 
 }  // namespace

@@ -9,6 +9,8 @@ constexpr int kWarps = 4;
 
 template <int n>
 __global__ void __launch_bounds__(32 * kWarps) router_kernel(RouterParams p) {
+  start_next_kernel();
+  await_kernel_before();
   extern __shared__ float shared[];
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int64_t token = int64_t{blockIdx.x} * kWarps + warp;
@@ -26,8 +28,8 @@ template <int n>
 void launch(const CudaExec& exec, const RouterParams& p) {
   const int64_t bytes = int64_t{kWarps} * router_shared_floats(p) * 4;
   allow_shared(router_kernel<n>, bytes, "router");
-  router_kernel<n><<<grid_for(p.num_tokens, kWarps, INT32_MAX), 32 * kWarps,
-                     static_cast<size_t>(bytes), stream_of(exec)>>>(p);
+  launch_overlapped(exec, router_kernel<n>, grid_for(p.num_tokens, kWarps, INT32_MAX), 32 * kWarps,
+                    bytes, p);
 }
 
 }  // namespace

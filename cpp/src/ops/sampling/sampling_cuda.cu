@@ -78,6 +78,8 @@ __device__ void clear(const SamplingParams& p, const SamplingWork& w, const RowP
 }
 
 __global__ void __launch_bounds__(kThreads) scan_kernel(SamplingParams p, SamplingWork w) {
+  start_next_kernel();
+  await_kernel_before();
   __shared__ uint64_t keys[kPiece];  // the same memory holds changed logits
   __shared__ uint64_t scratch[kThreads / 32];
   const int64_t unit = blockIdx.x / w.num_pieces;
@@ -195,7 +197,7 @@ Layout layout_of(int64_t units, int64_t vocab_size, int64_t max_top_n) {
 
 void launch_scan(const CudaExec& exec, const SamplingParams& p, const SamplingWork& w) {
   const int64_t blocks = int64_t{p.num_rows} * p.max_row_tokens * w.num_pieces;
-  scan_kernel<<<static_cast<unsigned>(blocks), kThreads, 0, stream_of(exec)>>>(p, w);
+  launch_overlapped(exec, scan_kernel, static_cast<unsigned>(blocks), kThreads, 0, p, w);
 }
 
 int64_t sampling_workspace_bytes(int64_t row_tokens, int32_t vocab_size, int32_t max_top_n) {

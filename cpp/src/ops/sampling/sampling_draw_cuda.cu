@@ -329,6 +329,8 @@ __device__ int32_t choose(const SamplingWork& w, const Logits& row,
 }
 
 __global__ void __launch_bounds__(kThreads, 1) draw_kernel(SamplingParams p, SamplingWork w) {
+  start_next_kernel();
+  await_kernel_before();
   __shared__ DrawShared s;
   const int64_t unit = blockIdx.x / w.num_pieces;
   const auto piece = static_cast<int32_t>(blockIdx.x % w.num_pieces);
@@ -384,7 +386,7 @@ __global__ void __launch_bounds__(kThreads, 1) draw_kernel(SamplingParams p, Sam
 
 void launch_draw(const CudaExec& exec, const SamplingParams& p, const SamplingWork& w) {
   const int64_t blocks = int64_t{p.num_rows} * p.max_row_tokens * w.num_pieces;
-  draw_kernel<<<static_cast<unsigned>(blocks), kThreads, 0, stream_of(exec)>>>(p, w);
+  launch_overlapped(exec, draw_kernel, static_cast<unsigned>(blocks), kThreads, 0, p, w);
 }
 
 }  // namespace sluice::cuda

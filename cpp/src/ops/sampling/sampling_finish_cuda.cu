@@ -135,6 +135,8 @@ __device__ int32_t accept(const SamplingParams& p, const SamplingWork& w, const 
 }
 
 __global__ void __launch_bounds__(kThreads) finish_kernel(SamplingParams p, SamplingWork w) {
+  start_next_kernel();
+  await_kernel_before();
   extern __shared__ uint64_t heads[];
   __shared__ int32_t accepted, looked_at;
   const auto r = static_cast<int32_t>(blockIdx.x / w.num_pieces);
@@ -191,8 +193,7 @@ __global__ void __launch_bounds__(kThreads) finish_kernel(SamplingParams p, Samp
 void launch_finish(const CudaExec& exec, const SamplingParams& p, const SamplingWork& w) {
   const int64_t blocks = int64_t{p.num_rows} * w.num_pieces;
   const int64_t shared = int64_t{w.num_pieces} * 12;
-  finish_kernel<<<static_cast<unsigned>(blocks), kThreads, static_cast<size_t>(shared),
-                  stream_of(exec)>>>(p, w);
+  launch_overlapped(exec, finish_kernel, static_cast<unsigned>(blocks), kThreads, shared, p, w);
 }
 
 }  // namespace sluice::cuda

@@ -74,6 +74,8 @@ __global__ void rope_updates_kernel(RopeUpdateParams p) {
 }
 
 __global__ void resolve_tokens_kernel(ResolveTokensParams p) {
+  start_next_kernel();
+  await_kernel_before();
   const int64_t t = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (t >= p.num_tokens) return;
   int32_t id = -1;
@@ -162,7 +164,7 @@ void rope_updates(const CudaExec& exec, const RopeUpdateParams& p) {
 
 void resolve_tokens(const CudaExec& exec, const ResolveTokensParams& p) {
   if (p.num_tokens == 0) return;
-  resolve_tokens_kernel<<<grid_for(p.num_tokens, kThreads), kThreads, 0, stream_of(exec)>>>(p);
+  launch_overlapped(exec, resolve_tokens_kernel, grid_for(p.num_tokens, kThreads), kThreads, 0, p);
   SLUICE_CHECK_LAUNCH("token ids of ", p.num_tokens);
 }
 
