@@ -12,6 +12,9 @@ namespace {
 // Of a decode step: the product is bound by reading the weights, whoever multiplies.
 constexpr int64_t kFewTokens = 64;
 
+// Of which the second product is ours, and may run beside another.
+constexpr int64_t kBesideTokens = 8;
+
 }  // namespace
 
 int64_t DenseLayer::workspace_bytes(const LayerContext& context, const BatchLimits& limits) const {
@@ -31,7 +34,7 @@ bool DenseLayer::fuses(const LayerContext& context, int64_t num_tokens) const {
 }
 
 void DenseLayer::project_fused(LayerContext& context, int64_t num_tokens, const void* x,
-                               void* inner) const {
+                               void* inner, bool beside) const {
   const LayerTimer timer(context, &LayerTimes::dense);
   GroupedGemmParams up;
   up.num_experts = 1;
@@ -47,6 +50,7 @@ void DenseLayer::project_fused(LayerContext& context, int64_t num_tokens, const 
   up.y_format = context.compute_format;
   up.y_stride = spec_.intermediate_size;
   up.numerics = context.numerics;
+  up.beside = beside;
   grouped_gemm(context.exec, up);
 }
 
@@ -71,24 +75,57 @@ void DenseLayer::project(LayerContext& context, int64_t num_tokens, const void* 
   activation(context.exec, act);
 }
 
+int64_t DenseLayer::inner_cols(const LayerContext& context, int64_t num_tokens) const {
+  return fuses(context, num_tokens) ? spec_.intermediate_size : weights_.gate_up.rows;
+}
+
+int64_t DenseLayer::inner_bytes(const LayerContext& context, int64_t num_tokens) const {
+  return num_tokens * inner_cols(context, num_tokens) * context.element_bytes();
+}
+
+void DenseLayer::expand(LayerContext& context, int64_t num_tokens, const void* x, std::byte* inner,
+                        bool beside) const {
+  if (fuses(context, num_tokens)) {
+    project_fused(context, num_tokens, x, inner, beside);
+  } else {
+    project(context, num_tokens, x, inner);
+  }
+}
+
+void DenseLayer::contract(LayerContext& context, int64_t num_tokens, const std::byte* inner,
+                          const ResidualTarget& target, bool beside) const {
+  if (beside && context.exec.cuda != nullptr && num_tokens <= kBesideTokens) {
+    const LayerTimer timer(context, &LayerTimes::dense);
+    GroupedGemmParams down;
+    down.num_experts = 1;
+    down.max_rows = num_tokens;
+    down.x = inner;
+    down.x_format = context.compute_format;
+    down.x_stride = weights_.down.cols;
+    down.w = weights_.down;
+    down.bias = weights_.down_bias;
+    down.alpha = target.multiplier;
+    down.accumulate = true;
+    down.beside = true;
+    down.y = target.residual;
+    down.y_stride = weights_.down.rows;
+    down.numerics = context.numerics;
+    grouped_gemm(context.exec, down);
+    return;
+  }
+  GemmParams down = product(context, num_tokens, inner, weights_.down, weights_.down_bias, target);
+  down.x_stride = inner_cols(context, num_tokens);
+  matrix_product(context, down);
+}
+
 void DenseLayer::run(LayerContext& context, const StepBatch& batch,
                      const SideChannelView& /*channel*/, const void* x,
                      const ResidualTarget& target) const {
   const ArenaScope scope(context.workspace);
-  const int64_t size = spec_.intermediate_size;
-  const bool fused = fuses(context, batch.num_tokens);
-  const int64_t inner_cols = fused ? size : weights_.gate_up.rows;
-  auto* inner = static_cast<std::byte*>(
-      context.workspace.allocate(batch.num_tokens * inner_cols * context.element_bytes()));
-  if (fused) {
-    project_fused(context, batch.num_tokens, x, inner);
-  } else {
-    project(context, batch.num_tokens, x, inner);
-  }
-  GemmParams down =
-      product(context, batch.num_tokens, inner, weights_.down, weights_.down_bias, target);
-  down.x_stride = inner_cols;
-  matrix_product(context, down);
+  auto* inner =
+      static_cast<std::byte*>(context.workspace.allocate(inner_bytes(context, batch.num_tokens)));
+  expand(context, batch.num_tokens, x, inner, false);
+  contract(context, batch.num_tokens, inner, target, false);
 }
 
 }  // namespace sluice

@@ -27,10 +27,21 @@ class DenseLayer : public FeedForwardLayer {
   void run(LayerContext& context, const StepBatch& batch, const SideChannelView& channel,
            const void* x, const ResidualTarget& target) const override;
 
+  /// The two halves of run(), for a layer that enqueues other work between them.
+  /// @param inner   inner_bytes() long, 64-byte aligned
+  /// @param beside  as of GroupedGemmParams
+  void expand(LayerContext& context, int64_t num_tokens, const void* x, std::byte* inner,
+              bool beside) const;
+  void contract(LayerContext& context, int64_t num_tokens, const std::byte* inner,
+                const ResidualTarget& target, bool beside) const;
+  int64_t inner_bytes(const LayerContext& context, int64_t num_tokens) const;
+
  private:
   bool fuses(const LayerContext& context, int64_t num_tokens) const;
   void project(LayerContext& context, int64_t num_tokens, const void* x, std::byte* inner) const;
-  void project_fused(LayerContext& context, int64_t num_tokens, const void* x, void* inner) const;
+  void project_fused(LayerContext& context, int64_t num_tokens, const void* x, void* inner,
+                     bool beside) const;
+  int64_t inner_cols(const LayerContext& context, int64_t num_tokens) const;
 
   DenseSpec spec_;
   DenseWeights weights_;

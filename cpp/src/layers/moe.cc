@@ -46,12 +46,11 @@ int64_t MoeLayer::workspace_bytes(const LayerContext& context, const BatchLimits
   const int64_t experts = array(choices, 1, 4) +
                           array(choices, weights_.gate_up.first.rows, context.element_bytes()) +
                           array(choices, hidden, 4);
-  int64_t shared = 0;
-  if (shared_) {
-    shared = shared_->workspace_bytes(context, limits);
-    if (spec_.shared_gate) shared += array(tokens, 1, 4) + array(tokens, hidden, 4);
-  }
-  return checked_add(routing + wide, std::max({deciding, limiting, experts, shared}));
+  const int64_t shared = shared_ ? shared_->workspace_bytes(context, limits) : 0;
+  const int64_t others = std::max({deciding, limiting, experts});
+  if (!spec_.shared_gate) return checked_add(routing + wide, checked_add(others, shared));
+  const int64_t gated = shared + array(tokens, 1, 4) + array(tokens, hidden, 4);
+  return checked_add(routing + wide, std::max(others, gated));
 }
 
 void MoeLayer::run(LayerContext& context, const StepBatch& batch, const SideChannelView& channel,
@@ -68,6 +67,14 @@ void MoeLayer::run(LayerContext& context, const StepBatch& batch, const SideChan
   rows.tokens = arena.allocate_array<int32_t>(choices);
   rows.choices = arena.allocate_array<int32_t>(choices);
   rows.of_choice = arena.allocate_array<int32_t>(choices);
+  // Shared experts without a gate run between the steps of the others, beside them. What they write
+  // must not be memory of the steps' own.
+  const bool between = shared_ && !spec_.shared_gate;
+  std::byte* inner = nullptr;
+  if (between) {
+    inner = static_cast<std::byte*>(
+        arena.allocate(shared_->inner_bytes(context, batch.num_tokens)));
+  }
   // Router matrices are float32 in every compute format.
   const float* x32 = nullptr;
   const bool replayed = replay(context, batch.num_tokens, routing);
@@ -84,9 +91,10 @@ void MoeLayer::run(LayerContext& context, const StepBatch& batch, const SideChan
     }
   }
   if (context.observer != nullptr) show(context, batch.num_tokens, routing);
-  run_experts(context, batch.num_tokens, routing, rows, x, target);
-  if (!shared_) return;
-  if (spec_.shared_gate && x32 == nullptr) {
+  if (between) shared_->expand(context, batch.num_tokens, x, inner, true);
+  run_experts(context, batch.num_tokens, routing, rows, x, inner, target);
+  if (!shared_ || between) return;
+  if (x32 == nullptr) {
     x32 = widen_rows(context, batch.num_tokens, weights_.router.cols, x);
   }
   run_shared(context, batch, x, x32, target);
@@ -239,7 +247,8 @@ void MoeLayer::show(LayerContext& context, int64_t num_tokens, const Routing& ro
 }
 
 void MoeLayer::run_experts(LayerContext& context, int64_t num_tokens, const Routing& routing,
-                           const Rows& rows, const void* x, const ResidualTarget& target) const {
+                           const Rows& rows, const void* x, const std::byte* shared_inner,
+                           const ResidualTarget& target) const {
   const ArenaScope scope(context.workspace);
   const int64_t choices = num_choices(num_tokens);
   const int64_t inner_cols = weights_.gate_up.first.rows;
@@ -264,7 +273,6 @@ void MoeLayer::run_experts(LayerContext& context, int64_t num_tokens, const Rout
   void* inner = arena.allocate(choices * inner_stride * context.element_bytes());
   float* results = arena.allocate_array<float>(choices * hidden);
 
-  const LayerTimer timer(context, &LayerTimes::dense);
   GroupedGemmParams up;
   up.num_experts = spec_.num_experts;
   up.expert_offsets = rows.expert_offsets;
@@ -286,9 +294,14 @@ void MoeLayer::run_experts(LayerContext& context, int64_t num_tokens, const Rout
     up.activation = GroupedActivation{act.kind, act.alpha, act.beta, act.limit, spec_.gated};
   }
   up.numerics = context.numerics;
-  grouped_gemm(context.exec, up);
-  if (!fused) activate_rows(context, rows.expert_offsets[spec_.num_experts], inner);
+  {
+    const LayerTimer timer(context, &LayerTimes::dense);
+    grouped_gemm(context.exec, up);
+    if (!fused) activate_rows(context, rows.expert_offsets[spec_.num_experts], inner);
+  }
+  if (shared_inner != nullptr) shared_->contract(context, num_tokens, shared_inner, target, true);
 
+  const LayerTimer timer(context, &LayerTimes::dense);
   GroupedGemmParams down;
   down.num_experts = spec_.num_experts;
   down.expert_offsets = rows.expert_offsets;
@@ -335,10 +348,6 @@ void MoeLayer::activate_rows(LayerContext& context, int64_t num_rows, void* inne
 
 void MoeLayer::run_shared(LayerContext& context, const StepBatch& batch, const void* x,
                           const float* x32, const ResidualTarget& target) const {
-  if (!spec_.shared_gate) {
-    shared_->run(context, batch, {}, x, target);
-    return;
-  }
   const ArenaScope scope(context.workspace);
   const int64_t hidden = weights_.down.first.rows;
   float* gate = context.workspace.allocate_array<float>(batch.num_tokens);

@@ -80,7 +80,8 @@ class MoeLayer : public FeedForwardLayer {
   bool route_at_once(LayerContext& context, const StepBatch& batch, const void* x,
                      const Routing& routing, const Rows& rows) const;
   void run_experts(LayerContext& context, int64_t num_tokens, const Routing& routing,
-                   const Rows& rows, const void* x, const ResidualTarget& target) const;
+                   const Rows& rows, const void* x, const std::byte* shared_inner,
+                   const ResidualTarget& target) const;
   void activate_rows(LayerContext& context, int64_t num_rows, void* inner) const;
   void run_shared(LayerContext& context, const StepBatch& batch, const void* x, const float* x32,
                   const ResidualTarget& target) const;

@@ -78,6 +78,9 @@ Product product_of(const GroupedGemmParams& g) {
   p.cols = g.w.cols;
   p.bias = g.bias;
   p.bias_group_stride = g.w.rows;
+  p.alpha = g.alpha;
+  p.accumulate = g.accumulate;
+  p.beside = g.beside && g.expert_offsets == nullptr;
   if (g.activation.has_value()) {
     p.activates = true;
     p.gated = g.activation->gated;

@@ -47,6 +47,9 @@ struct Product {
   bool activates = false, gated = false;
   ActivationKind activation = ActivationKind::kSilu;
   float activation_alpha = 1.0f, activation_beta = 0.0f, activation_limit = 0.0f;
+  /// Shares nothing with the kernel before it in the stream: kBf16Stream and kBf16OneRow run beside
+  /// that one.
+  bool beside = false;
   void* y = nullptr;
   int64_t y_stride = 0, y_group_stride = 0;
 };

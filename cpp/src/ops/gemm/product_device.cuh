@@ -153,7 +153,14 @@ __device__ inline void finish(const Product& p, int group, int64_t row, int64_t 
     out = activate(p.activation, out);
   }
   Y* y = static_cast<Y*>(p.y) + group * p.y_group_stride + row * p.y_stride + n;
-  if (p.accumulate) out += load(y);
+  if (p.accumulate) {
+    // Past the first cache, which a kernel that has not waited may find full of what was.
+    if constexpr (sizeof(Y) == 4) {
+      out += __ldcg(y);
+    } else {
+      out += load(y);
+    }
+  }
   store(y, out);
 }
 

@@ -106,8 +106,10 @@ __global__ void __launch_bounds__(32 * kMaxWarps, 2)
     __pipeline_commit();
   };
 
-  start_next_kernel();
-  if (p.offsets != nullptr) await_kernel_before();
+  if (p.offsets != nullptr) {
+    await_kernel_before();
+    start_next_kernel();
+  }
   const TileMap map(p, kUnit, columns, prefix);
   const int64_t tiles = map.count(p, kUnit);
   int64_t index = tiles * blockIdx.x / gridDim.x;
@@ -115,7 +117,10 @@ __global__ void __launch_bounds__(32 * kMaxWarps, 2)
   if (index >= end) return;
   Tile tile = map.at(p, index, kUnit);
   bring_weights(tile.group, tile.column, 0);
-  if (p.offsets == nullptr) await_kernel_before();
+  if (p.offsets == nullptr) {
+    if (!p.beside) await_kernel_before();
+    start_next_kernel();
+  }
   bring_inputs(tile, 0);
   int buffer = 0;
   for (int round = 0;;) {
@@ -188,6 +193,7 @@ __global__ void __launch_bounds__(32 * kMaxWarps, 2)
     round = next_round;
     tile = next;
   }
+  if (p.beside) await_kernel_before();
 }
 
 template <bool kVector>
@@ -199,8 +205,11 @@ void launch(const CudaExec& exec, const Product& p) {
   const int64_t shared = tile_map_bytes(p) + cut.bytes();
   const auto kernel = product_stream_kernel<kVector>;
   allow_shared(kernel, shared, "bf16 product of few rows");
-  launch_overlapped(exec, kernel, grid_for(tiles, 1, 2 * exec.num_sms), 32 * cut.warps(), shared, p,
-                    cut, columns);
+  // Beside another kernel: some multiprocessors' room is left to that.
+  constexpr int kLeft = 8;
+  const int64_t blocks = 2 * (p.beside ? std::max(1, exec.num_sms - kLeft) : exec.num_sms);
+  launch_overlapped(exec, kernel, grid_for(tiles, 1, blocks), 32 * cut.warps(), shared, p, cut,
+                    columns);
   SLUICE_CHECK_LAUNCH("bf16 product of ", p.max_rows, " rows, ", p.num_groups, " x ", p.weight_rows,
                       " x ", p.cols);
 }
@@ -208,7 +217,10 @@ void launch(const CudaExec& exec, const Product& p) {
 }  // namespace
 
 void product_bf16_stream(const CudaExec& exec, const Product& p) {
-  reads_vectors(p) ? launch<true>(exec, p) : launch<false>(exec, p);
+  if (reads_vectors(p)) return launch<true>(exec, p);
+  Product waits = p;
+  waits.beside = false;  // its inputs do not come past the first cache
+  launch<false>(exec, waits);
 }
 
 }  // namespace sluice::cuda

@@ -73,6 +73,11 @@ void check_params(const Exec& exec, const GroupedGemmParams& p, int64_t rows) {
                " (expected: F32, or BF16 from BF16 weights)");
   check_at_least("grouped_gemm weight rows", p.w.rows, 1);
   check_at_least("grouped_gemm weight cols", p.w.cols, 1);
+  SLUICE_CHECK(exec.cuda != nullptr || (p.alpha == 1.0f && !p.accumulate), SLUICE_STATUS_UNSUPPORTED,
+               "grouped_gemm alpha ", p.alpha, ", accumulate ", p.accumulate,
+               " (expected: 1 and false on the CPU; remedy: Gemm)");
+  SLUICE_CHECK(!p.accumulate || p.y_format == Format::kF32, SLUICE_STATUS_UNSUPPORTED,
+               "grouped_gemm y_format: ", format_name(p.y_format), " (expected: F32 to accumulate)");
   int64_t outputs = p.w.rows;
   if (p.activation.has_value()) {
     const GroupedActivation& a = *p.activation;

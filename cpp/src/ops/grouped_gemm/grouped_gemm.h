@@ -54,6 +54,12 @@ struct GroupedGemmParams {
   void* y = nullptr;                   ///< [rows, w.rows or, gated, half]; must not overlap x
   Format y_format = Format::kF32;      ///< F32, or BF16 when x is BF16
   int64_t y_stride = 0;                ///< elements between rows of y
+  float alpha = 1.0f;                  ///< CUDA only: multiplies product and bias
+  bool accumulate = false;             ///< CUDA only: adds to y, which is F32
+  /// CUDA: neither x nor y is written, nor y read, by the op enqueued just before, which is route(),
+  /// permute() or a product with expert_offsets; and the op enqueued next is a product with them.
+  /// Of few rows it may then run at the same time as the op before. Only without expert_offsets.
+  bool beside = false;
   Numerics numerics = Numerics::kBatchInvariant;  ///< of CUDA; the CPU's bits are the same in both
 };
 

@@ -67,12 +67,12 @@ __global__ void __cluster_dims__(kBlocks, 1, 1) __launch_bounds__(32 * kWarps)
   extern __shared__ int shared[];
   __shared__ float partials[kWarps][kTokens][33];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, experts = p.router.num_experts;
-  start_next_kernel();
   for (int e = static_cast<int>(blockIdx.x) * kWarps + warp; e < experts; e += kBlocks * kWarps) {
     const float score = expert_scores(p, e, partials[warp]);
     if (lane < static_cast<int>(p.router.num_tokens)) p.router.logits[lane * experts + e] = score;
   }
   await_kernel_before();  // in warps without an expert too
+  start_next_kernel();
   cooperative_groups::this_cluster().sync();
   if (blockIdx.x != 0) return;
   float* scratch = reinterpret_cast<float*>(shared) + warp * router_shared_floats(p.router);
