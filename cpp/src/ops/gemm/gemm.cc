@@ -188,7 +188,15 @@ struct Gemm::State {
   }
 
   // Whether a product on CUDA is cuBLASLt's.
-  bool takes_cublaslt(const GemmParams& p) const { return cublaslt != nullptr && !is_ours(p); }
+  bool takes_cublaslt(const GemmParams& p) const {
+    return cublaslt != nullptr && !is_ours(p) && !cuda::product_one_row_fits(cuda_product(p));
+  }
+
+  cuda::Product cuda_product(const GemmParams& p) const {
+    cuda::Product product = cuda::product_of(p);
+    product.fast = options.numerics == Numerics::kFast;
+    return product;
+  }
 
   void run_cuda(const CudaExec& exec, const GemmParams& p, void* workspace,
                 int64_t workspace_size) {
@@ -196,7 +204,7 @@ struct Gemm::State {
       stats.rows_cublaslt += p.num_rows;
       return;
     }
-    cuda::product(exec, cuda::product_of(p));
+    cuda::product(exec, cuda_product(p));
     stats.rows_native += p.num_rows;
   }
 
@@ -265,7 +273,7 @@ const char* Gemm::variant(const Exec& exec, const GemmParams& p) const {
   if constexpr (kCudaBuilt) {
     if (exec.cuda != nullptr) {
       if (state_->takes_cublaslt(p)) return "cublaslt";
-      return cuda::kernel_name(cuda::choose_kernel(*exec.cuda, cuda::product_of(p)));
+      return cuda::kernel_name(cuda::choose_kernel(*exec.cuda, state_->cuda_product(p)));
     }
   }
   if (state_->onednn_rows(p) > 0) return "onednn";

@@ -104,6 +104,9 @@ ProductKernel choose_kernel(const CudaExec& exec, const Product& p) {
     return rows <= 8 || rows * p.weight_rows <= 65536 ? ProductKernel::kF32Stream
                                                       : ProductKernel::kF32Tile;
   }
+  // Rows of groups are mostly of different ones, whose weights are read once in any case.
+  const bool apart = p.offsets == nullptr || p.max_rows * 4 <= p.num_groups;
+  if (p.fast && apart && product_one_row_fits(p)) return ProductKernel::kBf16OneRow;
   if (p.fast && p.offsets != nullptr && p.num_groups > 1 && product_sm90_fits(exec, p)) {
     return choose_for_experts(exec, p, groups, rows);
   }
@@ -132,6 +135,8 @@ const char* kernel_name(ProductKernel kernel) {
       return "f32_tile";
     case ProductKernel::kBf16Stream:
       return "bf16_stream";
+    case ProductKernel::kBf16OneRow:
+      return "bf16_one_row";
     case ProductKernel::kBf16Tile:
       return "bf16_tile";
   }
@@ -159,6 +164,12 @@ void product(const CudaExec& exec, const Product& p, ProductKernel kernel) {
       return product_f32_tile(exec, p);
     case ProductKernel::kBf16Stream:
       return product_bf16_stream(exec, p);
+    case ProductKernel::kBf16OneRow:
+      SLUICE_CHECK(product_one_row_fits(p), SLUICE_STATUS_UNSUPPORTED, "bf16_one_row: ", p.max_rows,
+                   " rows of ", p.num_groups, " groups, ", p.cols,
+                   " inputs (expected: one row, or 8 of groups with offsets, 512 to 23552 inputs in "
+                   "rows of multiples of 16 bytes)");
+      return product_one_row(exec, p);
     case ProductKernel::kBf16Tile:
       return product_bf16_tile(exec, p);
   }

@@ -6,7 +6,7 @@
 /// in rising order. Every kernel here keeps that order, so an output's bits depend on nothing but
 /// its row, its weights and the format: not on the kernel, the number of rows, or where the row
 /// stands. F32 multiplies in float32 (no TF32); BF16 multiplies on the matrix units (mma.sync
-/// m16n8k16) and adds in float32. Kernels that add otherwise (cuBLASLt, wgmma) are not for
+/// m16n8k16) and adds in float32. Kernels that add otherwise (cuBLASLt, wgmma, bf16_one_row) are not for
 /// BATCH_INVARIANT.
 #ifndef SLUICE_OPS_GEMM_PRODUCT_CUDA_H_
 #define SLUICE_OPS_GEMM_PRODUCT_CUDA_H_
@@ -66,6 +66,7 @@ Product product_of(const GroupedGemmParams& params);
 enum class ProductKernel {
   kF32Stream,   ///< product_f32_stream.cu: few rows or few outputs
   kF32Tile,     ///< product_f32.cu: 64 x 64 tiles
+  kBf16OneRow,  ///< product_one_row.cu: one row, or few in all; not for BATCH_INVARIANT
   kBf16Stream,  ///< product_stream.cu: few rows in a group, weights held in registers
   kBf16Wgmma,   ///< product_sm90.cu: Hopper's warpgroup products; not for BATCH_INVARIANT
   kBf16Tile,    ///< product_tile.cu: mma tiles, a ring of stages filled by cp.async
@@ -87,6 +88,9 @@ void product_f32_stream(const CudaExec& exec, const Product& p);
 void product_f32_tile(const CudaExec& exec, const Product& p);
 void product_bf16_stream(const CudaExec& exec, const Product& p);
 void product_bf16_tile(const CudaExec& exec, const Product& p);
+/// Whether product_one_row() can run the product at all.
+bool product_one_row_fits(const Product& p);
+void product_one_row(const CudaExec& exec, const Product& p);
 /// Whether product_sm90() can run the product at all.
 bool product_sm90_fits(const CudaExec& exec, const Product& p);
 void product_sm90(const CudaExec& exec, const Product& p);

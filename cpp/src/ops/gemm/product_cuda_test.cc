@@ -133,6 +133,16 @@ void compare(const Dense& c, Format format, Format y_format, uint64_t seed) {
     if (!first) first = out;
     EXPECT_TRUE(out == *first) << "kernels differ in their bits";
   }
+  for (const bool beside : {false, true}) {
+    const DeviceBytes device_y = on_device(before, c.rows * y_stride);
+    params.y = device_y.data();
+    cuda::Product product = cuda::product_of(params);
+    if (!cuda::product_one_row_fits(product)) break;
+    product.beside = beside;
+    cuda::product(cuda_device().exec(), product, cuda::ProductKernel::kBf16OneRow);
+    expect_close(on_host(device_y, y_format, c.rows * y_stride), y, c.rows * y_stride,
+                 std::max(1.0f, c.alpha) * tolerance(y_format, c.cols));
+  }
 }
 
 TEST(CudaGemm, EqualsTheCpu) {
@@ -147,7 +157,10 @@ TEST(CudaGemm, EqualsTheCpu) {
                          {130, 257, 520, true, false, 3.0f, 8},
                          {300, 70, 777},
                          {3, 40, 4100, true, false, 1.0f, 8},
-                         {70, 48, 2824, true, true, 1.0f, 8}};
+                         {70, 48, 2824, true, true, 1.0f, 8},
+                         {1, 3648, 2048, false, false, 1.0f, 0},
+                         {1, 201, 1032, true, true, 0.5f, 8},
+                         {1, 7001, 2824, true, false, 2.0f, 8}};
   uint64_t seed = 1;
   for (const Dense& c : cases) {
     for (const Format format : {Format::kF32, Format::kBf16}) {

@@ -44,6 +44,10 @@ const Case kCases[] = {
     {"many_tiles", {3, 40, 0, 17, 1, 9, 70, 5}, 2816, 264, true, true, true, kSwiglu, 11},
     {"many_tiles_and_inputs", {3, 40, 0, 17, 1, 9}, 2048, 2824, true, false, true},
     {"many_inputs", {2, 0, 11, 70}, 96, 2840, true, true, true, kSwiglu, 3},
+    // Few enough for the kernel of one row; the last rows that are reserved do not exist.
+    {"few_rows", {0, 1, 0, 2, 0, 0, 1, 1}, 2816, 2048, true, true, true, kSwiglu, 2},
+    {"few_rows_of_many_inputs", {1, 0, 0, 1, 4}, 77, 5640, true, false, false},
+    {"few_rows_relu", {0, 3, 0}, 641, 520, false, true, true, kRelu, 5},
 };
 
 std::vector<cuda::ProductKernel> kernels_for(Format format) {
@@ -170,6 +174,12 @@ void compare(const Case& c, Format format, Format y_format) {
     expect_right(out);
     if (!first) first = out;
     EXPECT_TRUE(out == *first) << "kernels differ in their bits";
+  }
+  if (const cuda::Product product = cuda::product_of(p); cuda::product_one_row_fits(product)) {
+    const DeviceBytes device_y(format_bytes(y_format, (rows + 1) * y_stride));
+    p.y = device_y.data();
+    cuda::product(cuda_device().exec(), cuda::product_of(p), cuda::ProductKernel::kBf16OneRow);
+    expect_right(on_host(device_y, y_format, (rows + 1) * y_stride));
   }
   const DeviceBytes device_y(format_bytes(y_format, (rows + 1) * y_stride));
   p.y = device_y.data();
