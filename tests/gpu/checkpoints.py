@@ -28,12 +28,12 @@ GOLDEN = ROOT / "tests/golden/fixtures"
 
 # What has to run in bfloat16, as regular expressions, in every way to compute a prompt.
 HEADS = {"prefill": ["attention=(prefill_sm90|cudnn.*)", "gemm=cublaslt"],
-         "decode": ["attention=decode", "gemm=(cublaslt|bf16_stream)"]}
+         "decode": ["attention=decode", "gemm=(cublaslt|bf16_one_row|bf16_stream)"]}
 LATENTS = {"prefill": ["attention=(prefill_sm90|cudnn.*)", "gemm=cublaslt"],
-           "decode": ["attention=latent_sm90", "gemm=(cublaslt|bf16_stream)"]}
-EXPERTS = {"prefill": ["grouped_gemm=bf16_wgmma"], "decode": ["grouped_gemm=bf16_stream"]}
+           "decode": ["attention=latent_sm90", "gemm=(cublaslt|bf16_one_row|bf16_stream)"]}
+EXPERTS = {"prefill": ["grouped_gemm=bf16_wgmma"], "decode": ["grouped_gemm=(bf16_one_row|bf16_stream)"]}
 ADAPTIVE = {"prefill": ["adaptive_attention=mma_tiles", "gemm=cublaslt"],
-            "decode": ["adaptive_attention=rows", "gemm=(cublaslt|bf16_stream)"]}
+            "decode": ["adaptive_attention=rows", "gemm=(cublaslt|bf16_one_row|bf16_stream)"]}
 # Prompts with given masks select nothing, so in some way at least.
 SELECTING = {"prefill": ["adaptive_attention=select_mma"],
              "decode": ["adaptive_attention=select_rows"]}
