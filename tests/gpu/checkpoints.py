@@ -31,7 +31,8 @@ HEADS = {"prefill": ["attention=(prefill_sm90|cudnn.*)", "gemm=cublaslt"],
          "decode": ["attention=decode", "gemm=(cublaslt|bf16_one_row|bf16_stream)"]}
 LATENTS = {"prefill": ["attention=(prefill_sm90|cudnn.*)", "gemm=cublaslt"],
            "decode": ["attention=latent_sm90", "gemm=(cublaslt|bf16_one_row|bf16_stream)"]}
-EXPERTS = {"prefill": ["grouped_gemm=bf16_wgmma"], "decode": ["grouped_gemm=(bf16_one_row|bf16_stream)"]}
+EXPERTS = {"prefill": ["grouped_gemm=bf16_wgmma"],
+           "decode": ["grouped_gemm=(bf16_one_row|bf16_stream)"]}
 ADAPTIVE = {"prefill": ["adaptive_attention=mma_tiles", "gemm=cublaslt"],
             "decode": ["adaptive_attention=rows", "gemm=(cublaslt|bf16_one_row|bf16_stream)"]}
 # Prompts with given masks select nothing, so in some way at least.
