@@ -1,6 +1,7 @@
 // Attention over a paged cache: prefill by heads and lengths, grouped-query and latent decode.
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <numeric>
 #include <string>
 
@@ -8,6 +9,8 @@
 #include "device.h"
 #include "ops/attention/attention.h"
 #include "ops/attention/attention_cuda.h"
+#include "ops/attention/attention_variants.h"
+#include "ops/attention/cudnn_attention.h"
 
 namespace sluice::bench {
 namespace {
@@ -27,7 +30,9 @@ struct Shape {
 
 int64_t padded(int32_t dim) { return (dim + 15) / 16 * 16; }
 
-void run(benchmark::State& state, const Shape& s, Work work) {
+// With a kernel, that one and not what the op would choose.
+void run(benchmark::State& state, const Shape& s, Work work,
+         const cuda::AttentionVariant* kernel = nullptr) {
   const int64_t blocks_each = (s.context_len + kBlockSize - 1) / kBlockSize;
   const int64_t blocks = blocks_each * s.num_sequences;
   const int64_t tokens = s.num_sequences * s.query_len;
@@ -57,6 +62,7 @@ void run(benchmark::State& state, const Shape& s, Work work) {
   Buffer workspace = device_buffer(attention_workspace_bytes(
       ops, tokens, s.num_sequences, s.context_len, s.num_q_heads, key_cols, value_cols));
 
+  std::unique_ptr<CudnnAttention> cudnn;
   auto params = [&](int64_t i) {
     AttentionParams p;
     p.num_tokens = tokens;
@@ -71,6 +77,9 @@ void run(benchmark::State& state, const Shape& s, Work work) {
     p.block_tables = reinterpret_cast<const int32_t*>(d_tables.data());
     p.block_table_stride = blocks_each;
     p.longest_context = s.context_len;
+    p.longest_query = s.query_len;
+    p.queries_last = true;
+    p.cudnn = cudnn.get();
     p.kv = {.k = s.k_dim > 0 ? k.at(i) : nullptr,
             .v = v.at(i),
             .format = Format::kBf16,
@@ -91,9 +100,26 @@ void run(benchmark::State& state, const Shape& s, Work work) {
     p.out_stride = static_cast<int64_t>(s.num_q_heads) * value_cols;
     return p;
   };
-  work.kernel = cuda::attention_variant(*ops.cuda, params(0)).name;
+  if (cudnn_info().problem.empty() && s.k_dim > 0 && s.query_len > 1) {
+    const AttentionParams call = params(0);
+    cudnn = std::make_unique<CudnnAttention>(*ops.cuda, s.num_sequences, s.context_len);
+    cudnn->want({s.num_q_heads, call.softmax_scale, call.kv});
+    cudnn->start(kernel != nullptr);
+  }
+  if (kernel == &cuda::kCudnnAttention &&
+      (cudnn == nullptr || cudnn->find(params(0)) == nullptr)) {
+    const std::string& why = cudnn == nullptr ? cudnn_info().problem : cudnn->problem();
+    state.SkipWithError(why.c_str());
+    return;
+  }
+  work.kernel =
+      kernel != nullptr ? kernel->name : cuda::attention_variant(*ops.cuda, params(0)).name;
   measure(state, work, [&](int64_t i) {
-    attention(ops, params(i), workspace.data(), workspace.size());
+    if (kernel != nullptr) {
+      kernel->run(*ops.cuda, params(i), workspace.data(), workspace.size());
+    } else {
+      attention(ops, params(i), workspace.data(), workspace.size());
+    }
   });
 }
 
@@ -101,7 +127,7 @@ void add_prefill(const std::string& kind, int32_t heads, int32_t kv_heads, int32
                  int32_t v_dim, int64_t length, int32_t sequences = 1) {
   std::string name = concat("prefill_", kind, "/h", heads, "_kv", kv_heads, "/s", length);
   if (sequences > 1) name += concat("x", sequences);
-  add(name, [=](benchmark::State& state) {
+  const auto body = [=](benchmark::State& state, const cuda::AttentionVariant* kernel) {
     // Causal: half the square.
     const double flops = static_cast<double>(k_dim + v_dim) * heads * static_cast<double>(length) *
                          static_cast<double>(length) * sequences;
@@ -110,8 +136,14 @@ void add_prefill(const std::string& kind, int32_t heads, int32_t kv_heads, int32
     run(state,
         {.num_sequences = sequences, .query_len = length, .context_len = length, .num_q_heads = heads,
          .num_kv_heads = kv_heads, .k_dim = k_dim, .v_dim = v_dim},
-        {.bytes = bytes, .flops = flops, .kernel = {}});
-  });
+        {.bytes = bytes, .flops = flops, .kernel = {}}, kernel);
+  };
+  add(name, [=](benchmark::State& state) { body(state, nullptr); });
+  for (const cuda::AttentionVariant* kernel :
+       {&cuda::kPrefillSm90Attention, &cuda::kCudnnAttention}) {
+    add(concat("by_kernel/", name, "/", kernel->name),
+        [=](benchmark::State& state) { body(state, kernel); });
+  }
 }
 
 void add_gqa_decode(int32_t heads, int32_t kv_heads, int32_t dim, int32_t batch, int64_t length) {

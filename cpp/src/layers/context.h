@@ -26,6 +26,7 @@ struct LayerTimes {
 };
 
 class Communicator;
+class CudnnAttention;
 
 /// Where a layer runs. Refers to things of one engine; used by one thread at a time.
 struct LayerContext {
@@ -36,6 +37,7 @@ struct LayerContext {
   Format compute_format;  ///< of activations and matrices: F32 or BF16
   Numerics numerics = Numerics::kBatchInvariant;
   Communicator* comm = nullptr;  ///< of this rank; nullptr: the only one
+  CudnnAttention* cudnn = nullptr;  ///< plans for attention of prompts; nullptr: without cuDNN
 
   // Set by the decoder for the layer that runs.
   int layer = -1;

@@ -4,6 +4,7 @@
 
 #include "base/checked.h"
 #include "ops/attention/attention.h"
+#include "ops/attention/cudnn_attention.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/qkv/qkv.h"
 
@@ -27,6 +28,12 @@ int64_t GqaLayer::workspace_bytes(const LayerContext& context, const BatchLimits
       spec_.output_gate ? arena_bytes(checked_mul(limits.max_tokens, spec_.q_size() * 4)) : 0;
   return arena_bytes(qkv) + arena_bytes(out) +
          std::max(gate + arena_bytes(products), arena_bytes(attention));
+}
+
+void GqaLayer::prepare(const LayerContext& context, const BatchLimits& /*limits*/,
+                       const KvCacheView& kv) const {
+  if (context.cudnn == nullptr || window_ != 0 || spec_.logit_soft_cap != 0 || spec_.sinks) return;
+  if constexpr (kCudaBuilt) context.cudnn->want({spec_.num_q_heads, spec_.softmax_scale, kv});
 }
 
 void GqaLayer::run(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
@@ -114,6 +121,9 @@ void GqaLayer::attend(LayerContext& context, const StepBatch& batch, const KvCac
   params.block_table_stride = batch.block_table_stride;
   params.table_rows = batch.seq_slots;
   params.longest_context = batch.longest_context;
+  params.longest_query = batch.longest_query;
+  params.queries_last = true;
+  params.cudnn = context.cudnn;
   params.kv = kv;
   params.softmax_scale = spec_.softmax_scale;
   params.soft_cap = spec_.logit_soft_cap;

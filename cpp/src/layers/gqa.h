@@ -32,6 +32,8 @@ class GqaLayer : public AttentionLayer {
 
   KvShape kv_shape() const override { return {spec_.num_kv_heads, spec_.head_dim, spec_.head_dim}; }
   int64_t workspace_bytes(const LayerContext& context, const BatchLimits& limits) const override;
+  void prepare(const LayerContext& context, const BatchLimits& limits,
+               const KvCacheView& kv) const override;
   void run(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
            const SideChannelView& channel, const void* x,
            const ResidualTarget& target) const override;

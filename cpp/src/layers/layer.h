@@ -35,6 +35,11 @@ class AttentionLayer {
   /// Arena bytes that run() takes at most.
   virtual int64_t workspace_bytes(const LayerContext& context, const BatchLimits& limits) const = 0;
 
+  /// Once before the first run(), with what run() is going to get: asks for what is made beforehand,
+  /// which is plans of context.cudnn.
+  virtual void prepare(const LayerContext& /*context*/, const BatchLimits& /*limits*/,
+                       const KvCacheView& /*kv*/) const {}
+
   /// target.residual += target.multiplier * attention(x), writing the tokens' keys and values to
   /// `kv` first.
   /// @param channel  memory of side_channel(), if there is one

@@ -63,6 +63,8 @@ class MlaLayer : public AttentionLayer {
 
   KvShape kv_shape() const override { return {1, 0, static_cast<int32_t>(spec_.latent_size())}; }
   int64_t workspace_bytes(const LayerContext& context, const BatchLimits& limits) const override;
+  void prepare(const LayerContext& context, const BatchLimits& limits,
+               const KvCacheView& kv) const override;
   void run(LayerContext& context, const StepBatch& batch, const KvCacheView& kv,
            const SideChannelView& channel, const void* x,
            const ResidualTarget& target) const override;

@@ -4,6 +4,7 @@
 
 #include "base/checked.h"
 #include "layers/mla.h"
+#include "ops/attention/cudnn_attention.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/kv_write/kv_write.h"
 
@@ -96,6 +97,18 @@ KvCacheView MlaLayer::piece_cache(const LayerContext& context, int64_t rows) con
   kv.k_block_stride = kv_block_bytes(kv.format, kBlock, kv.num_kv_heads, kv.k_dim);
   kv.v_block_stride = kv_block_bytes(kv.format, kBlock, kv.num_kv_heads, kv.v_dim);
   return kv;
+}
+
+void MlaLayer::prepare(const LayerContext& context, const BatchLimits& limits,
+                       const KvCacheView& /*kv*/) const {
+  if (context.cudnn == nullptr || window_ != 0) return;
+  if (spec_.qk_head_dim() > kMaxHeadDim || spec_.v_head_dim > kMaxHeadDim) return;
+  const int64_t rows =
+      std::min(most_decompressed_rows(context),
+               checked_mul(round_up(limits.max_context_len, kBlock), limits.max_sequences));
+  if constexpr (kCudaBuilt) {
+    context.cudnn->want({spec_.num_q_heads, spec_.softmax_scale, piece_cache(context, rows)});
+  }
 }
 
 MlaLayer::Piece MlaLayer::take_piece(LayerContext& context, int64_t rows,
@@ -214,8 +227,10 @@ void MlaLayer::attend_decompressed(const Call& call, int32_t first_sequence,
   const int64_t token_end = host.query_start[last_sequence];
   const int64_t tokens = token_end - token_begin;
   const int32_t* positions = host.positions + token_begin;
-  int64_t keys_begin = 0, keys_end = 0, rows = 0;
+  int64_t keys_begin = 0, keys_end = 0, rows = 0, longest_query = 0;
   for (int32_t s = first_sequence; s < last_sequence; ++s) {
+    longest_query =
+        std::max<int64_t>(longest_query, host.query_start[s + 1] - host.query_start[s]);
     keys_end = std::max<int64_t>(keys_end, host.context_len[s]);
     rows += decompressed_rows(batch, s);
   }
@@ -269,6 +284,9 @@ void MlaLayer::attend_decompressed(const Call& call, int32_t first_sequence,
     params.block_table_stride = 1;
     params.table_rows = piece.row_block;
     params.longest_context = num_keys;
+    params.longest_query = longest_query;
+    params.queries_last = single && keys_begin == 0;
+    params.cudnn = context.cudnn;
     params.kv = piece.kv;
     params.out = out;
     params.out_stride = size;

@@ -68,6 +68,11 @@ int64_t Decoder::forward_bytes(const LayerContext& context, const BatchLimits& l
   return checked_add(std::max(checked_add(sublayer, result), ids), parallel ? 2 * input : input);
 }
 
+void Decoder::prepare(const LayerContext& context, const BatchLimits& limits,
+                      std::span<const LayerState> kv) const {
+  for (size_t l = 0; l < layers_.size(); ++l) layers_[l].attention->prepare(context, limits, kv[l].kv);
+}
+
 int64_t Decoder::output_bytes(const LayerContext& context, int64_t max_rows) const {
   int64_t bytes = compression_ ? compression_->workspace_bytes(context, max_rows) : 0;
   for (const OutputHead& head : heads_) {

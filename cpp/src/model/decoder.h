@@ -70,6 +70,10 @@ class Decoder {
     return layers_[layer].feed_forward->side_channel();
   }
 
+  /// Once before the first forward(), with the context and the memory that it is going to get.
+  void prepare(const LayerContext& context, const BatchLimits& limits,
+               std::span<const LayerState> kv) const;
+
   /// Arena bytes of forward() beyond the residual stream.
   int64_t forward_bytes(const LayerContext& context, const BatchLimits& limits) const;
 

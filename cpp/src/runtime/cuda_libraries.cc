@@ -3,46 +3,22 @@
 #include <dlfcn.h>
 #include <link.h>
 
-#include <cstddef>
-#include <cstdint>
-
 #include "base/error.h"
 #include "device/cuda.h"
+#include "ops/attention/cudnn_library.h"
 #include "ops/gemm/cublaslt.h"
 
 namespace sluice {
 namespace {
 
-// Both pack a version as major * 10000 + minor * 100 + patch.
-struct Candidate {
-  const char* name;
-  const char* file;
-  const char* symbol;
-  bool by_pointer;  // int f(int*), else size_t f()
-};
-
 constexpr const char* kCublasLt = "cuBLASLt";
-constexpr Candidate kCandidates[] = {
-    {"cuDNN", "libcudnn.so.9", "cudnnGetVersion", false},
-    {"NCCL", "libnccl.so.2", "ncclGetVersion", true},
-};
+constexpr const char* kCudnn = "cuDNN";
+constexpr const char* kNccl = "NCCL";
 
-std::string version_of(const Candidate& candidate, void* symbol) {
-  int64_t version = 0;
-  if (candidate.by_pointer) {
-    int value = 0;
-    if (reinterpret_cast<int (*)(int*)>(symbol)(&value) != 0) return {};
-    version = value;
-  } else {
-    version = static_cast<int64_t>(reinterpret_cast<size_t (*)()>(symbol)());
-  }
-  return concat(version / 10000, ".", version / 100 % 100, ".", version % 100);
-}
-
-CudaLibraryInfo probe(const Candidate& candidate, const std::string& path) {
+CudaLibraryInfo probe_nccl(const std::string& path) {
   CudaLibraryInfo info;
-  info.name = candidate.name;
-  info.path = path.empty() ? candidate.file : path;
+  info.name = kNccl;
+  info.path = path.empty() ? "libnccl.so.2" : path;
   void* library = dlopen(info.path.c_str(), RTLD_LAZY | RTLD_LOCAL);
   if (library == nullptr) {
     const char* error = dlerror();
@@ -51,10 +27,12 @@ CudaLibraryInfo probe(const Candidate& candidate, const std::string& path) {
   }
   link_map* map = nullptr;
   if (dlinfo(library, RTLD_DI_LINKMAP, &map) == 0 && map != nullptr) info.path = map->l_name;
-  if (void* symbol = dlsym(library, candidate.symbol); symbol != nullptr) {
-    info.version = version_of(candidate, symbol);
-  } else {
-    info.problem = concat(info.path, ": has no ", candidate.symbol);
+  int number = 0;
+  void* symbol = dlsym(library, "ncclGetVersion");
+  if (symbol == nullptr) {
+    info.problem = concat(info.path, ": has no ncclGetVersion");
+  } else if (reinterpret_cast<int (*)(int*)>(symbol)(&number) == 0) {
+    info.version = concat(number / 10000, ".", number / 100 % 100, ".", number % 100);
   }
   dlclose(library);
   return info;
@@ -62,25 +40,25 @@ CudaLibraryInfo probe(const Candidate& candidate, const std::string& path) {
 
 }  // namespace
 
+// Where ops look for them, not only where the linker does.
 CudaLibraryInfo probe_cuda_library(const std::string& name, const std::string& path) {
   if (name == kCublasLt) {
-    // Where products look for it, not only where the linker does.
-    const CublasLtInfo cublaslt = probe_cublaslt(path);
-    return {kCublasLt, cublaslt.version, cublaslt.path, cublaslt.problem};
+    const CublasLtInfo found = probe_cublaslt(path);
+    return {kCublasLt, found.version, found.path, found.problem};
   }
-  std::string known = kCublasLt;
-  for (const Candidate& candidate : kCandidates) {
-    if (name == candidate.name) return probe(candidate, path);
-    known += concat(", ", candidate.name);
+  if (name == kCudnn) {
+    const CudnnInfo found = probe_cudnn(path);
+    return {kCudnn, found.version, found.path, found.problem};
   }
-  SLUICE_FAIL(SLUICE_STATUS_INVALID_ARGUMENT, "name: ", name, " (expected: oneDNN, ", known, ")");
+  if (name == kNccl) return probe_nccl(path);
+  SLUICE_FAIL(SLUICE_STATUS_INVALID_ARGUMENT, "name: ", name, " (expected: oneDNN, ", kCublasLt,
+              ", ", kCudnn, ", ", kNccl, ")");
 }
 
 std::vector<CudaLibraryInfo> probe_cuda_libraries() {
   std::vector<CudaLibraryInfo> found;
   if constexpr (kCudaBuilt) {
-    found.push_back(probe_cuda_library(kCublasLt, ""));
-    for (const Candidate& candidate : kCandidates) found.push_back(probe(candidate, ""));
+    for (const char* name : {kCublasLt, kCudnn, kNccl}) found.push_back(probe_cuda_library(name, ""));
   }
   return found;
 }

@@ -20,8 +20,8 @@ struct CudaLibraryInfo {
 /// is missing. @throws Error INVALID_ARGUMENT for a name that is none of theirs
 CudaLibraryInfo probe_cuda_library(const std::string& name, const std::string& path);
 
-/// Opens each by its name on the system's search path (LD_LIBRARY_PATH, ld.so.cache), cuBLASLt also
-/// where ops/gemm/cublaslt.h says, and asks for its version. Never throws. Empty in a build without CUDA.
+/// Opens each by its name on the system's search path (LD_LIBRARY_PATH, ld.so.cache), cuBLASLt and
+/// cuDNN also where ops/gemm/cublaslt.h and ops/attention/cudnn_library.h say, and asks for its version. Never throws. Empty in a build without CUDA.
 std::vector<CudaLibraryInfo> probe_cuda_libraries();
 
 }  // namespace sluice

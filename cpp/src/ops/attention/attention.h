@@ -25,6 +25,8 @@
 
 namespace sluice {
 
+class CudnnAttention;
+
 struct AttentionParams {
   // Queries, after RoPE and norms; the keys and values of the step's tokens are in the cache
   // already.
@@ -46,6 +48,13 @@ struct AttentionParams {
   /// No context_len is above it; 0: what a table row holds, block_table_stride * block_size. Only
   /// CUDA, whose host cannot read context_len, asks for it: it bounds the grid and the workspace.
   int64_t longest_context = 0;
+  /// No sequence has more queries; 0: not known. What the host must know for cuDNN, as the next two.
+  int64_t longest_query = 0;
+  /// Whether every sequence's tokens are its last ones, their keys just written: token i of n at
+  /// position context_len - n + i. What lies behind them in the sequence's last block is nobody's
+  /// then, and a kernel may make it zeros.
+  bool queries_last = false;
+  CudnnAttention* cudnn = nullptr;  ///< plans to choose from, of CUDA; null: our own kernels alone
 
   /// With k_dim 0 the value rows are the keys too: a key is all v_dim columns of a row, a value its
   /// first value_dim ones. So a latent is kept once. Below, K is the number of columns of a key and

@@ -10,8 +10,8 @@ namespace sluice::cuda {
 
 std::span<const AttentionVariant* const> attention_variants() {
   static constexpr const AttentionVariant* kVariants[] = {
-      &kLatentSm90Attention, &kLatentDecodeAttention, &kDecodeAttention,
-      &kPrefillSm90Attention, &kPrefillMmaAttention,  &kPlainAttention};
+      &kLatentSm90Attention,  &kLatentDecodeAttention, &kDecodeAttention, &kCudnnAttention,
+      &kPrefillSm90Attention, &kPrefillMmaAttention,   &kPlainAttention};
   return kVariants;
 }
 

@@ -8,6 +8,8 @@
 
 #include "ops/attention/attention_cuda.h"
 #include "ops/attention/attention_fixture.h"
+#include "ops/attention/attention_variants.h"
+#include "ops/attention/cudnn_attention.h"
 #include "ops/testing/cuda_test.h"
 
 namespace sluice::testing {
@@ -30,8 +32,11 @@ class CudaFixture {
   }
 
   Fixture& host() { return host_; }
+  const KvCacheView& cache() const { return cache_; }
   /// Of the calls of run(): kFast allows the tuned kernels.
   void set_numerics(Numerics numerics) { numerics_ = numerics; }
+  /// Calls of run() ask for no lse then, and take cuDNN's kernel.
+  void set_cudnn(CudnnAttention* cudnn) { cudnn_ = cudnn; }
   /// The variant that the last run() took.
   const std::string& variant() const { return variant_; }
 
@@ -61,9 +66,21 @@ class CudaFixture {
     if (p.sinks != nullptr) p.sinks = sinks.get();
     p.out = out.data();
     p.lse = lse.get();
-    variant_ = cuda::attention_variant(*exec.cuda, p).name;
-    attention(exec, p, workspace.data(), workspace.size());
-    return {on_host(out, c.out_format, b.tokens * b.out_stride), lse.host(), b.out_stride};
+    if (cudnn_ == nullptr) {
+      variant_ = cuda::attention_variant(*exec.cuda, p).name;
+      attention(exec, p, workspace.data(), workspace.size());
+      return {on_host(out, c.out_format, b.tokens * b.out_stride), lse.host(), b.out_stride};
+    }
+    p.lse = nullptr;
+    p.cudnn = cudnn_;
+    p.queries_last = true;
+    for (size_t s = 0; s + 1 < b.start.size(); ++s) {
+      p.longest_query = std::max<int64_t>(p.longest_query, b.start[s + 1] - b.start[s]);
+    }
+    variant_ = cuda::kCudnnAttention.name;
+    EXPECT_TRUE(cuda::cudnn_runs(*exec.cuda, p));
+    cuda::kCudnnAttention.run(*exec.cuda, p, workspace.data(), workspace.size());
+    return {on_host(out, c.out_format, b.tokens * b.out_stride), {}, b.out_stride};
   }
 
  private:
@@ -92,6 +109,7 @@ class CudaFixture {
   KvCacheView cache_;
   std::unique_ptr<DeviceBytes> k_, v_;
   Numerics numerics_ = Numerics::kBatchInvariant;
+  CudnnAttention* cudnn_ = nullptr;
   std::string variant_;
 };
 

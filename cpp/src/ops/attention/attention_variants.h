@@ -15,6 +15,7 @@ namespace sluice::cuda {
 extern const AttentionVariant kLatentSm90Attention;    ///< the next on Hopper, of its own choosing
 extern const AttentionVariant kLatentDecodeAttention;  ///< bf16, keys of 576 columns, 512 of values
 extern const AttentionVariant kDecodeAttention;        ///< bf16, 64, 128 or 256 columns, few queries
+extern const AttentionVariant kCudnnAttention;         ///< cuDNN's, where it is faster than the next
 extern const AttentionVariant kPrefillSm90Attention;   ///< bf16, 64, 128, or 192 and 128 columns
 extern const AttentionVariant kPrefillMmaAttention;    ///< the same and 256, any mask, any GPU
 extern const AttentionVariant kPlainAttention;

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <variant>
 
 #include "base/checked.h"
@@ -31,6 +32,30 @@ bool wants_layers(const std::vector<FaultRequest>& faults) {
   return std::any_of(faults.begin(), faults.end(), [](const FaultRequest& fault) {
     return fault.name == "step.layer" || fault.name == "step.sample";
   });
+}
+
+BatchLimits batch_limits(const StepLimits& limits) {
+  BatchLimits batch;
+  batch.max_tokens = limits.max_step_tokens;
+  batch.max_sequences =
+      static_cast<int32_t>(std::min(limits.max_sequences, limits.max_step_tokens));
+  batch.max_context_len = limits.max_context_len;
+  return batch;
+}
+
+// cuDNN where attention may run on it. A machine without it is told so once.
+std::unique_ptr<CudnnAttention> open_cudnn(const CudaExec& exec, const EngineOptions& options,
+                                           const BatchLimits& limits) {
+  if (options.numerics != Numerics::kFast || options.kv_format != Format::kBf16 ||
+      options.compute_format != Format::kBf16 || !exec.has_sm90a()) {
+    return nullptr;
+  }
+  if (!cudnn_info().problem.empty()) {
+    static std::once_flag told;
+    std::call_once(told, [] { log(SLUICE_LOG_WARN, cudnn_info().problem); });
+    return nullptr;
+  }
+  return std::make_unique<CudnnAttention>(exec, limits.max_sequences, limits.max_context_len);
 }
 
 int32_t* section(const sluice_step_layout& layout, uint8_t* message, int section) {
@@ -84,7 +109,12 @@ CudaStepRunner::CudaStepRunner(const EnginePlan& plan, const CudaDevice& device,
                                    [](const LayerSpec& layer) {
                                      return std::holds_alternative<AdaptiveSpec>(layer.attention);
                                    })),
-      timers_(static_cast<size_t>(plan.options.step_slots)) {}
+      timers_(static_cast<size_t>(plan.options.step_slots)),
+      cudnn_(open_cudnn(device.exec(), plan.options, batch_limits(limits_))) {
+  context_.cudnn = cudnn_.get();
+  decoder_.prepare(context_, batch_limits(limits_), kv_.layers());
+  if (cudnn_) cudnn_->start();
+}
 
 CudaStepRunner::~CudaStepRunner() { drain(); }
 
@@ -100,11 +130,7 @@ void CudaStepRunner::drain() noexcept {
 int64_t CudaStepRunner::workspace_bytes(const EnginePlan& plan, const Decoder& decoder,
                                         const LayerContext& context) {
   const StepLimits& limits = plan.rules.limits;
-  BatchLimits batch;
-  batch.max_tokens = limits.max_step_tokens;
-  batch.max_sequences =
-      static_cast<int32_t>(std::min(limits.max_sequences, limits.max_step_tokens));
-  batch.max_context_len = limits.max_context_len;
+  const BatchLimits batch = batch_limits(limits);
   // A trace sends all tokens through the head, so the rows may be more than the output rows.
   const int64_t rows = kMaxDeviceHeadRows;
   int64_t values = 0;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "device/cuda.h"
+#include "ops/attention/cudnn_attention.h"
 #include "runtime/cuda/device_state.h"
 #include "runtime/cuda/row_plan.h"
 #include "runtime/device_runner.h"
@@ -112,6 +113,7 @@ class CudaStepRunner : public DeviceRunner {
   bool bounds_contexts_ = false;  // graphs by the longest context too
   std::vector<Timer> timers_;     // [step slots]
   std::map<GraphKey, CudaGraph> graph_;
+  std::unique_ptr<CudnnAttention> cudnn_;  // null where it is not used
 };
 
 }  // namespace sluice

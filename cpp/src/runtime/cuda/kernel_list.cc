@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "ops/attention/attention_cuda.h"
+#include "ops/attention/cudnn_library.h"
 #include "ops/gemm/product_cuda.h"
 #include "runtime/device_runner.h"
 
@@ -51,6 +52,19 @@ void add_attention(const EnginePlan& plan, const KvShape& shape, std::vector<Ker
   }
 }
 
+// The second backend, or why there is none.
+void add_cudnn(const EnginePlan& plan, std::vector<KernelUse>* uses) {
+  if (plan.options.numerics != Numerics::kFast) return;
+  const CudnnInfo& cudnn = cudnn_info();
+  const bool runs = cudnn.problem.empty() && plan.cuda->has_sm90a() &&
+                    plan.options.kv_format == Format::kBf16 &&
+                    plan.options.compute_format == Format::kBf16;
+  uses->push_back({"attention, several prompts", runs ? "cudnn" : "as one prompt",
+                   runs ? concat("cuDNN ", cudnn.version, " where it is faster")
+                        : cudnn.problem.empty() ? "cuDNN: bfloat16 on compute capability 9.0 alone"
+                                                : cudnn.problem});
+}
+
 void add_products(const EnginePlan& plan, std::vector<KernelUse>* uses) {
   const RankPlan& rank = plan.ranks[0];
   const WeightStore store(rank.slots);
@@ -75,6 +89,7 @@ std::vector<KernelUse> device_kernel_uses(const EnginePlan& plan) {
   const Decoder decoder(plan.ranks[0].shard, store);
   std::vector<KernelUse> uses;
   add_attention(plan, decoder.kv_shape(0), &uses);
+  add_cudnn(plan, &uses);
   for (const char* op : {"norm", "rope", "activation", "sampling"}) {
     uses.push_back({op, "cuda", "the kernel of any size"});
   }
