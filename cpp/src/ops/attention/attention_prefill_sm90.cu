@@ -13,6 +13,10 @@ namespace sluice::cuda {
 namespace {
 
 constexpr int kThreads = 384;
+// Tiles a CTA has, on average, below which sections are not worth it: where one ends in the middle of
+// a round, short tiles stand beside long ones, and a few rounds do not even that out.
+constexpr int64_t kFewestTurns = 8;
+
 // One warp brings the keys and values of a CTA's tiles.
 template <int kK, int kV>
 __device__ void bring_tiles(PrefillShared<kK, kV>& s, const CUtensorMap& map_k,
@@ -275,6 +279,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
   if (threadIdx.x < 32) count_tiles(s, w.p);
   __syncthreads();
+  sort_tiles(s, w.p);
   // Each role is one branch, so that its registers can be given and taken.
   if (threadIdx.x < 128) {
     give_registers<24>();
@@ -375,7 +380,11 @@ void run(const CudaExec& exec, const AttentionParams& p, void* /*workspace*/, in
   w.group = p.num_q_heads / p.kv.num_kv_heads;
   const int64_t head_bytes = longest_context(p) * (p.kv.k_dim + p.kv.v_dim) * 2;
   const int64_t kv_heads = std::max<int64_t>(1, exec.l2_bytes / 2 / std::max<int64_t>(1, head_bytes));
-  w.section = static_cast<int32_t>(std::min<int64_t>(p.num_q_heads, kv_heads * w.group));
+  const int64_t tiles = (p.num_tokens + kTileQueries - 1) / kTileQueries * p.num_q_heads;
+  w.section = p.num_q_heads;
+  if (tiles >= kFewestTurns * exec.num_sms) {
+    w.section = static_cast<int32_t>(std::min<int64_t>(p.num_q_heads, kv_heads * w.group));
+  }
   if (p.kv.k_dim == 64) return launch<64, 64>(exec, w);
   if (p.kv.k_dim == 128) return launch<128, 128>(exec, w);
   launch<192, 128>(exec, w);

@@ -12,6 +12,7 @@ namespace sluice::cuda {
 
 inline constexpr int kTileQueries = 128, kTileKeys = 128, kKvStages = 2;
 inline constexpr int kMaxSequences = 1024;
+inline constexpr int kMaxSorted = 512;  ///< tiles of several sequences that are sorted
 /// Fewer queries a sequence leave most of a tile empty: such steps are decode's.
 inline constexpr int64_t kFewestQueries = 16;
 
@@ -37,6 +38,9 @@ struct PrefillShared {
   alignas(1024) __nv_bfloat16 v[kKvStages][kTileKeys * kV];
   uint64_t k_full[kKvStages], k_empty[kKvStages], v_full[kKvStages], v_empty[kKvStages];
   int32_t first_tile[kMaxSequences + 1];
+  bool sorted;
+  int32_t keys[kMaxSorted];   // that a tile's queries see
+  int16_t order[kMaxSorted];  // tiles, those of the most keys first
 };
 
 struct PrefillTile {
@@ -68,22 +72,10 @@ __device__ void count_tiles(PrefillShared<kK, kV>& s, const AttentionParams& p) 
   }
 }
 
-/// The tile of this CTA's turn; false when there are no more. Heads go in sections, whose keys and
-/// values fit the L2 cache; inside one, the last tile of queries, which has the most keys, first.
+/// What a tile of queries, counted over all sequences, is of and sees; its head stays as it is.
 template <int kK, int kV>
-__device__ bool find_tile(const PrefillShared<kK, kV>& s, const Prefill& w, int turn,
-                          PrefillTile& t) {
-  const AttentionParams& p = w.p;
-  const int ctas = gridDim.x, cta = blockIdx.x;
-  const int index = turn * ctas + (turn % 2 == 0 ? cta : ctas - 1 - cta);
-  const int tiles = s.first_tile[p.num_sequences];
-  if (index >= tiles * p.num_q_heads) return false;
-  const int section = index / (tiles * w.section);
-  const int first_head = section * w.section;
-  const int heads = min(w.section, p.num_q_heads - first_head);
-  const int local = index - section * tiles * w.section;
-  t.head = first_head + local % heads;
-  const int tile = tiles - 1 - local / heads;
+__device__ void describe_tile(const PrefillShared<kK, kV>& s, const AttentionParams& p, int tile,
+                              PrefillTile& t) {
   int low = 0, high = p.num_sequences - 1;
   while (low < high) {
     const int middle = (low + high + 1) / 2;
@@ -101,6 +93,50 @@ __device__ bool find_tile(const PrefillShared<kK, kV>& s, const Prefill& w, int 
   const int last = p.positions[(t.token + t.tokens - 1) * p.position_stride];
   t.keys_end = min(t.context, last + 1);
   t.keys_begin = p.window > 0 ? max(0, first - p.window + 1) : 0;
+}
+
+/// By all threads of a CTA: the order of tiles of several sequences; each thread finds the places of its
+/// own by counting. Tiles of one sequence rise already.
+template <int kK, int kV>
+__device__ void sort_tiles(PrefillShared<kK, kV>& s, const AttentionParams& p) {
+  const int tiles = s.first_tile[p.num_sequences];
+  const bool sorts = p.num_sequences > 1 && tiles <= kMaxSorted;
+  if (threadIdx.x == 0) s.sorted = sorts;
+  if (sorts) {
+    for (int i = threadIdx.x; i < tiles; i += blockDim.x) {
+      PrefillTile t;
+      describe_tile(s, p, i, t);
+      s.keys[i] = max(0, t.keys_end - t.keys_begin);
+    }
+  }
+  __syncthreads();
+  if (!sorts) return;
+  for (int i = threadIdx.x; i < tiles; i += blockDim.x) {
+    int before = 0;
+    for (int j = 0; j < tiles; ++j) {
+      before += s.keys[j] > s.keys[i] || (s.keys[j] == s.keys[i] && j < i) ? 1 : 0;
+    }
+    s.order[before] = static_cast<int16_t>(i);
+  }
+  __syncthreads();
+}
+
+/// The tile of this CTA's turn; false when there are no more. Heads go in sections, whose keys and
+/// values fit the L2 cache; inside one, the tiles of queries that have the most keys first.
+template <int kK, int kV>
+__device__ bool find_tile(const PrefillShared<kK, kV>& s, const Prefill& w, int turn,
+                          PrefillTile& t) {
+  const AttentionParams& p = w.p;
+  const int ctas = gridDim.x, cta = blockIdx.x;
+  const int index = turn * ctas + (turn % 2 == 0 ? cta : ctas - 1 - cta);
+  const int tiles = s.first_tile[p.num_sequences];
+  if (index >= tiles * p.num_q_heads) return false;
+  const int section = index / (tiles * w.section);
+  const int first_head = section * w.section;
+  const int heads = min(w.section, p.num_q_heads - first_head);
+  const int local = index - section * tiles * w.section;
+  t.head = first_head + local % heads;
+  describe_tile(s, p, s.sorted ? s.order[local / heads] : tiles - 1 - local / heads, t);
   return true;
 }
 
