@@ -230,7 +230,7 @@ std::vector<int32_t> cross_1024(sluice_engine* engine, int block_size) {
 
 // Adaptive layers are told of the longest context by powers of four from 1024 on, others of the most
 // that there can be.
-TEST(CudaEngineTest, GraphsFollowTheContextOfAdaptiveLayers) {
+TEST(CudaEngineTest, GraphsFollowTheLongestContextOfAdaptiveLayers) {
   using Kind = Sluice__Proto__AdaptiveAttentionKind;
   static constexpr Kind kNone{};
   for (const auto& [kind, graphs] : std::vector<std::pair<Kind, int64_t>>{
