@@ -100,8 +100,9 @@ void run(benchmark::State& state, const Shape& s, Work work,
     p.out_stride = static_cast<int64_t>(s.num_q_heads) * value_cols;
     return p;
   };
-  if (cudnn_info().problem.empty() && s.k_dim > 0 && s.query_len > 1) {
-    const AttentionParams call = params(0);
+  const AttentionParams call = params(0);
+  if (cudnn_info().problem.empty() &&
+      (kernel == &cuda::kCudnnAttention || (s.query_len > 1 && cuda::cudnn_is_faster(call)))) {
     cudnn = std::make_unique<CudnnAttention>(*ops.cuda, s.num_sequences, s.context_len);
     cudnn->want({s.num_q_heads, call.softmax_scale, call.kv});
     cudnn->start(kernel != nullptr);

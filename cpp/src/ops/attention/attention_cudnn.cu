@@ -18,7 +18,7 @@ constexpr int64_t kMostEntries = int64_t{4} << 20;  // of the tables of a plan
 constexpr int64_t kMostElements = INT32_MAX;        // of queries: starts are int32
 // Of cudnn_is_faster().
 constexpr int64_t kFewestTiles = 500;
-constexpr int64_t kMostKeyColumns = int64_t{1} << 18;
+constexpr int64_t kMostKeys = 256;
 
 struct Prepare {
   AttentionParams p;
@@ -240,24 +240,17 @@ bool cudnn_runs(const CudaExec& exec, const AttentionParams& p) {
          table_entries(bounds, kv.block_size) <= kMostEntries;
 }
 
-// Our own kernel takes its tiles of 128 queries one after the other: how long it prepares and ends
-// one counts where there are many tiles of few keys. cuDNN overlaps that, but loses time to lengths
-// and, where queries must be rounded first, to that. Measured on one H200 with cuDNN 9.19.0;
-// docs/gpu.md has the numbers, and SpeedDecidesWhoIsTaken of the tests measures again.
+// Our own kernel takes its tiles of 128 queries one after the other: what it does before and after a
+// tile's keys counts where tiles are many and keys few. cuDNN overlaps that, but loses time to lengths
+// and, where queries must be rounded first, to that. Measured on one H200 with cuDNN 9.19.0; docs/gpu.md
+// has the numbers, also of shapes that wait for being measured again beside a newer kernel of ours.
 bool cudnn_is_faster(const AttentionParams& p) {
-  const int64_t k_dim = p.kv.k_dim;
   const int64_t tiles = ceil_div(p.num_tokens, int64_t{128}) * p.num_q_heads;
-  const int64_t keys = std::max<int64_t>(1, p.longest_context - p.longest_query / 2);  // of a query
-  const bool own = own_queries(p);
-  if (tiles < kFewestTiles || keys * k_dim > (own ? kMostKeyColumns : kMostKeyColumns / 2)) {
-    return false;
-  }
-  return tiles * k_dim * 4 >= (own ? 500 : 1000) * keys;
+  const int64_t keys = p.longest_context - p.longest_query / 2;  // of a query, on average
+  return tiles >= kFewestTiles && keys <= (own_queries(p) ? kMostKeys : kMostKeys / 4);
 }
 
-bool cudnn_may_be_faster(int32_t k_dim, int64_t longest_context) {
-  return longest_context / 2 * k_dim <= kMostKeyColumns;
-}
+bool cudnn_may_be_faster(int64_t longest_context) { return longest_context / 2 <= kMostKeys; }
 
 const AttentionVariant kCudnnAttention{"cudnn", fits, workspace_bytes, run};
 

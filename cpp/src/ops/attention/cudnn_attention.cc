@@ -108,7 +108,7 @@ void CudnnAttention::build_kind(const CudnnKind& kind, bool every) {
   const CudnnBucket most = cudnn_bucket(max_sequences_, max_context_len_);
   for (int64_t keys = kKeys; keys <= most.max_keys; keys *= 4) {
     const int64_t shortest = keys == kKeys ? 1 : keys / 4 + 1;
-    if (!every && !cuda::cudnn_may_be_faster(kind.kv.k_dim, shortest)) continue;
+    if (!every && !cuda::cudnn_may_be_faster(shortest)) continue;
     for (int64_t batch = kBatch; batch <= most.batch; batch *= 4) {
       auto plan = std::make_unique<CudnnPlan>(
           handle_->get(), shape_of(kind, {static_cast<int32_t>(batch), keys}));

@@ -90,8 +90,8 @@ bool cudnn_is_faster(const AttentionParams& params);
 /// Whether cuDNN is used for heads and blocks of this kind at all.
 bool cudnn_takes(const KvCacheView& kv);
 
-/// Whether it may be faster for any call with keys of k_dim columns and a longest context of longest_context.
-bool cudnn_may_be_faster(int32_t k_dim, int64_t longest_context);
+/// Whether it may be for any call with this longest context.
+bool cudnn_may_be_faster(int64_t longest_context);
 
 }  // namespace cuda
 }  // namespace sluice

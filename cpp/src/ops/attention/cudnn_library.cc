@@ -2,7 +2,19 @@
 // headers' code needs no library to link to, and no symbol of cuDNN's is looked for by the linker.
 #include "ops/attention/cudnn_library.h"
 
+#include <cstdlib>
+#include <cstring>
+
 #include "base/error.h"
+
+namespace sluice {
+
+bool cudnn_asked() {
+  const char* value = std::getenv("SLUICE_CUDNN");
+  return value != nullptr && std::strcmp(value, "1") == 0;
+}
+
+}  // namespace sluice
 
 #ifdef SLUICE_CUDNN
 
@@ -12,7 +24,6 @@
 #include <nvrtc.h>
 #include <sys/stat.h>
 
-#include <cstdlib>
 #include <vector>
 
 namespace sluice {

@@ -27,6 +27,9 @@ const CudnnInfo& cudnn_info();
 /// The same of another place, a file or a folder (empty: cudnn_info()). Never throws.
 CudnnInfo probe_cudnn(const std::string& path);
 
+/// Whether engines are asked to use it, by SLUICE_CUDNN=1 in the environment.
+bool cudnn_asked();
+
 /// A handle on the device of an exec; of one thread at a time.
 class CudnnHandle {
  public:

@@ -56,13 +56,19 @@ void add_attention(const EnginePlan& plan, const KvShape& shape, std::vector<Ker
 void add_cudnn(const EnginePlan& plan, std::vector<KernelUse>* uses) {
   if (plan.options.numerics != Numerics::kFast) return;
   const CudnnInfo& cudnn = cudnn_info();
-  const bool runs = cudnn.problem.empty() && plan.cuda->has_sm90a() &&
-                    plan.options.kv_format == Format::kBf16 &&
-                    plan.options.compute_format == Format::kBf16;
-  uses->push_back({"attention, several prompts", runs ? "cudnn" : "as one prompt",
-                   runs ? concat("cuDNN ", cudnn.version, " where it is faster")
-                        : cudnn.problem.empty() ? "cuDNN: bfloat16 on compute capability 9.0 alone"
-                                                : cudnn.problem});
+  std::string reason = concat("cuDNN ", cudnn.version, " where it is faster");
+  bool runs = false;
+  if (!cudnn_asked()) {
+    reason = "cuDNN is not asked for (SLUICE_CUDNN=1 does)";
+  } else if (!cudnn.problem.empty()) {
+    reason = cudnn.problem;
+  } else if (!plan.cuda->has_sm90a() || plan.options.kv_format != Format::kBf16 ||
+             plan.options.compute_format != Format::kBf16) {
+    reason = "cuDNN: bfloat16 on compute capability 9.0 alone";
+  } else {
+    runs = true;
+  }
+  uses->push_back({"attention, short prompts", runs ? "cudnn" : "as one prompt", reason});
 }
 
 void add_products(const EnginePlan& plan, std::vector<KernelUse>* uses) {
