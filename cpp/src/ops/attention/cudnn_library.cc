@@ -2,19 +2,7 @@
 // headers' code needs no library to link to, and no symbol of cuDNN's is looked for by the linker.
 #include "ops/attention/cudnn_library.h"
 
-#include <cstdlib>
-#include <cstring>
-
 #include "base/error.h"
-
-namespace sluice {
-
-bool cudnn_asked() {
-  const char* value = std::getenv("SLUICE_CUDNN");
-  return value != nullptr && std::strcmp(value, "1") == 0;
-}
-
-}  // namespace sluice
 
 #ifdef SLUICE_CUDNN
 
@@ -24,6 +12,7 @@ bool cudnn_asked() {
 #include <nvrtc.h>
 #include <sys/stat.h>
 
+#include <cstdlib>
 #include <vector>
 
 namespace sluice {
@@ -46,8 +35,8 @@ constexpr const char* kFile = "libcudnn.so.9";
 // that give wrong attention.
 constexpr size_t kOldest = 91002;
 constexpr const char* kRemedy =
-    "; remedy: install cuDNN 9 for CUDA 13 and put its folder in LD_LIBRARY_PATH, or name it by "
-    "SLUICE_CUDNN_PATH; attention runs on its own kernels meanwhile";
+    "; remedy: install cuDNN 9 for CUDA 13 and put its folder in LD_LIBRARY_PATH; attention runs on "
+    "its own kernels meanwhile";
 
 std::vector<std::string> places(const std::string& path) {
   if (!path.empty()) {
@@ -103,10 +92,7 @@ struct Library {
 };
 
 const Library& library() {
-  static const Library* const opened = [] {  // outlives everything static
-    const char* wanted = std::getenv("SLUICE_CUDNN_PATH");
-    return new Library(wanted == nullptr ? "" : wanted);
-  }();
+  static const Library* const opened = new Library("");  // outlives everything static
   return *opened;
 }
 

@@ -3,8 +3,7 @@
 ///
 /// Where it is looked for, in this order: as the dynamic linker finds it (LD_LIBRARY_PATH, the
 /// linker's cache), then in the folders $CUDA_PATH/lib64, $CUDA_PATH/lib and /usr/local/cuda/lib64.
-/// SLUICE_CUDNN_PATH, a file or a folder, is looked at alone when it is set. In a build without
-/// cuDNN's headers there is none.
+/// In a build without cuDNN's headers there is none.
 #ifndef SLUICE_OPS_ATTENTION_CUDNN_LIBRARY_H_
 #define SLUICE_OPS_ATTENTION_CUDNN_LIBRARY_H_
 
@@ -26,9 +25,6 @@ const CudnnInfo& cudnn_info();
 
 /// The same of another place, a file or a folder (empty: cudnn_info()). Never throws.
 CudnnInfo probe_cudnn(const std::string& path);
-
-/// Whether engines are asked to use it, by SLUICE_CUDNN=1 in the environment.
-bool cudnn_asked();
 
 /// A handle on the device of an exec; of one thread at a time.
 class CudnnHandle {

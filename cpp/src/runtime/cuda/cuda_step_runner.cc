@@ -43,10 +43,10 @@ BatchLimits batch_limits(const StepLimits& limits) {
   return batch;
 }
 
-// cuDNN where it is asked for and attention may run on it. A machine without it is told so once.
+// cuDNN where attention may run on it. A machine without it is told so once.
 std::unique_ptr<CudnnAttention> open_cudnn(const CudaExec& exec, const EngineOptions& options,
                                            const BatchLimits& limits) {
-  if (!cudnn_asked() || options.numerics != Numerics::kFast || options.kv_format != Format::kBf16 ||
+  if (options.numerics != Numerics::kFast || options.kv_format != Format::kBf16 ||
       options.compute_format != Format::kBf16 || !exec.has_sm90a()) {
     return nullptr;
   }

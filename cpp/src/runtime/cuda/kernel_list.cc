@@ -58,9 +58,7 @@ void add_cudnn(const EnginePlan& plan, std::vector<KernelUse>* uses) {
   const CudnnInfo& cudnn = cudnn_info();
   std::string reason = concat("cuDNN ", cudnn.version, " where it is faster");
   bool runs = false;
-  if (!cudnn_asked()) {
-    reason = "cuDNN is not asked for (SLUICE_CUDNN=1 does)";
-  } else if (!cudnn.problem.empty()) {
+  if (!cudnn.problem.empty()) {
     reason = cudnn.problem;
   } else if (!plan.cuda->has_sm90a() || plan.options.kv_format != Format::kBf16 ||
              plan.options.compute_format != Format::kBf16) {
