@@ -18,7 +18,9 @@ constexpr int64_t kMostEntries = int64_t{4} << 20;  // of the tables of a plan
 constexpr int64_t kMostElements = INT32_MAX;        // of queries: starts are int32
 // Of cudnn_is_faster().
 constexpr int64_t kFewestTiles = 500;
-constexpr int64_t kMostKeys = 256;
+constexpr int64_t kMostKeys = 512;        // of a query on average, behind queries in bfloat16
+constexpr int64_t kMostKeysRounded = 256;  // where they must be rounded first
+constexpr int64_t kMostKeysRoundedWide = 64;  // the same of heads of 192 columns
 
 struct Prepare {
   AttentionParams p;
@@ -243,14 +245,17 @@ bool cudnn_runs(const CudaExec& exec, const AttentionParams& p) {
 // Our own kernel takes its tiles of 128 queries one after the other: what it does before and after a
 // tile's keys counts where tiles are many and keys few. cuDNN overlaps that, but loses time to lengths
 // and, where queries must be rounded first, to that. Measured on one H200 with cuDNN 9.19.0; docs/gpu.md
-// has the numbers, also of shapes that wait for being measured again beside a newer kernel of ours.
+// has the numbers.
 bool cudnn_is_faster(const AttentionParams& p) {
   const int64_t tiles = ceil_div(p.num_tokens, int64_t{128}) * p.num_q_heads;
   const int64_t keys = p.longest_context - p.longest_query / 2;  // of a query, on average
-  return tiles >= kFewestTiles && keys <= (own_queries(p) ? kMostKeys : kMostKeys / 4);
+  const int64_t rounded = p.kv.k_dim > 128 ? kMostKeysRoundedWide : kMostKeysRounded;
+  return tiles >= kFewestTiles && keys <= (own_queries(p) ? kMostKeys : rounded);
 }
 
-bool cudnn_may_be_faster(int64_t longest_context) { return longest_context / 2 <= kMostKeys; }
+bool cudnn_may_be_faster(int64_t longest_context) {
+  return longest_context - longest_context / 2 <= kMostKeys;
+}
 
 const AttentionVariant kCudnnAttention{"cudnn", fits, workspace_bytes, run};
 
