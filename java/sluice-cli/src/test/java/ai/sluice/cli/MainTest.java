@@ -35,7 +35,7 @@ class MainTest {
   @ValueSource(
       strings = {
         "generate", "chat", "classify", "batch", "pull", "models", "inspect", "verify", "bench",
-        "doctor"
+        "doctor", "eval"
       })
   void everyCommandHasHelpAndIsListed(String command) {
     CliRun run = CliRun.of(home, command, "--help");

@@ -1,0 +1,134 @@
+package ai.sluice.eval;
+
+import ai.sluice.api.InvalidRequestException;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.CodingErrorAction;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.zip.GZIPInputStream;
+
+/** Files of data sets in UTF-8: rows of CSV, lines of JSON, as they are or compressed by gzip. */
+public final class DataFiles {
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  private DataFiles() {}
+
+  /**
+   * Rows of comma-separated values, each with as many fields as the first must have.
+   *
+   * @param file its path
+   * @param fields of a row
+   * @throws InvalidRequestException when the file is missing or a row has another number of fields
+   */
+  public static List<List<String>> csv(Path file, int fields) {
+    List<List<String>> out = new ArrayList<>();
+    for (CsvFile.Row row : CsvFile.rows(file.toString(), text(file))) {
+      if (row.fields().size() != fields) {
+        throw new InvalidRequestException(
+            file + ", line " + row.line() + ": " + row.fields().size() + " fields (expected: "
+                + fields + "; remedy: fetch the file again)");
+      }
+      out.add(row.fields());
+    }
+    return out;
+  }
+
+  /**
+   * The texts of some keys of a file of JSON lines.
+   *
+   * @param file its path; where it is missing, the same with {@code .gz} behind is taken
+   * @param keys each must be there with a text in every line
+   * @return for each line its texts in the order of the keys
+   * @throws InvalidRequestException when the file is missing or a line is malformed
+   */
+  public static List<List<String>> jsonLines(Path file, String... keys) {
+    Path found = Files.exists(file) ? file : file.resolveSibling(file.getFileName() + ".gz");
+    Path there = Files.exists(found) ? found : file;
+    return lines(there.toString(), text(there), keys);
+  }
+
+  /**
+   * The same of a resource beside a class.
+   *
+   * @param beside a class of its package
+   * @param name of the resource
+   * @param keys each must be there with a text in every line
+   */
+  public static List<List<String>> jsonLines(Class<?> beside, String name, String... keys) {
+    try (InputStream in = beside.getResourceAsStream(name)) {
+      if (in == null) {
+        throw new InvalidRequestException(name + ": not in the jar (remedy: build it again)");
+      }
+      return lines(name, decoded(name, in.readAllBytes()), keys);
+    } catch (IOException e) {
+      throw new InvalidRequestException(name + ": cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  private static List<List<String>> lines(String name, String text, String... keys) {
+    List<List<String>> out = new ArrayList<>();
+    int number = 0;
+    for (String line : text.split("\n", -1)) {
+      number++;
+      if (line.isBlank()) {
+        continue;
+      }
+      out.add(values(name + ", line " + number, line, keys));
+    }
+    return out;
+  }
+
+  private static List<String> values(String where, String line, String... keys) {
+    JsonNode object;
+    try {
+      object = JSON.readTree(line);
+    } catch (JsonProcessingException e) {
+      throw new InvalidRequestException(
+          where + ": " + e.getOriginalMessage() + " (expected: a JSON object)", e);
+    }
+    List<String> out = new ArrayList<>();
+    for (String key : keys) {
+      JsonNode value = object.get(key);
+      if (value == null || !value.isTextual()) {
+        throw new InvalidRequestException(
+            where + ": no text \"" + key + "\" (remedy: fetch the file again)");
+      }
+      out.add(value.textValue());
+    }
+    return out;
+  }
+
+  private static String text(Path file) {
+    byte[] bytes;
+    try (InputStream in = Files.newInputStream(file);
+        InputStream plain = file.toString().endsWith(".gz") ? new GZIPInputStream(in) : in) {
+      bytes = plain.readAllBytes();
+    } catch (IOException e) {
+      throw new InvalidRequestException(
+          file + ": cannot be read: " + e.getMessage() + " (remedy: --data FOLDER names where the"
+              + " data sets lie)", e);
+    }
+    return decoded(file.toString(), bytes);
+  }
+
+  private static String decoded(String name, byte[] bytes) {
+    try {
+      return StandardCharsets.UTF_8
+          .newDecoder()
+          .onMalformedInput(CodingErrorAction.REPORT)
+          .decode(ByteBuffer.wrap(bytes))
+          .toString();
+    } catch (CharacterCodingException e) {
+      throw new InvalidRequestException(name + ": not UTF-8 (remedy: fetch the file again)", e);
+    }
+  }
+}

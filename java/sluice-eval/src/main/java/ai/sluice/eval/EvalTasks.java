@@ -1,0 +1,73 @@
+package ai.sluice.eval;
+
+import ai.sluice.api.InvalidRequestException;
+import ai.sluice.eval.tasks.Gsm8kCotTask;
+import ai.sluice.eval.tasks.Gsm8kTask;
+import ai.sluice.eval.tasks.HumanEvalInstructTask;
+import ai.sluice.eval.tasks.HumanEvalTask;
+import ai.sluice.eval.tasks.MmluContinuationTask;
+import ai.sluice.eval.tasks.MmluTask;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.ServiceLoader;
+import java.util.stream.Collectors;
+
+/** The tasks there are: those of the library, then those found as services. */
+public final class EvalTasks {
+  private EvalTasks() {}
+
+  /** All tasks, the library's first. */
+  public static List<EvalTask> all() {
+    List<EvalTask> tasks = new ArrayList<>();
+    tasks.add(new MmluTask());
+    tasks.add(new MmluContinuationTask());
+    tasks.add(new Gsm8kTask());
+    tasks.add(new Gsm8kCotTask());
+    tasks.add(new HumanEvalTask());
+    tasks.add(new HumanEvalInstructTask());
+    ServiceLoader.load(EvalTask.class).forEach(tasks::add);
+    return tasks;
+  }
+
+  /**
+   * The task of a name.
+   *
+   * @throws InvalidRequestException when there is none, with the names nearest to it
+   */
+  public static EvalTask named(String name) {
+    List<EvalTask> tasks = all();
+    return tasks.stream()
+        .filter(task -> task.name().equals(name))
+        .findFirst()
+        .orElseThrow(
+            () ->
+                new InvalidRequestException(
+                    "task: "
+                        + name
+                        + " (expected: "
+                        + tasks.stream()
+                            .map(EvalTask::name)
+                            .sorted(Comparator.comparingInt(known -> distance(name, known)))
+                            .collect(Collectors.joining(", "))
+                        + ")"));
+  }
+
+  // Levenshtein's.
+  private static int distance(String a, String b) {
+    int[] row = new int[b.length() + 1];
+    for (int j = 0; j < row.length; j++) {
+      row[j] = j;
+    }
+    for (int i = 1; i <= a.length(); i++) {
+      int diagonal = row[0];
+      row[0] = i;
+      for (int j = 1; j < row.length; j++) {
+        int same = diagonal + (a.charAt(i - 1) == b.charAt(j - 1) ? 0 : 1);
+        diagonal = row[j];
+        row[j] = Math.min(same, Math.min(row[j], row[j - 1]) + 1);
+      }
+    }
+    return row[b.length()];
+  }
+}

@@ -1,0 +1,44 @@
+package ai.sluice.eval.tasks;
+
+import ai.sluice.eval.EvalItem;
+import ai.sluice.eval.EvalTask;
+import ai.sluice.eval.PythonText;
+import java.nio.file.Path;
+import java.util.List;
+
+/** MMLU with the choices themselves as continuations, as lm-eval 0.4.13 (version 1.0). */
+public final class MmluContinuationTask implements EvalTask {
+  @Override
+  public String name() {
+    return "mmlu_continuation";
+  }
+
+  @Override
+  public String description() {
+    return "57 subjects, the likeliest of four texts";
+  }
+
+  @Override
+  public int defaultShots() {
+    return 0;
+  }
+
+  @Override
+  public int publishedShots() {
+    return 5;
+  }
+
+  @Override
+  public List<EvalItem> items(Path data, int shots) {
+    return MmluData.items(
+        data,
+        shots,
+        name(),
+        new MmluData.Style(
+            "_continuation",
+            "The following are questions (with answers) about %s.\n\n",
+            row -> "Question: " + PythonText.strip(row.question()) + "\nAnswer:",
+            row -> row.choices().get(row.answer()),
+            row -> row.choices().stream().map(choice -> " " + choice).toList()));
+  }
+}

@@ -1,0 +1,106 @@
+package ai.sluice.eval.tasks;
+
+import ai.sluice.api.InvalidRequestException;
+import ai.sluice.eval.DataFiles;
+import ai.sluice.eval.EvalItem;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Function;
+import java.util.stream.Stream;
+
+/**
+ * MMLU (Hendrycks et al. 2020): folders {@code mmlu/dev} and {@code mmlu/test} with one file a
+ * subject, each row a question, four choices and the letter of the right one.
+ */
+final class MmluData {
+  private static final String LETTERS = "ABCD";
+
+  /** A row; its question and choices as they are. */
+  record Row(String question, List<String> choices, int answer) {}
+
+  /** How a variant words the parts of a prompt. */
+  record Style(
+      String suffix,
+      String description,
+      Function<Row, String> question,
+      Function<Row, String> answer,
+      Function<Row, List<String>> continuations) {}
+
+  private MmluData() {}
+
+  static List<EvalItem> items(Path data, int shots, String task, Style style) {
+    Shots.check(task, shots, 5);
+    Path folder = data.resolve("mmlu");
+    List<EvalItem> items = new ArrayList<>();
+    for (String subject : subjects(folder.resolve("test"))) {
+      StringBuilder header =
+          new StringBuilder(String.format(style.description(), subject.replace('_', ' ')));
+      List<Row> examples = rows(folder.resolve("dev").resolve(subject + "_dev.csv"));
+      if (examples.size() < shots) {
+        throw new InvalidRequestException(
+            "num-fewshot: " + shots + " (expected: at most the " + examples.size() + " examples of "
+                + subject + ")");
+      }
+      for (Row row : examples.subList(0, shots)) {
+        header.append(style.question().apply(row)).append(' ');
+        header.append(style.answer().apply(row)).append("\n\n");
+      }
+      int index = 0;
+      for (Row row : rows(folder.resolve("test").resolve(subject + "_test.csv"))) {
+        items.add(
+            new EvalItem(
+                "mmlu_" + subject + style.suffix(), index++, header + style.question().apply(row),
+                style.continuations().apply(row), String.valueOf(row.answer())));
+      }
+    }
+    return items;
+  }
+
+  static String letter(Row row) {
+    return LETTERS.substring(row.answer(), row.answer() + 1);
+  }
+
+  static List<String> letters() {
+    return List.of(" A", " B", " C", " D");
+  }
+
+  private static List<String> subjects(Path folder) {
+    try (Stream<Path> files = Files.list(folder)) {
+      List<String> found =
+          files
+              .map(file -> file.getFileName().toString())
+              .filter(name -> name.endsWith("_test.csv"))
+              .map(name -> name.substring(0, name.length() - "_test.csv".length()))
+              .sorted()
+              .toList();
+      if (!found.isEmpty()) {
+        return found;
+      }
+      throw new InvalidRequestException(
+          folder + ": no SUBJECT_test.csv (expected: MMLU's test files; remedy: --data FOLDER names"
+              + " the folder that holds mmlu)");
+    } catch (IOException e) {
+      throw new InvalidRequestException(
+          folder + ": cannot be read: " + e.getMessage()
+              + " (remedy: --data FOLDER names the folder that holds mmlu)",
+          e);
+    }
+  }
+
+  private static List<Row> rows(Path file) {
+    List<Row> out = new ArrayList<>();
+    for (List<String> fields : DataFiles.csv(file, 6)) {
+      int answer = fields.get(5).length() == 1 ? LETTERS.indexOf(fields.get(5)) : -1;
+      if (answer < 0) {
+        throw new InvalidRequestException(
+            file + ", row " + (out.size() + 1) + ": answer \"" + fields.get(5)
+                + "\" (expected: A, B, C or D; remedy: fetch the file again)");
+      }
+      out.add(new Row(fields.get(0), fields.subList(1, 5), answer));
+    }
+    return out;
+  }
+}

@@ -1,0 +1,54 @@
+package ai.sluice.eval.tasks;
+
+import ai.sluice.eval.EvalItem;
+import ai.sluice.eval.EvalTask;
+import ai.sluice.eval.PythonText;
+import java.nio.file.Path;
+import java.util.List;
+
+/** MMLU as lm-eval 0.4.13 asks it (version 1.0): the letter of the right choice. */
+public final class MmluTask implements EvalTask {
+  @Override
+  public String name() {
+    return "mmlu";
+  }
+
+  @Override
+  public String description() {
+    return "57 subjects, four choices, the letter of the right one";
+  }
+
+  @Override
+  public int defaultShots() {
+    return 0;
+  }
+
+  @Override
+  public int publishedShots() {
+    return 5;
+  }
+
+  @Override
+  public List<EvalItem> items(Path data, int shots) {
+    return MmluData.items(
+        data,
+        shots,
+        name(),
+        new MmluData.Style(
+            "",
+            "The following are multiple choice questions (with answers) about %s.\n\n",
+            MmluTask::question,
+            MmluData::letter,
+            row -> MmluData.letters()));
+  }
+
+  private static String question(MmluData.Row row) {
+    List<String> choices = row.choices();
+    return PythonText.strip(row.question())
+        + "\nA. " + choices.get(0)
+        + "\nB. " + choices.get(1)
+        + "\nC. " + choices.get(2)
+        + "\nD. " + choices.get(3)
+        + "\nAnswer:";
+  }
+}

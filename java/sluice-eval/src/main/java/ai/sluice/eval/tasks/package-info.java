@@ -1,0 +1,2 @@
+/** The tasks that come with the library, one class each. */
+package ai.sluice.eval.tasks;

@@ -1,0 +1,13 @@
+/** Evaluation of models: tasks with their data, prompts and metrics. */
+@org.jspecify.annotations.NullMarked
+@SuppressWarnings({"module", "requires-automatic", "requires-transitive-automatic"})
+module ai.sluice.eval {
+  requires transitive ai.sluice.api;
+  requires com.fasterxml.jackson.databind;
+  requires static transitive org.jspecify;
+
+  uses ai.sluice.eval.EvalTask;
+
+  exports ai.sluice.eval;
+  exports ai.sluice.eval.metrics;
+}
