@@ -3,6 +3,7 @@
 @SuppressWarnings({"module", "requires-automatic", "requires-transitive-automatic"})
 module ai.sluice.eval {
   requires transitive ai.sluice.api;
+  requires ai.sluice.text;
   requires com.fasterxml.jackson.databind;
   requires static transitive org.jspecify;
 

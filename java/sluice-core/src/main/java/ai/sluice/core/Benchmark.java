@@ -7,7 +7,6 @@ import ai.sluice.api.GenerationOutcome;
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.GenerationResult;
 import ai.sluice.api.InvalidRequestException;
-import ai.sluice.api.Sampling;
 import ai.sluice.checkpoint.Checkpoint;
 import ai.sluice.checkpoint.ModelShape;
 import java.util.ArrayList;
@@ -300,17 +299,7 @@ public final class Benchmark {
   }
 
   private GenerationRequest request(int promptTokens, int newTokens) {
-    return GenerationRequest.builder()
-        .promptTokens(
-            random.ints(promptTokens, 0, engine.modelInfo().vocabSize()).toArray())
-        .maxNewTokens(newTokens)
-        .sampling(
-            Sampling.greedy().toBuilder()
-                .repetitionPenalty(1)
-                .presencePenalty(0)
-                .frequencyPenalty(0)
-                .build())
-        .ignoreEos(true)
-        .build();
+    return TracedGreedy.request(
+        random.ints(promptTokens, 0, engine.modelInfo().vocabSize()).toArray(), newTokens);
   }
 }

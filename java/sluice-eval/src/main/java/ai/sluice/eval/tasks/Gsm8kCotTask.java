@@ -4,7 +4,7 @@ import ai.sluice.api.InvalidRequestException;
 import ai.sluice.eval.DataFiles;
 import ai.sluice.eval.EvalItem;
 import ai.sluice.eval.EvalTask;
-import ai.sluice.eval.PythonText;
+import ai.sluice.text.PythonText;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;

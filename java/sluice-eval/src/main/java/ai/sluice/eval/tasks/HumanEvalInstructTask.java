@@ -1,10 +1,8 @@
 package ai.sluice.eval.tasks;
 
-import ai.sluice.eval.DataFiles;
 import ai.sluice.eval.EvalItem;
 import ai.sluice.eval.EvalTask;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 
 /** HumanEval (Chen et al. 2021) as lm-eval 0.4.13 asks it (version 4.0). */
@@ -26,14 +24,7 @@ public final class HumanEvalInstructTask implements EvalTask {
 
   @Override
   public List<EvalItem> items(Path data, int shots) {
-    Shots.check(name(), shots, 0);
-    List<EvalItem> items = new ArrayList<>();
-    Path file = data.resolve("humaneval").resolve("HumanEval.jsonl");
-    for (List<String> row : DataFiles.jsonLines(file, "prompt", "test", "entry_point")) {
-      String checks = row.get(1) + "\ncheck(" + row.get(2) + ")";
-      items.add(new EvalItem(name(), items.size(), instruction(row.get(0)), List.of(), checks));
-    }
-    return items;
+    return HumanEvalData.items(data, shots, name(), HumanEvalInstructTask::instruction);
   }
 
   private static String instruction(String prompt) {

@@ -2,7 +2,7 @@ package ai.sluice.eval.tasks;
 
 import ai.sluice.eval.EvalItem;
 import ai.sluice.eval.EvalTask;
-import ai.sluice.eval.PythonText;
+import ai.sluice.text.PythonText;
 import java.nio.file.Path;
 import java.util.List;
 

@@ -1,5 +1,6 @@
 package ai.sluice.text.jinja;
 
+import ai.sluice.text.PythonText;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
@@ -11,19 +12,8 @@ import org.jspecify.annotations.Nullable;
 final class PyStrings {
   private PyStrings() {}
 
-  /** Python's str.isspace for one character; all such characters are in the basic plane. */
   static boolean isSpace(int c) {
-    return c >= 0x09 && c <= 0x0D
-        || c >= 0x1C && c <= 0x20
-        || c == 0x85
-        || c == 0xA0
-        || c == 0x1680
-        || c >= 0x2000 && c <= 0x200A
-        || c == 0x2028
-        || c == 0x2029
-        || c == 0x202F
-        || c == 0x205F
-        || c == 0x3000;
+    return PythonText.isSpace(c);
   }
 
   static boolean isLineBreak(char c) {

@@ -1,4 +1,4 @@
-package ai.sluice.eval;
+package ai.sluice.text;
 
 /**
  * What Python's {@code str} does where Java's {@code String} differs: white space is that of {@code
@@ -26,7 +26,8 @@ public final class PythonText {
     return text.substring(0, end);
   }
 
-  private static boolean isSpace(char c) {
+  /** Python's {@code str.isspace} for one character; all such characters are in the basic plane. */
+  public static boolean isSpace(int c) {
     return c >= 0x09 && c <= 0x0d
         || c >= 0x1c && c <= 0x20
         || c == 0x85
