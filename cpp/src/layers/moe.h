@@ -40,8 +40,9 @@ struct MoeWeights {
 };
 
 /// A token's result depends on its own input and, with a capacity, on the experts that earlier
-/// positions of its sequence chose: never on the batch, also with FAST numerics, but for the shared
-/// experts, whose products are the dense layer's.
+/// positions of its sequence chose: never on the batch, but for the shared experts with FAST numerics,
+/// whose products are the dense layer's, and on CUDA with FAST numerics for all experts, whose kernel
+/// is chosen by the number of rows (ops/grouped_gemm).
 class MoeLayer : public FeedForwardLayer {
  public:
   /// @param kv_group  whose slots address the side channel

@@ -1,7 +1,7 @@
 // Blocks stride over rows; a thread keeps its columns.
 #include "ops/activation/activation_cuda.h"
 #include "ops/activation/activation_device.h"
-#include "ops/cuda/launch_grid.h"
+#include "ops/cuda/launch.h"
 #include "ops/cuda/vector.h"
 
 namespace sluice::cuda {
@@ -51,7 +51,7 @@ void activation(const CudaExec& exec, const ActivationParams& p) {
         // Enough blocks to fill the device; more would only be started and ended.
         const int64_t most = std::max<int64_t>(1, int64_t{exec.num_sms} * 4096 / threads / columns);
         const dim3 grid(grid_for(p.num_rows, 1, most), columns);
-        launch_overlapped_grid(exec, activation_kernel<X, Y, n>, grid, threads, p);
+        launch_overlapped(exec, activation_kernel<X, Y, n>, grid, threads, 0, p);
       });
     });
   });

@@ -8,12 +8,9 @@
 
 #include <cudnn.h>
 #include <dlfcn.h>
-#include <link.h>
 #include <nvrtc.h>
-#include <sys/stat.h>
 
-#include <cstdlib>
-#include <vector>
+#include "device/cuda_library.h"
 
 namespace sluice {
 namespace {
@@ -38,46 +35,22 @@ constexpr const char* kRemedy =
     "; remedy: install cuDNN 9 for CUDA 13 and put its folder in LD_LIBRARY_PATH; attention runs on "
     "its own kernels meanwhile";
 
-std::vector<std::string> places(const std::string& path) {
-  if (!path.empty()) {
-    struct stat found{};
-    if (stat(path.c_str(), &found) == 0 && S_ISDIR(found.st_mode)) return {path + "/" + kFile};
-    return {path};
-  }
-  std::vector<std::string> out{kFile};
-  if (const char* cuda = std::getenv("CUDA_PATH"); cuda != nullptr && *cuda != 0) {
-    out.push_back(concat(cuda, "/lib64/", kFile));
-    out.push_back(concat(cuda, "/lib/", kFile));
-  }
-  out.push_back(concat("/usr/local/cuda/lib64/", kFile));
-  return out;
-}
-
 // Never closed: the library keeps threads and state of its own until the process ends.
 struct Library {
   Functions f;
   CudnnInfo info;
 
   explicit Library(const std::string& wanted) {
-    void* handle = nullptr;
-    std::string reasons;
-    for (const std::string& place : places(wanted)) {
-      handle = dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL);
-      info.path = place;
-      if (handle != nullptr) break;
-      const char* reason = dlerror();
-      reasons += concat(reasons.empty() ? "" : "; ", place, ": ", reason == nullptr ? "" : reason);
-    }
-    if (handle == nullptr) {
-      info.problem = concat("cuDNN 9: not found (tried ", reasons, kRemedy, ")");
+    const CudaLibrary opened = open_cuda_library(kFile, wanted);
+    info.path = opened.path;
+    if (opened.handle == nullptr) {
+      info.problem = concat("cuDNN 9: not found (tried ", opened.reasons, kRemedy, ")");
       return;
     }
-    link_map* map = nullptr;  // the file, not the name that found it
-    if (dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0 && map != nullptr) info.path = map->l_name;
-#define SLUICE_CUDNN_LOAD(name)                                                   \
-  f.name = reinterpret_cast<decltype(f.name)>(dlsym(handle, "cudnn" #name));      \
-  if (f.name == nullptr && info.problem.empty()) {                                \
-    info.problem = concat(info.path, ": no cudnn" #name " (", kRemedy + 2, ")");  \
+#define SLUICE_CUDNN_LOAD(name)                                                     \
+  f.name = reinterpret_cast<decltype(f.name)>(dlsym(opened.handle, "cudnn" #name)); \
+  if (f.name == nullptr && info.problem.empty()) {                                  \
+    info.problem = concat(info.path, ": no cudnn" #name " (", kRemedy + 2, ")");    \
   }
     SLUICE_CUDNN_FUNCTIONS(SLUICE_CUDNN_LOAD)
 #undef SLUICE_CUDNN_LOAD

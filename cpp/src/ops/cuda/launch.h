@@ -59,13 +59,13 @@ __device__ inline void await_kernel_before() {
 }
 
 template <typename... Parameters, typename... Arguments>
-void launch_overlapped(const CudaExec& exec, void (*kernel)(Parameters...), unsigned blocks,
-                       int threads, int64_t shared_bytes, const Arguments&... arguments) {
+void launch_overlapped(const CudaExec& exec, void (*kernel)(Parameters...), dim3 grid, int threads,
+                       int64_t shared_bytes, const Arguments&... arguments) {
   cudaLaunchAttribute overlap{};
   overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   overlap.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config{};
-  config.gridDim = dim3(blocks);
+  config.gridDim = grid;
   config.blockDim = dim3(static_cast<unsigned>(threads));
   config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
   config.stream = stream_of(exec);

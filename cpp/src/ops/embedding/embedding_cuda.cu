@@ -1,5 +1,5 @@
 // A row of blocks for each row of y; a thread moves up to 16 bytes.
-#include "ops/cuda/launch_grid.h"
+#include "ops/cuda/launch.h"
 #include "ops/cuda/vector.h"
 #include "ops/embedding/embedding_cuda.h"
 
@@ -54,7 +54,7 @@ void gather(const CudaExec& exec, const Rows& p, int64_t num_rows, Format x_form
         constexpr int n = decltype(width)::value;
         const unsigned threads = threads_for(p.cols / n);
         const dim3 grid(static_cast<unsigned>(num_rows), grid_for(p.cols, int64_t{threads} * n));
-        launch_overlapped_grid(exec, gather_kernel<X, Y, n>, grid, threads, p);
+        launch_overlapped(exec, gather_kernel<X, Y, n>, grid, threads, 0, p);
       });
     });
   });

@@ -6,17 +6,14 @@
 
 #include <cublasLt.h>
 #include <dlfcn.h>
-#include <link.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <list>
-#include <vector>
 
 #include "device/buffer.h"
 #include "device/cuda_check.h"
+#include "device/cuda_library.h"
 #include "ops/gemm/product_cuda.h"
 
 namespace sluice {
@@ -37,46 +34,22 @@ struct Functions {
 constexpr const char* kFile = "libcublasLt.so.13";
 constexpr size_t kOldest = 130000;
 
-std::vector<std::string> places(const std::string& path) {
-  if (!path.empty()) {
-    struct stat found{};
-    if (stat(path.c_str(), &found) == 0 && S_ISDIR(found.st_mode)) return {path + "/" + kFile};
-    return {path};
-  }
-  std::vector<std::string> out{kFile};
-  if (const char* cuda = std::getenv("CUDA_PATH"); cuda != nullptr && *cuda != 0) {
-    out.push_back(concat(cuda, "/lib64/", kFile));
-    out.push_back(concat(cuda, "/lib/", kFile));
-  }
-  out.push_back(concat("/usr/local/cuda/lib64/", kFile));
-  return out;
-}
-
 // Never closed: the library keeps threads and state of its own until the process ends.
 struct Library {
   Functions f;
   std::string path, version;
 
   explicit Library(const std::string& wanted) {
-    std::string reasons;
-    void* handle = nullptr;
-    for (const std::string& place : places(wanted)) {
-      handle = dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL);
-      path = place;
-      if (handle != nullptr) break;
-      const char* reason = dlerror();
-      reasons += concat(reasons.empty() ? "" : "; ", place, ": ", reason == nullptr ? "" : reason);
-    }
-    if (handle == nullptr) {
+    const CudaLibrary opened = open_cuda_library(kFile, wanted);
+    path = opened.path;
+    if (opened.handle == nullptr) {
       SLUICE_FAIL(SLUICE_STATUS_LIBRARY_MISSING,
-                  "cuBLASLt 13: not found (tried ", reasons,
+                  "cuBLASLt 13: not found (tried ", opened.reasons,
                   "; remedy: install NVIDIA's cuBLAS for CUDA 13 and put its folder in "
                   "LD_LIBRARY_PATH, or name it by the option cublaslt_path)");
     }
-    link_map* map = nullptr;  // the file, not the name that found it
-    if (dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0 && map != nullptr) path = map->l_name;
 #define SLUICE_CUBLASLT_LOAD(name)                                                             \
-  f.name = reinterpret_cast<decltype(f.name)>(dlsym(handle, "cublasLt" #name));                \
+  f.name = reinterpret_cast<decltype(f.name)>(dlsym(opened.handle, "cublasLt" #name));         \
   SLUICE_CHECK(f.name != nullptr, SLUICE_STATUS_LIBRARY_MISSING, path, ": no cublasLt" #name,  \
                " (remedy: cuBLAS for CUDA 13, by LD_LIBRARY_PATH or the option "               \
                "cublaslt_path)");

@@ -32,6 +32,15 @@ inline bool reads_vectors_of(const Product& p, int64_t elements) {
 inline bool reads_vectors(const Product& p) { return reads_vectors_of(p, 8); }      // BF16
 inline bool reads_vectors_f32(const Product& p) { return reads_vectors_of(p, 4); }
 
+/// 8 weights that are read once: past the L1, and the rest of their 256 bytes into the L2.
+__device__ inline uint4 load_weights(const __nv_bfloat16* from) {
+  uint4 out;
+  asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(out.x), "=r"(out.y), "=r"(out.z), "=r"(out.w)
+               : "l"(from));
+  return out;
+}
+
 struct Tile {
   int32_t group;
   int32_t first_row;  ///< in the group

@@ -20,14 +20,6 @@ constexpr int kStep = 32 * 8;        // inputs of a warp's load
 constexpr int64_t kMaxCols = 23552;  // 46 KiB: more would have to be asked for
 constexpr int64_t kMaxRows = 8;      // of few groups
 
-__device__ inline uint4 load_weights(const Bits* from) {
-  uint4 out;
-  asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0,%1,%2,%3}, [%4];"
-               : "=r"(out.x), "=r"(out.y), "=r"(out.z), "=r"(out.w)
-               : "l"(from));
-  return out;
-}
-
 __device__ inline float low_of(uint32_t two) { return __uint_as_float(two << 16); }
 __device__ inline float high_of(uint32_t two) { return __uint_as_float(two & 0xffff0000u); }
 

@@ -43,14 +43,6 @@ Cut cut_of(const Product& p) {
   return cut;
 }
 
-__device__ inline uint4 load_weights(const Bits* from) {
-  uint4 out;
-  asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0,%1,%2,%3}, [%4];"
-               : "=r"(out.x), "=r"(out.y), "=r"(out.z), "=r"(out.w)
-               : "l"(from));
-  return out;
-}
-
 template <bool kVector>
 __device__ inline void load_slice(const Bits* row, int k, int cols, uint4 (&out)[kBlocks]) {
 #pragma unroll

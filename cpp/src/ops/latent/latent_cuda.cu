@@ -1,7 +1,7 @@
 // Blocks (token, part): part 0 is the latent and the rotary key, each other one a few heads. Sums of
 // the norm are taken over a block's threads in a fixed order.
 #include "base/error.h"
-#include "ops/cuda/launch_grid.h"
+#include "ops/cuda/launch.h"
 #include "ops/kv_write/kv_device.h"
 #include "ops/latent/latent_cuda.h"
 
@@ -101,11 +101,11 @@ void latent_rows(const CudaExec& exec, const LatentParams& p) {
   with_format(p.cache.format, [&](auto* c) {
     with_format(unrotated, [&](auto* u) {
       with_format(absorbed, [&](auto* a) {
-        launch_overlapped_grid(
+        launch_overlapped(
             exec,
             latent_kernel<std::remove_pointer_t<decltype(c)>, std::remove_pointer_t<decltype(u)>,
                           std::remove_pointer_t<decltype(a)>>,
-            grid, kThreads, p, heads);
+            grid, kThreads, 0, p, heads);
       });
     });
   });

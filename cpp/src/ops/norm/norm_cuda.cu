@@ -2,7 +2,7 @@
 // to a block. How many threads share a row depends on cols alone, and the sums run over them in a
 // fixed order, so a row's bits depend on nothing but itself and cols. Rows beyond 16 Ki columns, or
 // whose addresses do not allow 16-byte accesses, take the loop that reads them again.
-#include "ops/cuda/launch_grid.h"
+#include "ops/cuda/launch.h"
 #include "ops/cuda/vector.h"
 #include "ops/norm/norm_cuda.h"
 
@@ -276,7 +276,7 @@ void residual_add(const CudaExec& exec, const ResidualAddParams& p) {
       constexpr int n = decltype(width)::value;
       const unsigned threads = threads_for(p.cols / n);
       const dim3 grid(static_cast<unsigned>(p.num_rows), grid_for(p.cols, int64_t{threads} * n));
-      launch_overlapped_grid(exec, residual_add_kernel<X, n>, grid, threads, p);
+      launch_overlapped(exec, residual_add_kernel<X, n>, grid, threads, 0, p);
     });
   });
   SLUICE_CHECK_LAUNCH("residual_add of ", p.num_rows, " rows of ", p.cols);

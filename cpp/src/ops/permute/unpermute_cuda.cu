@@ -1,5 +1,5 @@
 // A row of blocks a token; a thread sums 4 columns over the choices, in their order.
-#include "ops/cuda/launch_grid.h"
+#include "ops/cuda/launch.h"
 #include "ops/cuda/vector.h"
 #include "ops/permute/permute_cuda.h"
 
@@ -61,7 +61,7 @@ void unpermute(const CudaExec& exec, const UnpermuteParams& p) {
     // Of few tokens small blocks, so that more of them share the columns.
     const unsigned threads = threads_for(p.cols / n, p.num_tokens < exec.num_sms ? 64 : 256);
     const dim3 grid(static_cast<unsigned>(p.num_tokens), grid_for(p.cols, int64_t{threads} * n));
-    launch_overlapped_grid(exec, unpermute_kernel<n>, grid, threads, p);
+    launch_overlapped(exec, unpermute_kernel<n>, grid, threads, 0, p);
   });
   SLUICE_CHECK_LAUNCH("unpermute of ", p.num_tokens, " tokens, ", p.num_experts_per_token,
                       " rows of ", p.cols);
