@@ -17,6 +17,11 @@ final class StepApplier {
   private final BlockTables tables;
   private final Ending ending;
 
+  /** Of the sequence of the row being taken: its tokens that are counted, when it had the last. */
+  private int counted;
+
+  private long lastToken;
+
   StepApplier(SchedulerCounters counters, BlockTables tables, Ending ending) {
     this.counters = counters;
     this.tables = tables;
@@ -35,12 +40,23 @@ final class StepApplier {
     for (int row = 0; row < plan.numRows; row++) {
       if (plan.isCurrentRow(row)) {
         Sequence sequence = plan.rows[row];
-        int before = sequence.numOutputs();
-        long lastToken = sequence.lastToken;
+        counted = sequence.numOutputs();
+        lastToken = sequence.lastToken;
         take(plan, output, row, now);
-        counters.heard(sequence, before, lastToken, now);
+        count(sequence, now);
       }
     }
+  }
+
+  private void count(Sequence sequence, long now) {
+    counters.heard(sequence, counted, lastToken, now);
+    counted = sequence.numOutputs();
+  }
+
+  // Whoever has an answer finds it in the metrics: all of it is counted before it is given.
+  private void finish(Sequence sequence, FinishReason reason, String detail, long now) {
+    count(sequence, now);
+    ending.finish(sequence, reason, detail, now);
   }
 
   private void take(StepPlan plan, StepOutput output, int row, long now) {
@@ -76,7 +92,7 @@ final class StepApplier {
   }
 
   private void fail(Sequence sequence, String detail, long now) {
-    ending.finish(sequence, FinishReason.ERROR, detail, now);
+    finish(sequence, FinishReason.ERROR, detail, now);
   }
 
   private void takeTokens(
@@ -131,11 +147,11 @@ final class StepApplier {
       return false;
     }
     if (over) {
-      ending.finish(sequence, FinishReason.STOP, "", now);
+      finish(sequence, FinishReason.STOP, "", now);
       return false;
     }
     if (sequence.numOutputs() == sequence.maxNewTokens) {
-      ending.finish(sequence, FinishReason.LENGTH, "", now);
+      finish(sequence, FinishReason.LENGTH, "", now);
       return false;
     }
     return true;
@@ -149,7 +165,7 @@ final class StepApplier {
       fail(sequence, "the values could not be taken: " + e, now);
       return;
     }
-    ending.finish(sequence, FinishReason.STOP, "", now);
+    finish(sequence, FinishReason.STOP, "", now);
   }
 
   private void takeScores(
@@ -174,7 +190,7 @@ final class StepApplier {
     }
     sequence.nextScored++;
     if (sequence.nextScored == sequence.numInputs()) {
-      ending.finish(sequence, FinishReason.STOP, "", now);
+      finish(sequence, FinishReason.STOP, "", now);
     }
   }
 }
