@@ -3,6 +3,7 @@
 @SuppressWarnings({"module", "requires-automatic", "requires-transitive-automatic"})
 module ai.sluice.eval {
   requires transitive ai.sluice.api;
+  requires transitive ai.sluice.core;
   requires ai.sluice.text;
   requires com.fasterxml.jackson.databind;
   requires static transitive org.jspecify;
@@ -11,4 +12,6 @@ module ai.sluice.eval {
 
   exports ai.sluice.eval;
   exports ai.sluice.eval.metrics;
+  exports ai.sluice.eval.run;
+  exports ai.sluice.eval.sandbox;
 }

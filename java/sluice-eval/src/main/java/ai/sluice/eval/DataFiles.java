@@ -51,9 +51,14 @@ public final class DataFiles {
    * @throws InvalidRequestException when the file is missing or a line is malformed
    */
   public static List<List<String>> jsonLines(Path file, String... keys) {
-    Path found = Files.exists(file) ? file : file.resolveSibling(file.getFileName() + ".gz");
-    Path there = Files.exists(found) ? found : file;
+    Path there = located(file);
     return lines(there.toString(), text(there), keys);
+  }
+
+  /** A file, or the same with {@code .gz} behind where only that is there. */
+  public static Path located(Path file) {
+    Path compressed = file.resolveSibling(file.getFileName() + ".gz");
+    return !Files.exists(file) && Files.exists(compressed) ? compressed : file;
   }
 
   /**

@@ -2,18 +2,27 @@ package ai.sluice.eval.tasks;
 
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.eval.DataFiles;
+import ai.sluice.eval.EvalAnswer;
 import ai.sluice.eval.EvalItem;
+import ai.sluice.eval.EvalPrompt;
 import ai.sluice.eval.EvalTask;
+import ai.sluice.eval.GenerationSettings;
+import ai.sluice.eval.ItemScores;
+import ai.sluice.eval.metrics.Gsm8kFilter;
+import ai.sluice.eval.sandbox.CodeRunner;
 import ai.sluice.text.PythonText;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * GSM8K with the eight worked examples of Wei et al. 2022 (table 20), as lm-eval 0.4.13 asks it
  * (version 3.0).
  */
 public final class Gsm8kCotTask implements EvalTask {
+  private static final int MAX_NEW_TOKENS = 256;
+
   @Override
   public String name() {
     return "gsm8k_cot";
@@ -25,26 +34,31 @@ public final class Gsm8kCotTask implements EvalTask {
   }
 
   @Override
+  public String version() {
+    return "3.0";
+  }
+
+  @Override
   public int defaultShots() {
     return 8;
   }
 
   @Override
   public List<EvalItem> items(Path data, int shots) {
-    List<List<String>> examples =
+    List<List<String>> all =
         DataFiles.jsonLines(Gsm8kCotTask.class, "gsm8k_cot.jsonl", "question", "answer");
-    Shots.check(name(), shots, examples.size());
-    StringBuilder header = new StringBuilder();
-    for (List<String> example : examples.subList(0, shots)) {
-      header.append(question(example.get(0))).append(' ').append(example.get(1)).append("\n\n");
+    Shots.check(name(), shots, all.size());
+    List<EvalPrompt.Shot> examples = new ArrayList<>();
+    for (List<String> example : all.subList(0, shots)) {
+      examples.add(new EvalPrompt.Shot(question(example.get(0)), example.get(1)));
     }
     List<EvalItem> items = new ArrayList<>();
     Path test = data.resolve("gsm8k").resolve("test.jsonl");
     for (List<String> row : DataFiles.jsonLines(test, "question", "answer")) {
       items.add(
           new EvalItem(
-              name(), items.size(), header + question(row.get(0)), List.of(),
-              number(test, items.size(), row.get(1))));
+              name(), items.size(), EvalPrompt.of("", examples, question(row.get(0))), List.of(),
+              number(test, items.size(), row.get(1)), Gsm8kScores.doc(row)));
     }
     return items;
   }
@@ -56,6 +70,22 @@ public final class Gsm8kCotTask implements EvalTask {
           file + ", item " + index + ": an answer without #### (remedy: fetch the file again)");
     }
     return PythonText.strip(answer.substring(at + 4));
+  }
+
+  @Override
+  public List<Path> files(Path data) {
+    return Gsm8kScores.files(data, "test.jsonl");
+  }
+
+  @Override
+  public Optional<GenerationSettings> generation() {
+    return Optional.of(
+        new GenerationSettings(List.of("Q:", "</s>", "<|im_end|>"), MAX_NEW_TOKENS));
+  }
+
+  @Override
+  public ItemScores scores(EvalItem item, EvalAnswer answer, CodeRunner runner) {
+    return Gsm8kScores.of(item, answer, Gsm8kFilter.STRICT_ANSWER_IS);
   }
 
   private static String question(String text) {

@@ -3,11 +3,14 @@ package ai.sluice.eval.tasks;
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.eval.DataFiles;
 import ai.sluice.eval.EvalItem;
+import ai.sluice.eval.EvalPrompt;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.function.Function;
 import java.util.stream.Stream;
 
@@ -36,27 +39,48 @@ final class MmluData {
     Path folder = data.resolve("mmlu");
     List<EvalItem> items = new ArrayList<>();
     for (String subject : subjects(folder.resolve("test"))) {
-      StringBuilder header =
-          new StringBuilder(String.format(style.description(), subject.replace('_', ' ')));
+      String description = String.format(style.description(), subject.replace('_', ' '));
       List<Row> examples = rows(folder.resolve("dev").resolve(subject + "_dev.csv"));
       if (examples.size() < shots) {
         throw new InvalidRequestException(
             "num-fewshot: " + shots + " (expected: at most the " + examples.size() + " examples of "
                 + subject + ")");
       }
-      for (Row row : examples.subList(0, shots)) {
-        header.append(style.question().apply(row)).append(' ');
-        header.append(style.answer().apply(row)).append("\n\n");
-      }
+      List<EvalPrompt.Shot> worked =
+          examples.subList(0, shots).stream()
+              .map(row -> new EvalPrompt.Shot(style.question.apply(row), style.answer.apply(row)))
+              .toList();
       int index = 0;
       for (Row row : rows(folder.resolve("test").resolve(subject + "_test.csv"))) {
         items.add(
             new EvalItem(
-                "mmlu_" + subject + style.suffix(), index++, header + style.question().apply(row),
-                style.continuations().apply(row), String.valueOf(row.answer())));
+                "mmlu_" + subject + style.suffix(), index++,
+                EvalPrompt.of(description, worked, style.question().apply(row)),
+                style.continuations().apply(row), String.valueOf(row.answer()),
+                doc(subject, row)));
       }
     }
     return items;
+  }
+
+  /** All files, those of a subject side by side. */
+  static List<Path> files(Path data) {
+    Path folder = data.resolve("mmlu");
+    List<Path> out = new ArrayList<>();
+    for (String subject : subjects(folder.resolve("test"))) {
+      out.add(folder.resolve("dev").resolve(subject + "_dev.csv"));
+      out.add(folder.resolve("test").resolve(subject + "_test.csv"));
+    }
+    return out;
+  }
+
+  private static Map<String, Object> doc(String subject, Row row) {
+    Map<String, Object> doc = new LinkedHashMap<>();
+    doc.put("question", row.question());
+    doc.put("subject", subject);
+    doc.put("choices", row.choices());
+    doc.put("answer", row.answer());
+    return doc;
   }
 
   static String letter(Row row) {

@@ -1,7 +1,10 @@
 package ai.sluice.eval.tasks;
 
+import ai.sluice.eval.EvalAnswer;
 import ai.sluice.eval.EvalItem;
 import ai.sluice.eval.EvalTask;
+import ai.sluice.eval.ItemScores;
+import ai.sluice.eval.sandbox.CodeRunner;
 import ai.sluice.text.PythonText;
 import java.nio.file.Path;
 import java.util.List;
@@ -16,6 +19,11 @@ public final class MmluTask implements EvalTask {
   @Override
   public String description() {
     return "57 subjects, four choices, the letter of the right one";
+  }
+
+  @Override
+  public String version() {
+    return "1.0";
   }
 
   @Override
@@ -50,5 +58,15 @@ public final class MmluTask implements EvalTask {
         + "\nC. " + choices.get(2)
         + "\nD. " + choices.get(3)
         + "\nAnswer:";
+  }
+
+  @Override
+  public List<Path> files(Path data) {
+    return MmluData.files(data);
+  }
+
+  @Override
+  public ItemScores scores(EvalItem item, EvalAnswer answer, CodeRunner runner) {
+    return ChoiceScores.of(item, answer, false);
   }
 }

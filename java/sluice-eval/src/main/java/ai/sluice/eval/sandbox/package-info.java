@@ -1,0 +1,2 @@
+/** Runs generated programs where they can do no harm. */
+package ai.sluice.eval.sandbox;
