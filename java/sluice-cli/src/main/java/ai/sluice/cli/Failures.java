@@ -2,6 +2,7 @@ package ai.sluice.cli;
 
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.api.SluiceException;
+import ai.sluice.eval.EvalException;
 import java.io.UncheckedIOException;
 import picocli.CommandLine;
 import picocli.CommandLine.IExecutionExceptionHandler;
@@ -103,7 +104,9 @@ final class Failures implements IParameterExceptionHandler, IExecutionExceptionH
 
   /** What a failure says in one line. */
   static String line(Throwable e) {
-    if (e instanceof SluiceException || e instanceof CommandException) {
+    if (e instanceof SluiceException
+        || e instanceof CommandException
+        || e instanceof EvalException) {
       return String.valueOf(e.getMessage());
     }
     if (e instanceof UncheckedIOException io) {

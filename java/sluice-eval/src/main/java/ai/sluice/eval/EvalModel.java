@@ -25,7 +25,8 @@ public interface EvalModel extends AutoCloseable {
    *
    * @param item of a task
    * @param settings how it is generated; looked at only where the item has no continuations
-   * @return fails with a {@link ai.sluice.api.SluiceException} naming the reason
+   * @return fails with a {@link ai.sluice.api.SluiceException} or an {@link EvalException} naming
+   *     the reason
    */
   CompletableFuture<Reply> ask(EvalItem item, GenerationSettings settings);
 
