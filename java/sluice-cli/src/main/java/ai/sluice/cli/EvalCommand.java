@@ -1,21 +1,11 @@
 package ai.sluice.cli;
 
-import ai.sluice.eval.EvalItem;
-import ai.sluice.eval.EvalTask;
-import ai.sluice.eval.EvalTasks;
-import ai.sluice.eval.PromptHash;
-import java.io.BufferedWriter;
-import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
@@ -23,85 +13,32 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "eval",
     synopsisSubcommandLabel = "COMMAND",
-    description = "Show what evaluation asks models: MMLU, GSM8K, HumanEval.",
+    description = "Evaluate models: MMLU, GSM8K, HumanEval.",
     footer = {"", "Example:", "  sluice eval prompts all --data DIR --out prompts.tsv"})
 final class EvalCommand implements Callable<Integer> {
-  private static final String ALL = "all";
-
   private final Console console;
 
   @Spec CommandSpec spec;
 
-  EvalCommand(Console console) {
+  @Parameters(arity = "0..*", paramLabel = "TASK", description = "What to run.")
+  List<String> tasks = new ArrayList<>();
+
+  private EvalCommand(Console console) {
     this.console = console;
     this.spec = CommandSpec.create();
   }
 
+  /** The command with those below it, each in a class of its own. */
+  static CommandLine of(Console console) {
+    return new CommandLine(new EvalCommand(console))
+        .addSubcommand(new EvalPromptsCommand(console));
+  }
+
   @Override
   public Integer call() {
+    console.mark("eval");
     throw new CommandLine.ParameterException(
         spec.commandLine(),
         "no command (expected: prompts; running tasks is not built yet)");
-  }
-
-  @Command(
-      name = "prompts",
-      description = {
-        "Write the hashes of all prompts of a task, to compare them with another harness's.",
-        "Columns: task, item, first 16 hexadecimal digits of the prompt's SHA-256."
-      })
-  int prompts(
-      @Parameters(
-              index = "0",
-              paramLabel = "TASK",
-              description = {
-                "mmlu, mmlu_continuation, gsm8k, gsm8k_cot, humaneval,",
-                "humaneval_instruct or all."
-              })
-          String task,
-      @Option(
-              names = "--data",
-              paramLabel = "DIR",
-              required = true,
-              description = "The folder that holds mmlu, gsm8k and humaneval.")
-          String data,
-      @Option(
-              names = "--out",
-              paramLabel = "FILE",
-              required = true,
-              description = "Where they are written; a file that is there is replaced.")
-          String out,
-      @Option(
-              names = "--num-fewshot",
-              paramLabel = "N",
-              description = "Worked examples; default: as in published results, 5 for MMLU.")
-          @Nullable Integer shots)
-      throws IOException {
-    List<EvalTask> tasks = task.equals(ALL) ? EvalTasks.all() : List.of(EvalTasks.named(task));
-    Path file = Path.of(out).toAbsolutePath();
-    Path parent = file.getParent();
-    if (parent == null || !Files.isDirectory(parent)) {
-      throw new CommandException(
-          "--out " + out + ": no such folder (remedy: mkdir -p " + parent + ")");
-    }
-    Path part = Files.createTempFile(parent, file.getFileName().toString(), ".part");
-    long count = 0;
-    try {
-      try (BufferedWriter writer = Files.newBufferedWriter(part)) {
-        for (EvalTask each : tasks) {
-          for (EvalItem item :
-              each.items(Path.of(data), shots == null ? each.publishedShots() : shots)) {
-            String hash = PromptHash.of(item.context());
-            writer.write(item.task() + "\t" + item.index() + "\t" + hash + "\n");
-            count++;
-          }
-        }
-      }
-      Files.move(part, file, StandardCopyOption.REPLACE_EXISTING);
-    } finally {
-      Files.deleteIfExists(part);
-    }
-    console.print(count + " prompts of " + task + ": " + file + "\n");
-    return Failures.OK;
   }
 }

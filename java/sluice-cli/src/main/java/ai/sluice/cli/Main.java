@@ -38,7 +38,7 @@ public final class Main {
     COMMANDS.put("inspect", InspectCommand::new);
     COMMANDS.put("verify", VerifyCommand::new);
     COMMANDS.put("bench", BenchCommand::new);
-    COMMANDS.put("eval", EvalCommand::new);
+    COMMANDS.put("eval", EvalCommand::of);
     COMMANDS.put("soak", SoakCommand::new);
     COMMANDS.put("doctor", DoctorCommand::new);
   }

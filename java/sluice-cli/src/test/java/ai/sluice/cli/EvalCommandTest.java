@@ -21,7 +21,8 @@ class EvalCommandTest {
     Path folder = Files.createDirectories(home.resolve("data/humaneval"));
     Files.writeString(
         folder.resolve("HumanEval.jsonl"),
-        "{\"prompt\": \"def f():\\n\", \"test\": \"def check(f):\\n\", \"entry_point\": \"f\"}\n");
+        "{\"task_id\": \"own/0\", \"prompt\": \"def f():\\n\", \"canonical_solution\": \"\","
+            + " \"test\": \"def check(f):\\n\", \"entry_point\": \"f\"}\n");
     return folder.getParent();
   }
 

@@ -175,6 +175,15 @@ public final class Engine implements AutoCloseable {
     return OptionResolver.resolve(options, checkpoint, OptionResolver.systemInfo()).memory();
   }
 
+  /**
+   * Where an engine of these options would run: automatic choice resolved.
+   *
+   * @throws SluiceException as {@link #open} where that backend cannot be had
+   */
+  public static Backend backendOf(EngineOptions options) {
+    return BackendChoice.of(options, OptionResolver.systemInfo()).backend();
+  }
+
   private static long now() {
     return System.nanoTime() - CLOCK_ORIGIN;
   }
@@ -274,6 +283,12 @@ public final class Engine implements AutoCloseable {
   public ScoreResult score(ScoreRequest request) {
     return await(
         submit(request), () -> Unstarted.score(FinishReason.CANCELLED, "interrupted"));
+  }
+
+  /** The tokens of a request, as {@link #submit(ScoreRequest)} takes them, and throwing as that. */
+  public ScoreTokens tokens(ScoreRequest request) {
+    ScoreEncoder.Encoded encoded = submissions.encode(request);
+    return new ScoreTokens(encoded.context(), encoded.continuations());
   }
 
   /**

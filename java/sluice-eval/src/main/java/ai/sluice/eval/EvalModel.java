@@ -9,13 +9,19 @@ public interface EvalModel extends AutoCloseable {
    * What was answered and what it cost.
    *
    * @param answer the answer
-   * @param promptTokens of the prompt
+   * @param promptTokens of the prompt, and of continuations all but their last
    * @param cachedTokens of these found in a cache
+   * @param truncatedTokens cut off the prompt's beginning because it was too long
    * @param newTokens computed for the answer: generated, or of continuations
    * @param seconds from sending to the end
    */
   record Reply(
-      EvalAnswer answer, int promptTokens, int cachedTokens, int newTokens, double seconds) {}
+      EvalAnswer answer,
+      int promptTokens,
+      int cachedTokens,
+      int truncatedTokens,
+      int newTokens,
+      double seconds) {}
 
   /** The prompt as it will be sent, for hashes and ordering. */
   String rendered(EvalItem item);
