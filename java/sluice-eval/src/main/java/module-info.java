@@ -11,6 +11,7 @@ module ai.sluice.eval {
   uses ai.sluice.eval.EvalTask;
 
   exports ai.sluice.eval;
+  exports ai.sluice.eval.data;
   exports ai.sluice.eval.metrics;
   exports ai.sluice.eval.run;
   exports ai.sluice.eval.sandbox;

@@ -2,6 +2,7 @@ package ai.sluice.cli;
 
 import ai.sluice.api.ChatMessage;
 import ai.sluice.api.InvalidRequestException;
+import ai.sluice.eval.data.PinnedFiles;
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonGenerator;
 import com.fasterxml.jackson.core.JsonParser;
@@ -36,7 +37,7 @@ final class ChatFile {
       }
       Files.writeString(path, text.append('\n').toString());
     } catch (IOException e) {
-      throw new CommandException("/save: " + ModelPull.reason(e), e);
+      throw new CommandException("/save: " + PinnedFiles.reason(e), e);
     }
   }
 
@@ -65,7 +66,7 @@ final class ChatFile {
           "/load: " + file + ": " + e.getOriginalMessage() + " (expected: a file made by /save)",
           e);
     } catch (IOException e) {
-      throw new CommandException("/load: " + ModelPull.reason(e), e);
+      throw new CommandException("/load: " + PinnedFiles.reason(e), e);
     }
     return messages;
   }

@@ -1,6 +1,7 @@
 package ai.sluice.cli;
 
 import ai.sluice.api.SluiceException;
+import ai.sluice.eval.data.PinnedFiles;
 import ai.sluice.jni.NativeLibrary;
 import ai.sluice.jni.SluiceAbi;
 import ai.sluice.proto.Backend;
@@ -165,7 +166,7 @@ final class DoctorCommand implements Callable<Integer> {
     } catch (SluiceException e) {
       problem("parity", e);
     } catch (IOException e) {
-      problem("parity", ModelPull.reason(e)
+      problem("parity", PinnedFiles.reason(e)
           + " (expected: a folder for temporary files that can be written)");
     }
   }
@@ -196,7 +197,7 @@ final class DoctorCommand implements Callable<Integer> {
       Files.delete(Files.createTempFile(cache, ".doctor", null));
       row(label, cache + ", " + Sizes.text(Files.getFileStore(cache).getUsableSpace()) + " free");
     } catch (IOException e) {
-      problem(label, cache + ": cannot be written, " + ModelPull.reason(e)
+      problem(label, cache + ": cannot be written, " + PinnedFiles.reason(e)
           + " (expected: a folder of yours; set XDG_CACHE_HOME to one)");
     }
   }
@@ -210,14 +211,14 @@ final class DoctorCommand implements Callable<Integer> {
       return;
     }
     try {
-      if (ModelPull.sha256(file).equals(model.fileSha256())) {
+      if (PinnedFiles.sha256(file).equals(model.fileSha256())) {
         row("model", model.name() + ", " + file + ", sha256 verified");
       } else {
         problem("model", file + ": damaged (expected: sha256 " + model.fileSha256()
             + "; 'sluice pull' replaces it)");
       }
     } catch (IOException e) {
-      problem("model", ModelPull.reason(e) + " (expected: a readable file)");
+      problem("model", PinnedFiles.reason(e) + " (expected: a readable file)");
     }
   }
 

@@ -31,7 +31,8 @@ final class EvalCommand implements Callable<Integer> {
   /** The command with those below it, each in a class of its own. */
   static CommandLine of(Console console) {
     return new CommandLine(new EvalCommand(console))
-        .addSubcommand(new EvalPromptsCommand(console));
+        .addSubcommand(new EvalPromptsCommand(console))
+        .addSubcommand(new EvalFetchCommand(console));
   }
 
   @Override
@@ -39,6 +40,6 @@ final class EvalCommand implements Callable<Integer> {
     console.mark("eval");
     throw new CommandLine.ParameterException(
         spec.commandLine(),
-        "no command (expected: prompts; running tasks is not built yet)");
+        "no command (expected: prompts or fetch; running tasks is not built yet)");
   }
 }

@@ -1,5 +1,6 @@
 package ai.sluice.cli;
 
+import ai.sluice.eval.EvalData;
 import ai.sluice.eval.EvalItem;
 import ai.sluice.eval.EvalTask;
 import ai.sluice.eval.EvalTasks;
@@ -41,9 +42,11 @@ final class EvalPromptsCommand implements Callable<Integer> {
   @Option(
       names = "--data",
       paramLabel = "DIR",
-      required = true,
-      description = "The folder that holds mmlu, gsm8k and humaneval.")
-  String data = "";
+      description = {
+        "The folder that holds mmlu, gsm8k and humaneval;",
+        "default: ~/.cache/sluice/data, where eval fetch puts them."
+      })
+  @Nullable String data;
 
   @Option(
       names = "--out",
@@ -71,13 +74,14 @@ final class EvalPromptsCommand implements Callable<Integer> {
       throw new CommandException(
           "--out " + out + ": no such folder (remedy: mkdir -p " + parent + ")");
     }
+    Path folder = EvalData.folder(data, new ModelStore(console).cacheFolder());
     Path part = Files.createTempFile(parent, file.getFileName().toString(), ".part");
     long count = 0;
     try {
       try (BufferedWriter writer = Files.newBufferedWriter(part)) {
         for (EvalTask each : tasks) {
           for (EvalItem item :
-              each.items(Path.of(data), shots == null ? each.publishedShots() : shots)) {
+              each.items(folder, shots == null ? each.publishedShots() : shots)) {
             String hash = PromptHash.of(item.context());
             writer.write(item.task() + "\t" + item.index() + "\t" + hash + "\n");
             count++;

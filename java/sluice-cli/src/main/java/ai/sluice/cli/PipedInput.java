@@ -1,6 +1,7 @@
 package ai.sluice.cli;
 
 import ai.sluice.api.InvalidRequestException;
+import ai.sluice.eval.data.PinnedFiles;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -38,7 +39,7 @@ final class PipedInput implements ChatInput {
         }
       }
     } catch (IOException e) {
-      throw new CommandException("standard input: " + ModelPull.reason(e), e);
+      throw new CommandException("standard input: " + PinnedFiles.reason(e), e);
     }
     String text = Utf8.decode("standard input, line " + line, bytes.toByteArray());
     return text.endsWith("\r") ? text.substring(0, text.length() - 1) : text;

@@ -1,5 +1,6 @@
 package ai.sluice.cli;
 
+import ai.sluice.eval.data.PinnedFiles;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
@@ -41,7 +42,7 @@ final class TerminalInput implements ChatInput {
               .nativeSignals(true)
               .build();
     } catch (IOException e) {
-      throw new CommandException("terminal: " + ModelPull.reason(e), e);
+      throw new CommandException("terminal: " + PinnedFiles.reason(e), e);
     }
     // A message is prose: quotes and backslashes stand for themselves.
     DefaultParser parser = new DefaultParser().quoteChars(new char[0]).escapeChars(new char[0]);
@@ -75,7 +76,7 @@ final class TerminalInput implements ChatInput {
       }
       return java.util.Optional.of(file);
     } catch (IOException e) {
-      console.err().println("history is not kept: " + ModelPull.reason(e));
+      console.err().println("history is not kept: " + PinnedFiles.reason(e));
       return java.util.Optional.empty();
     }
   }

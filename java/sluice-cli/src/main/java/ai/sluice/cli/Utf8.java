@@ -1,6 +1,7 @@
 package ai.sluice.cli;
 
 import ai.sluice.api.InvalidRequestException;
+import ai.sluice.eval.data.PinnedFiles;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
@@ -57,7 +58,7 @@ final class Utf8 {
       }
       return decode(name, bytes);
     } catch (IOException e) {
-      throw new CommandException(name + ": " + ModelPull.reason(e), e);
+      throw new CommandException(name + ": " + PinnedFiles.reason(e), e);
     }
   }
 
@@ -81,7 +82,7 @@ final class Utf8 {
     try (InputStream in = Files.newInputStream(path)) {
       return read(option + " " + file, in);
     } catch (IOException e) {
-      throw new CommandException(option + " " + file + ": " + ModelPull.reason(e), e);
+      throw new CommandException(option + " " + file + ": " + PinnedFiles.reason(e), e);
     }
   }
 }

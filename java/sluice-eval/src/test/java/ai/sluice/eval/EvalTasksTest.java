@@ -121,7 +121,9 @@ class EvalTasksTest {
 
   @Test
   void damagedFilesAreNamedWithTheirLine(@TempDir Path data) throws IOException {
-    assertTrue(refused(data, "mmlu").contains("mmlu/test: cannot be read"));
+    assertTrue(refused(data, "mmlu").contains("mmlu/test: not there (remedy: 'sluice eval fetch"));
+    assertTrue(refused(data, "humaneval").contains("HumanEval.jsonl: not there (remedy: 'sluice"));
+    assertTrue(refused(data, "gsm8k").contains("--data FOLDER"));
     Path test = Files.createDirectories(data.resolve("mmlu/test"));
     assertTrue(refused(data, "mmlu").contains("no SUBJECT_test.csv"));
     Path dev = Files.createDirectories(data.resolve("mmlu/dev")).resolve("x_dev.csv");

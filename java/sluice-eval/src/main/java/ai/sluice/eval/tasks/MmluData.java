@@ -107,10 +107,7 @@ final class MmluData {
           folder + ": no SUBJECT_test.csv (expected: MMLU's test files; remedy: --data FOLDER names"
               + " the folder that holds mmlu)");
     } catch (IOException e) {
-      throw new InvalidRequestException(
-          folder + ": cannot be read: " + e.getMessage()
-              + " (remedy: --data FOLDER names the folder that holds mmlu)",
-          e);
+      throw new InvalidRequestException(DataFiles.unreadable(folder, e), e);
     }
   }
 
