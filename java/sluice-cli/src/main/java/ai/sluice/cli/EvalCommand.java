@@ -1,27 +1,131 @@
 package ai.sluice.cli;
 
+import ai.sluice.api.Backend;
+import ai.sluice.api.EngineOptions;
+import ai.sluice.api.InvalidRequestException;
+import ai.sluice.api.ModelInfo;
+import ai.sluice.api.Numerics;
+import ai.sluice.core.Engine;
+import ai.sluice.eval.EngineModel;
+import ai.sluice.eval.EvalData;
+import ai.sluice.eval.EvalTask;
+import ai.sluice.eval.EvalTasks;
+import ai.sluice.eval.FileHashes;
+import ai.sluice.eval.run.EvalOptions;
+import ai.sluice.eval.run.EvalProgress;
+import ai.sluice.eval.run.EvalRun;
+import ai.sluice.eval.run.EvalRunner;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.Callable;
+import java.util.concurrent.atomic.AtomicReference;
+import org.jline.utils.Signals;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
-/** Evaluation. Today its prompts alone: running a task comes with the runner. */
+/** Runs tasks against a model; commands below it do the rest of evaluation. */
 @Command(
     name = "eval",
-    synopsisSubcommandLabel = "COMMAND",
-    description = "Evaluate models: MMLU, GSM8K, HumanEval.",
-    footer = {"", "Example:", "  sluice eval prompts all --data DIR --out prompts.tsv"})
+    sortOptions = false,
+    abbreviateSynopsis = true,
+    synopsisSubcommandLabel = "TASK... | COMMAND",
+    description = {
+      "Evaluate a model: mmlu, mmlu_continuation, gsm8k, gsm8k_cot, humaneval, humaneval_instruct"
+          + " or all, with lm-eval's prompts and scores.",
+      "Items are written as they are done. The same command goes on with what an earlier one left,"
+          + " however that ended."
+    },
+    footer = {
+      "",
+      "Exit code: 0 done, 1 a file or the model failed, 2 wrong usage or another model, other data"
+          + " or settings than the run was begun with, 130 interrupted (what is done is kept).",
+      "",
+      "Examples:",
+      "  sluice eval fetch mmlu",
+      "  sluice eval mmlu -m model.gguf --num-fewshot 5",
+      "  sluice eval mmlu gsm8k -m model.gguf --limit 20 --out runs/first",
+      "  sluice eval humaneval -m model.gguf --predict-only --out runs/code",
+      "  sluice eval prompts all --data DIR --out prompts.tsv"
+    })
 final class EvalCommand implements Callable<Integer> {
+  private static final String ALL = "all";
+
+  /** On a GPU a step has room for more than the engine's default number of sequences. */
+  private static final int CUDA_SEQUENCES = 128;
+
   private final Console console;
 
   @Spec CommandSpec spec;
 
-  @Parameters(arity = "0..*", paramLabel = "TASK", description = "What to run.")
+  @Parameters(
+      arity = "0..*",
+      paramLabel = "TASK",
+      split = ",",
+      description = "What to run; several, or all.")
   List<String> tasks = new ArrayList<>();
+
+  @Mixin EngineArguments engineArguments = new EngineArguments();
+
+  @Option(
+      names = "--concurrency",
+      paramLabel = "N",
+      description = "Items computed at once; default: 16, on a GPU 128.")
+  @Nullable Integer concurrency;
+
+  @Option(
+      names = "--data",
+      paramLabel = "DIR",
+      description = "The folder of data sets; default: where eval fetch puts them.")
+  @Nullable String data;
+
+  @Option(
+      names = "--num-fewshot",
+      paramLabel = "N",
+      description = "Worked examples; default: the task's own, which for MMLU is 0.")
+  @Nullable Integer shots;
+
+  @Option(
+      names = "--limit",
+      paramLabel = "N",
+      description = "The first N items of each task, of MMLU of each subject.")
+  @Nullable Integer limit;
+
+  @Option(
+      names = "--subjects",
+      split = ",",
+      paramLabel = "SUBJECT",
+      description = "Of MMLU these subjects, with commas between: anatomy,world_religions.")
+  List<String> subjects = List.of();
+
+  @Option(
+      names = "--apply-chat-template",
+      description = "Ask as a conversation: shots are turns of it.")
+  boolean chatTemplate;
+
+  @Option(
+      names = "--out",
+      paramLabel = "DIR",
+      description = "The folder of the run; default: eval-runs/MODEL-TASKS.")
+  @Nullable String out;
+
+  @Option(names = "--restart", description = "Give up what the folder holds of a run.")
+  boolean restart;
+
+  @Option(
+      names = "--predict-only",
+      description = "Run no program that the model writes; eval score judges them elsewhere.")
+  boolean predictOnly;
+
+  @Option(names = "--json", description = "Print JSON instead of a table.")
+  boolean json;
 
   private EvalCommand(Console console) {
     this.console = console;
@@ -37,9 +141,126 @@ final class EvalCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    console.mark("eval");
-    throw new CommandLine.ParameterException(
-        spec.commandLine(),
-        "no command (expected: prompts or fetch; running tasks is not built yet)");
+    if (tasks.isEmpty()) {
+      throw new CommandLine.ParameterException(
+          spec.commandLine(), "no task (expected: mmlu, gsm8k, humaneval, ... or all)");
+    }
+    List<EvalTask> chosen =
+        tasks.contains(ALL)
+            ? EvalTasks.all()
+            : tasks.stream().distinct().map(EvalTasks::named).toList();
+    EngineOptions.Builder engine = engineArguments.options(console);
+    EngineOptions asked = engine.build();
+    EvalOptions.Builder options =
+        EvalOptions.builder()
+            .tasks(chosen)
+            .data(EvalData.folder(data, new ModelStore(console).cacheFolder()))
+            .out(out == null ? defaultFolder(asked.model()) : Path.of(out))
+            .subjects(subjects)
+            .predictOnly(predictOnly)
+            .restart(restart);
+    Values.give("--num-fewshot", shots, options::shots);
+    Values.give("--limit", limit, options::limit);
+    // Data before the model: a wrong path should not cost a load.
+    try (EvalRunner runner = EvalRunner.open(options.build())) {
+      console.mark("data read");
+      return run(runner, engineOptions(engine, asked));
+    }
+  }
+
+  private Path defaultFolder(Path model) {
+    String name = String.valueOf(model.toAbsolutePath().normalize().getFileName());
+    StringBuilder folder = new StringBuilder(name.replaceFirst("\\.gguf$", ""));
+    folder.append('-').append(String.join("-", tasks));
+    if (shots != null) {
+      folder.append('-').append(shots).append("shot");
+    }
+    if (chatTemplate) {
+      folder.append("-chat");
+    }
+    if (limit != null) {
+      folder.append("-limit").append(limit);
+    }
+    return Path.of("eval-runs", folder.toString());
+  }
+
+  // Where it is to be had without much loss, numbers do not depend on the batch.
+  private EngineOptions engineOptions(EngineOptions.Builder builder, EngineOptions asked) {
+    Backend backend = Engine.backendOf(asked);
+    builder.backend(backend);
+    if (!engineArguments.hasNumerics()) {
+      builder.numerics(backend == Backend.CPU ? Numerics.BATCH_INVARIANT : Numerics.FAST);
+    }
+    if (backend == Backend.CUDA) {
+      builder.maxSequences(CUDA_SEQUENCES);
+    }
+    Values.give("--concurrency", concurrency, builder::maxSequences);
+    return builder.maxQueuedRequests(100_000).maxQueuedTokens(Integer.MAX_VALUE).build();
+  }
+
+  private int run(EvalRunner runner, EngineOptions options) {
+    if (runner.damaged() > 0) {
+      console.err().println(runner.damaged() + " torn lines were dropped; done again");
+    }
+    FileHashes hashes =
+        new FileHashes(Optional.of(new ModelStore(console).cacheFolder().resolve("hashes")));
+    try (EngineArguments.LoadLine line = new EngineArguments.LoadLine(console);
+        EngineModel model =
+            EngineModel.open(
+                options.toBuilder().loadListener(line::show).build(), chatTemplate, hashes)) {
+      line.wipe();
+      console.mark("model loaded");
+      numerics(model.engine().modelInfo());
+      return run(runner, model);
+    }
+  }
+
+  private void numerics(ModelInfo info) {
+    if (info.numerics() == Numerics.FAST) {
+      console.err().println(
+          "numerics fast: log-probabilities may differ in their last bits with what is computed"
+              + " beside them; --numerics batch-invariant does not");
+    }
+  }
+
+  private int run(EvalRunner runner, EngineModel model) {
+    AtomicReference<EvalProgress> last = new AtomicReference<>();
+    AtomicReference<Boolean> stopped = new AtomicReference<>(false);
+    Runnable stop =
+        () -> {
+          stopped.set(true);
+          runner.stop();
+        };
+    Object interrupt = Signals.register("INT", stop);
+    Object terminate = Signals.register("TERM", stop);
+    try (EvalProgressLine progress = new EvalProgressLine(console)) {
+      EvalRun run =
+          runner.run(
+              model,
+              now -> {
+                // Not before the model is known to be the same.
+                if (last.getAndSet(now) == null && now.before() > 0) {
+                  console.err().println("done already: " + now.before() + " of " + now.total());
+                }
+                progress.update(now);
+              });
+      progress.close();
+      EvalProgress end = last.get();
+      if (!run.isComplete()) {
+        console.err().println(
+            "interrupted: " + run.items().size() + " of " + runner.total()
+                + " items done; the same command goes on from there");
+        return Failures.INTERRUPTED;
+      }
+      if (end != null) {
+        console.err().print(EvalSummary.costs(end));
+      }
+      console.print(json ? EvalSummary.json(run) : EvalSummary.table(run));
+      console.err().println("run: " + run.folder());
+      return Failures.OK;
+    } finally {
+      Signals.unregister("INT", interrupt);
+      Signals.unregister("TERM", terminate);
+    }
   }
 }

@@ -54,6 +54,6 @@ class EvalCommandTest {
     assertTrue(run.err().contains("no such folder"), run.err());
     run = CliRun.of(home, "eval");
     assertEquals(2, run.code());
-    assertTrue(run.err().contains("not built yet"), run.err());
+    assertTrue(run.err().contains("no task"), run.err());
   }
 }

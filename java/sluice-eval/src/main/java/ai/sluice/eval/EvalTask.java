@@ -23,6 +23,11 @@ public interface EvalTask {
   /** How many worked examples come before a question unless the caller says otherwise. */
   int defaultShots();
 
+  /** Whether a caller may ask for another number of them. */
+  default boolean takesShots() {
+    return true;
+  }
+
   /** How many published figures were made with. */
   default int publishedShots() {
     return defaultShots();

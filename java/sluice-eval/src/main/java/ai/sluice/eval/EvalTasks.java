@@ -8,10 +8,8 @@ import ai.sluice.eval.tasks.HumanEvalTask;
 import ai.sluice.eval.tasks.MmluContinuationTask;
 import ai.sluice.eval.tasks.MmluTask;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.List;
 import java.util.ServiceLoader;
-import java.util.stream.Collectors;
 
 /** The tasks there are: those of the library, then those found as services. */
 public final class EvalTasks {
@@ -46,28 +44,8 @@ public final class EvalTasks {
                     "task: "
                         + name
                         + " (expected: "
-                        + tasks.stream()
-                            .map(EvalTask::name)
-                            .sorted(Comparator.comparingInt(known -> distance(name, known)))
-                            .collect(Collectors.joining(", "))
+                        + Names.nearest(
+                            name, tasks.stream().map(EvalTask::name).toList(), tasks.size())
                         + ")"));
-  }
-
-  // Levenshtein's.
-  private static int distance(String a, String b) {
-    int[] row = new int[b.length() + 1];
-    for (int j = 0; j < row.length; j++) {
-      row[j] = j;
-    }
-    for (int i = 1; i <= a.length(); i++) {
-      int diagonal = row[0];
-      row[0] = i;
-      for (int j = 1; j < row.length; j++) {
-        int same = diagonal + (a.charAt(i - 1) == b.charAt(j - 1) ? 0 : 1);
-        diagonal = row[j];
-        row[j] = Math.min(same, Math.min(row[j], row[j - 1]) + 1);
-      }
-    }
-    return row[b.length()];
   }
 }

@@ -4,7 +4,6 @@ import ai.sluice.api.InvalidRequestException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -41,7 +40,7 @@ public record EvalRun(
           RunManifest.fromJson(ItemRecord.JSON.readTree(Files.readAllBytes(manifest)));
       SortedMap<ItemKey, ItemRecord> items = new TreeMap<>();
       int damaged = 0;
-      for (String line : lines(folder.resolve(ITEMS))) {
+      for (String line : RunFiles.lines(folder.resolve(ITEMS))) {
         ItemRecord item = ItemLine.read(line).orElse(null);
         if (item == null) {
           damaged++;
@@ -54,19 +53,6 @@ public record EvalRun(
       throw new InvalidRequestException(
           folder + ": cannot be read: " + e.getMessage() + " (expected: the folder of a run)", e);
     }
-  }
-
-  private static List<String> lines(Path file) throws IOException {
-    if (!Files.exists(file)) {
-      return List.of();
-    }
-    List<String> out = new ArrayList<>();
-    for (String line : Files.readString(file).split("\n")) {
-      if (!line.isEmpty()) {
-        out.add(line);
-      }
-    }
-    return out;
   }
 
   /** Whether every item of every task is done. */

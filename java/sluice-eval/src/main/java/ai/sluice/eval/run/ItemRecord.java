@@ -52,6 +52,12 @@ public record ItemRecord(
         item.target(), item.doc(), answer, scores);
   }
 
+  /** The same with what its answer is worth. */
+  ItemRecord judged(ItemScores worth) {
+    return new ItemRecord(
+        group, task, index, promptHash, question, target, doc, answer, worth);
+  }
+
   /** Names it within a run. */
   public ItemKey key() {
     return new ItemKey(task, index);

@@ -1,13 +1,17 @@
 package ai.sluice.eval.run;
 
+import ai.sluice.api.InvalidRequestException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 
 /**
  * What a run was made with.
@@ -34,6 +38,41 @@ public record RunManifest(
     identity = Collections.unmodifiableMap(new LinkedHashMap<>(identity));
     environment = Collections.unmodifiableMap(new LinkedHashMap<>(environment));
     tasks = List.copyOf(tasks);
+  }
+
+  /**
+   * Requires that a run of this manifest may go on with another's identity and tasks.
+   *
+   * @param now what it would go on with
+   * @param folder of the run, for the message
+   * @throws InvalidRequestException naming the first field that differs
+   */
+  public void requireSame(RunManifest now, Path folder) {
+    Map<String, String> before = fields();
+    Map<String, String> after = now.fields();
+    Set<String> names = new LinkedHashSet<>(before.keySet());
+    names.addAll(after.keySet());
+    for (String name : names) {
+      String was = before.getOrDefault(name, "none");
+      String is = after.getOrDefault(name, "none");
+      if (!was.equals(is)) {
+        throw new InvalidRequestException(
+            name + ": " + is + " (expected: " + was + ", with which the run in " + folder
+                + " was begun; remedy: --out another folder, or --restart to give it up)");
+      }
+    }
+  }
+
+  // Identity with what was asked for, so that a refusal names any of them.
+  private Map<String, String> fields() {
+    Map<String, String> out = new LinkedHashMap<>(identity);
+    out.put("tasks", String.join(",", tasks.stream().map(Task::name).toList()));
+    for (Task task : tasks) {
+      out.put(task.name() + ".version", task.version());
+      out.put(task.name() + ".num_fewshot", String.valueOf(task.shots()));
+      out.put(task.name() + ".items", String.valueOf(task.items()));
+    }
+    return out;
   }
 
   /** As JSON. */

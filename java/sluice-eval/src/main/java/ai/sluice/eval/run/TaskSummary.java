@@ -41,7 +41,7 @@ public record TaskSummary(
    * Sums up items of one task as it was asked for.
    *
    * @param group its name
-   * @param items at least one, in their order
+   * @param items at least one, in their order, all judged
    */
   public static TaskSummary of(String group, List<ItemRecord> items) {
     SortedMap<String, List<ItemRecord>> tasks = new TreeMap<>();

@@ -34,6 +34,11 @@ public final class HumanEvalInstructTask implements EvalTask {
   }
 
   @Override
+  public boolean takesShots() {
+    return false;
+  }
+
+  @Override
   public List<EvalItem> items(Path data, int shots) {
     return HumanEvalData.items(data, shots, name(), HumanEvalInstructTask::instruction);
   }

@@ -35,6 +35,11 @@ public final class HumanEvalTask implements EvalTask {
   }
 
   @Override
+  public boolean takesShots() {
+    return false;
+  }
+
+  @Override
   public List<EvalItem> items(Path data, int shots) {
     return HumanEvalData.items(data, shots, name(), prompt -> EvalPrompt.of("", List.of(), prompt));
   }
