@@ -5,6 +5,7 @@ import ai.sluice.eval.EvalItem;
 import ai.sluice.eval.EvalTask;
 import ai.sluice.eval.EvalTasks;
 import ai.sluice.eval.PromptHash;
+import ai.sluice.eval.PromptStyle;
 import java.io.BufferedWriter;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -61,13 +62,21 @@ final class EvalPromptsCommand implements Callable<Integer> {
       description = "Worked examples; default: as in published results, 5 for MMLU.")
   @Nullable Integer shots;
 
+  @Option(
+      names = "--prompt-style",
+      paramLabel = "STYLE",
+      description = "lm-eval or deepseek, the DeepSeek-V2 paper's; default: lm-eval.")
+  String style = PromptStyle.LM_EVAL.label();
+
   EvalPromptsCommand(Console console) {
     this.console = console;
   }
 
   @Override
   public Integer call() throws IOException {
-    List<EvalTask> tasks = task.equals(ALL) ? EvalTasks.all() : List.of(EvalTasks.named(task));
+    PromptStyle wording = PromptStyle.named(style);
+    List<EvalTask> tasks =
+        task.equals(ALL) ? EvalTasks.all(wording) : List.of(EvalTasks.named(task, wording));
     Path file = Path.of(out).toAbsolutePath();
     Path parent = file.getParent();
     if (parent == null || !Files.isDirectory(parent)) {

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -34,6 +35,28 @@ class EvalCommandTest {
     assertEquals("1 prompts of humaneval: " + out + "\n", run.out());
     // printf 'def f():\n' | sha256sum
     assertEquals("humaneval\t0\t142c914812a74c4b\n", Files.readString(out));
+  }
+
+  @Test
+  void promptsHaveStyles() throws IOException {
+    String out = home.resolve("p.tsv").toString();
+    String folder = data().toString();
+    String[] base = {"eval", "prompts", "humaneval", "--data", folder, "--out", out};
+    CliRun run = CliRun.of(home, with(base, "--prompt-style", "deepseek"));
+    assertEquals(0, run.code(), run.err());
+    assertEquals("humaneval\t0\t142c914812a74c4b\n", Files.readString(Path.of(out)));
+    run = CliRun.of(home, with(base, "--prompt-style", "helm"));
+    assertEquals(2, run.code());
+    assertTrue(
+        run.err().contains("prompt-style: helm (expected: lm-eval or deepseek)"), run.err());
+    base[2] = "gsm8k_cot";
+    run = CliRun.of(home, with(base, "--prompt-style", "deepseek"));
+    assertEquals(2, run.code());
+    assertTrue(run.err().contains("prompt-style: deepseek for gsm8k_cot (expected:"), run.err());
+  }
+
+  private static String[] with(String[] args, String... more) {
+    return Stream.of(args, more).flatMap(Stream::of).toArray(String[]::new);
   }
 
   @Test

@@ -1,6 +1,8 @@
 package ai.sluice.eval;
 
 import ai.sluice.api.InvalidRequestException;
+import ai.sluice.eval.tasks.DeepSeekGsm8kTask;
+import ai.sluice.eval.tasks.DeepSeekMmluTask;
 import ai.sluice.eval.tasks.Gsm8kCotTask;
 import ai.sluice.eval.tasks.Gsm8kTask;
 import ai.sluice.eval.tasks.HumanEvalInstructTask;
@@ -10,6 +12,7 @@ import ai.sluice.eval.tasks.MmluTask;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.ServiceLoader;
+import java.util.stream.Collectors;
 
 /** The tasks there are: those of the library, then those found as services. */
 public final class EvalTasks {
@@ -29,7 +32,39 @@ public final class EvalTasks {
   }
 
   /**
-   * The task of a name.
+   * All tasks of a style. Of DeepSeek's these are the ones whose format is published.
+   *
+   * @param style whose wording
+   */
+  public static List<EvalTask> all(PromptStyle style) {
+    return switch (style) {
+      case LM_EVAL -> all();
+      case DEEPSEEK ->
+          List.of(new DeepSeekMmluTask(), new DeepSeekGsm8kTask(), new HumanEvalTask());
+    };
+  }
+
+  /**
+   * The task of a name in a style.
+   *
+   * @throws InvalidRequestException when there is no such task, or it has no such style
+   */
+  public static EvalTask named(String name, PromptStyle style) {
+    String known = named(name).name();
+    List<EvalTask> tasks = all(style);
+    return tasks.stream()
+        .filter(task -> task.name().equals(known))
+        .findFirst()
+        .orElseThrow(
+            () ->
+                new InvalidRequestException(
+                    "prompt-style: " + style.label() + " for " + name + " (expected: one of "
+                        + tasks.stream().map(EvalTask::name).collect(Collectors.joining(", "))
+                        + ", no other format of it is published; remedy: --prompt-style lm-eval)"));
+  }
+
+  /**
+   * The task of a name, in lm-eval's style.
    *
    * @throws InvalidRequestException when there is none, with the names nearest to it
    */

@@ -53,9 +53,9 @@ public final class EndpointModel implements EvalModel {
     same.put("model", settings.model());
     same.put("endpoint", settings.url().toString());
     same.put("api", settings.chat() ? "chat/completions" : "completions");
-    same.put("weights", UNKNOWN);
-    same.put("tokenizer", UNKNOWN);
-    same.put("template", settings.chat() ? UNKNOWN : "none");
+    same.put("model_sha256", UNKNOWN);
+    same.put("tokenizer_sha256", UNKNOWN);
+    same.put("chat_template_sha256", settings.chat() ? UNKNOWN : "none");
     Map<String, String> other = new LinkedHashMap<>();
     if (!why.isEmpty()) {
       other.put("endpoint models", why);

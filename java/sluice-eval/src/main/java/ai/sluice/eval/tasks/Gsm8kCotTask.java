@@ -15,6 +15,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.BiFunction;
 
 /**
  * GSM8K with the eight worked examples of Wei et al. 2022 (table 20), as lm-eval 0.4.13 asks it
@@ -45,9 +46,26 @@ public final class Gsm8kCotTask implements EvalTask {
 
   @Override
   public List<EvalItem> items(Path data, int shots) {
+    return items(
+        name(), data, shots, "gsm8k_cot.jsonl",
+        (examples, question) -> EvalPrompt.of("", examples, question));
+  }
+
+  /**
+   * The items behind worked examples that are the same for all.
+   *
+   * @param resource the examples
+   * @param asked what is asked, of the examples and a question
+   */
+  static List<EvalItem> items(
+      String task,
+      Path data,
+      int shots,
+      String resource,
+      BiFunction<List<EvalPrompt.Shot>, String, EvalPrompt> asked) {
     List<List<String>> all =
-        DataFiles.jsonLines(Gsm8kCotTask.class, "gsm8k_cot.jsonl", "question", "answer");
-    Shots.check(name(), shots, all.size());
+        DataFiles.jsonLines(Gsm8kCotTask.class, resource, "question", "answer");
+    Shots.check(task, shots, all.size());
     List<EvalPrompt.Shot> examples = new ArrayList<>();
     for (List<String> example : all.subList(0, shots)) {
       examples.add(new EvalPrompt.Shot(question(example.get(0)), example.get(1)));
@@ -57,7 +75,7 @@ public final class Gsm8kCotTask implements EvalTask {
     for (List<String> row : DataFiles.jsonLines(test, "question", "answer")) {
       items.add(
           new EvalItem(
-              name(), items.size(), EvalPrompt.of("", examples, question(row.get(0))), List.of(),
+              task, items.size(), asked.apply(examples, question(row.get(0))), List.of(),
               number(test, items.size(), row.get(1)), Gsm8kScores.doc(row)));
     }
     return items;

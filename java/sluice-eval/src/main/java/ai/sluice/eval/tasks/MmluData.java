@@ -83,6 +83,16 @@ final class MmluData {
     return doc;
   }
 
+  /** A question with its choices behind letters. */
+  static String lettered(String question, List<String> choices) {
+    return question
+        + "\nA. " + choices.get(0)
+        + "\nB. " + choices.get(1)
+        + "\nC. " + choices.get(2)
+        + "\nD. " + choices.get(3)
+        + "\nAnswer:";
+  }
+
   static String letter(Row row) {
     return LETTERS.substring(row.answer(), row.answer() + 1);
   }

@@ -45,19 +45,9 @@ public final class MmluTask implements EvalTask {
         new MmluData.Style(
             "",
             "The following are multiple choice questions (with answers) about %s.\n\n",
-            MmluTask::question,
+            row -> MmluData.lettered(PythonText.strip(row.question()), row.choices()),
             MmluData::letter,
             row -> MmluData.letters()));
-  }
-
-  private static String question(MmluData.Row row) {
-    List<String> choices = row.choices();
-    return PythonText.strip(row.question())
-        + "\nA. " + choices.get(0)
-        + "\nB. " + choices.get(1)
-        + "\nC. " + choices.get(2)
-        + "\nD. " + choices.get(3)
-        + "\nAnswer:";
   }
 
   @Override

@@ -486,7 +486,7 @@ class EndpointModelTest {
       assertEquals("completions", model.identity().get("api"));
       assertEquals("org/toy-1", model.identity().get("endpoint root"));
       assertEquals("4096", model.identity().get("endpoint max_model_len"));
-      assertEquals("unknown (behind a server)", model.identity().get("weights"));
+      assertEquals("unknown (behind a server)", model.identity().get("model_sha256"));
       assertFalse(model.identity().containsKey("endpoint parent"));
       assertFalse(model.identity().containsKey("endpoint created"), "changes from day to day");
       assertEquals("7", model.environment().get("endpoint created"));
