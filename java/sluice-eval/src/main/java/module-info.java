@@ -12,6 +12,7 @@ module ai.sluice.eval {
   uses ai.sluice.eval.EvalTask;
 
   exports ai.sluice.eval;
+  exports ai.sluice.eval.compare;
   exports ai.sluice.eval.data;
   exports ai.sluice.eval.endpoint;
   exports ai.sluice.eval.metrics;

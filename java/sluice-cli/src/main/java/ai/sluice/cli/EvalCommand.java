@@ -136,7 +136,8 @@ final class EvalCommand implements Callable<Integer> {
   static CommandLine of(Console console) {
     return new CommandLine(new EvalCommand(console))
         .addSubcommand(new EvalPromptsCommand(console))
-        .addSubcommand(new EvalFetchCommand(console));
+        .addSubcommand(new EvalFetchCommand(console))
+        .addSubcommand(new EvalCompareCommand(console));
   }
 
   @Override
