@@ -8,9 +8,12 @@ import ai.sluice.api.Numerics;
 import ai.sluice.core.Engine;
 import ai.sluice.eval.EngineModel;
 import ai.sluice.eval.EvalData;
+import ai.sluice.eval.EvalModel;
 import ai.sluice.eval.EvalTask;
 import ai.sluice.eval.EvalTasks;
 import ai.sluice.eval.FileHashes;
+import ai.sluice.eval.PromptStyle;
+import ai.sluice.eval.endpoint.EndpointSettings;
 import ai.sluice.eval.run.EvalOptions;
 import ai.sluice.eval.run.EvalProgress;
 import ai.sluice.eval.run.EvalRun;
@@ -21,6 +24,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Function;
 import org.jline.utils.Signals;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
@@ -53,6 +57,7 @@ import picocli.CommandLine.Spec;
       "  sluice eval mmlu -m model.gguf --num-fewshot 5",
       "  sluice eval mmlu gsm8k -m model.gguf --limit 20 --out runs/first",
       "  sluice eval humaneval -m model.gguf --predict-only --out runs/code",
+      "  sluice eval gsm8k --endpoint http://localhost:8000/v1 -m NAME",
       "  sluice eval prompts all --data DIR --out prompts.tsv"
     })
 final class EvalCommand implements Callable<Integer> {
@@ -74,10 +79,12 @@ final class EvalCommand implements Callable<Integer> {
 
   @Mixin EngineArguments engineArguments = new EngineArguments();
 
+  @Mixin EndpointArguments endpoint = new EndpointArguments();
+
   @Option(
       names = "--concurrency",
       paramLabel = "N",
-      description = "Items computed at once; default: 16, on a GPU 128.")
+      description = "Items computed at once; default: 16, on a GPU 128, of a server 8.")
   @Nullable Integer concurrency;
 
   @Option(
@@ -109,6 +116,12 @@ final class EvalCommand implements Callable<Integer> {
       names = "--apply-chat-template",
       description = "Ask as a conversation: shots are turns of it.")
   boolean chatTemplate;
+
+  @Option(
+      names = "--prompt-style",
+      paramLabel = "STYLE",
+      description = "lm-eval or deepseek, the DeepSeek-V2 paper's; default: lm-eval.")
+  String style = PromptStyle.LM_EVAL.label();
 
   @Option(
       names = "--out",
@@ -146,38 +159,62 @@ final class EvalCommand implements Callable<Integer> {
       throw new CommandLine.ParameterException(
           spec.commandLine(), "no task (expected: mmlu, gsm8k, humaneval, ... or all)");
     }
+    PromptStyle wording = PromptStyle.named(style);
     List<EvalTask> chosen =
         tasks.contains(ALL)
-            ? EvalTasks.all()
-            : tasks.stream().distinct().map(EvalTasks::named).toList();
-    EngineOptions.Builder engine = engineArguments.options(console);
-    EngineOptions asked = engine.build();
+            ? EvalTasks.all(wording)
+            : tasks.stream().distinct().map(name -> EvalTasks.named(name, wording)).toList();
     EvalOptions.Builder options =
         EvalOptions.builder()
             .tasks(chosen)
+            .promptStyle(wording.label())
             .data(EvalData.folder(data, new ModelStore(console).cacheFolder()))
-            .out(out == null ? defaultFolder(asked.model()) : Path.of(out))
             .subjects(subjects)
             .predictOnly(predictOnly)
             .restart(restart);
+    if (endpoint.isGiven()) {
+      EndpointSettings server =
+          endpoint
+              .settings(spec.commandLine(), spec.mixins().get("engineArguments").options())
+              .withChat(chatTemplate);
+      return call(
+          options, server.model(),
+          runner ->
+              runServer(
+                  runner, concurrency == null ? server : server.withWindow(concurrency)));
+    }
+    endpoint.checkUnused();
+    EngineOptions.Builder engine = engineArguments.options(console);
+    EngineOptions asked = engine.build();
+    String name = String.valueOf(asked.model().toAbsolutePath().normalize().getFileName());
+    return call(
+        options, name.replaceFirst("\\.gguf$", ""),
+        runner -> runEngine(runner, engineOptions(engine, asked)));
+  }
+
+  private int call(
+      EvalOptions.Builder options, String model, Function<EvalRunner, Integer> work) {
+    options.out(out == null ? defaultFolder(model) : Path.of(out));
     Values.give("--num-fewshot", shots, options::shots);
     Values.give("--limit", limit, options::limit);
     // Data before the model: a wrong path should not cost a load.
     try (EvalRunner runner = EvalRunner.open(options.build())) {
       console.mark("data read");
-      return run(runner, engineOptions(engine, asked));
+      return work.apply(runner);
     }
   }
 
-  private Path defaultFolder(Path model) {
-    String name = String.valueOf(model.toAbsolutePath().normalize().getFileName());
-    StringBuilder folder = new StringBuilder(name.replaceFirst("\\.gguf$", ""));
+  private Path defaultFolder(String model) {
+    StringBuilder folder = new StringBuilder(model.replaceAll("[^A-Za-z0-9._-]+", "_"));
     folder.append('-').append(String.join("-", tasks));
     if (shots != null) {
       folder.append('-').append(shots).append("shot");
     }
     if (chatTemplate) {
       folder.append("-chat");
+    }
+    if (!style.equals(PromptStyle.LM_EVAL.label())) {
+      folder.append('-').append(style);
     }
     if (limit != null) {
       folder.append("-limit").append(limit);
@@ -199,10 +236,13 @@ final class EvalCommand implements Callable<Integer> {
     return builder.maxQueuedRequests(100_000).maxQueuedTokens(Integer.MAX_VALUE).build();
   }
 
-  private int run(EvalRunner runner, EngineOptions options) {
-    if (runner.damaged() > 0) {
-      console.err().println(runner.damaged() + " torn lines were dropped; done again");
+  private int runServer(EvalRunner runner, EndpointSettings settings) {
+    try (EvalModel model = endpoint.open(console, settings)) {
+      return run(runner, model);
     }
+  }
+
+  private int runEngine(EvalRunner runner, EngineOptions options) {
     FileHashes hashes =
         new FileHashes(Optional.of(new ModelStore(console).cacheFolder().resolve("hashes")));
     try (EngineArguments.LoadLine line = new EngineArguments.LoadLine(console);
@@ -224,7 +264,10 @@ final class EvalCommand implements Callable<Integer> {
     }
   }
 
-  private int run(EvalRunner runner, EngineModel model) {
+  private int run(EvalRunner runner, EvalModel model) {
+    if (runner.damaged() > 0) {
+      console.err().println(runner.damaged() + " torn lines were dropped; done again");
+    }
     AtomicReference<EvalProgress> last = new AtomicReference<>();
     AtomicReference<Boolean> stopped = new AtomicReference<>(false);
     Runnable stop =
