@@ -16,6 +16,7 @@ module ai.sluice.eval {
   exports ai.sluice.eval.data;
   exports ai.sluice.eval.endpoint;
   exports ai.sluice.eval.metrics;
+  exports ai.sluice.eval.perf;
   exports ai.sluice.eval.run;
   exports ai.sluice.eval.sandbox;
 }

@@ -150,7 +150,8 @@ final class EvalCommand implements Callable<Integer> {
     return new CommandLine(new EvalCommand(console))
         .addSubcommand(new EvalPromptsCommand(console))
         .addSubcommand(new EvalFetchCommand(console))
-        .addSubcommand(new EvalCompareCommand(console));
+        .addSubcommand(new EvalCompareCommand(console))
+        .addSubcommand(new EvalTableCommand(console));
   }
 
   @Override

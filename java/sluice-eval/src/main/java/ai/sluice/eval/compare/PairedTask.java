@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.function.Predicate;
 import java.util.stream.Collectors;
 
 /**
@@ -32,10 +33,15 @@ record PairedTask(
    *     other answers
    */
   static List<PairedTask> of(EvalRun first, EvalRun second) {
+    return of(first, second, task -> true);
+  }
+
+  /** As {@link #of(EvalRun, EvalRun)}, of the tasks with these names alone. */
+  static List<PairedTask> of(EvalRun first, EvalRun second, Predicate<String> names) {
     List<PairedTask> out = new ArrayList<>();
     for (RunManifest.Task task : first.manifest().tasks()) {
       for (RunManifest.Task other : second.manifest().tasks()) {
-        if (task.name().equals(other.name())) {
+        if (task.name().equals(other.name()) && names.test(task.name())) {
           requireSameVersion(task, other, second);
           out.add(of(task, other, first, second));
         }

@@ -72,11 +72,7 @@ public record RunComparison(
    * @throws InvalidRequestException as there
    */
   static RunComparison of(EvalRun baseline, EvalRun other, Settings settings, String task) {
-    List<PairedTask> pairs =
-        PairedTask.of(baseline, other).stream()
-            .filter(each -> each.task().name().equals(task))
-            .toList();
-    return of(baseline, other, settings, pairs);
+    return of(baseline, other, settings, PairedTask.of(baseline, other, task::equals));
   }
 
   private static RunComparison of(
