@@ -50,6 +50,16 @@ a_change_is_noticed() {
   "$root/sluice" build
 }
 
+# A task of a user's own, which an unknown name makes the command line list.
+own_task() {
+  local source=$root/java/sluice-eval/src/test/java/ai/example/ParityTask.java
+  local services=$work/task/META-INF/services
+  mkdir -p "$services"
+  echo ai.example.ParityTask >"$services/ai.sluice.eval.EvalTask"
+  javac -proc:none -nowarn -cp "$root/target/launcher/lib/*" -d "$work/task" "$source" || return 1
+  SLUICE_CLASSPATH=$work/task "$root/sluice" eval parety
+}
+
 fixture=$root/tests/golden/fixtures/llama
 mkdir "$work/a folder"
 ln -s "$root/sluice" "$work/a folder/linked sluice"
@@ -63,6 +73,7 @@ check "through a link, elsewhere" 0 "^sluice [0-9]" \
 check "relative paths are the caller's" 0 "all .* checks agree" \
   env -C "$fixture/.." "$root/sluice" verify llama
 check "without HOME" 0 "^sluice [0-9]" env -u HOME "$root/sluice" --version
+check "a task of the user's own" 2 "task: parety \\(expected: parity, " own_task
 check "an unknown command" 2 "^sluice: " "$root/sluice" no-such-command
 check "an unknown test option" 1 "expected: nothing, or --all" "$root/sluice" test --fast
 printf '%d passed, %d failed\n' "$passed" "$failures"

@@ -206,8 +206,11 @@ final class EvalCommand implements Callable<Integer> {
   }
 
   private Path defaultFolder(String model) {
+    // A server's model may hold slashes; of a file's task the name is enough.
     StringBuilder folder = new StringBuilder(model.replaceAll("[^A-Za-z0-9._-]+", "_"));
-    folder.append('-').append(String.join("-", tasks));
+    for (String task : tasks) {
+      folder.append('-').append(task.replaceAll(".*/|\\.jsonl$", ""));
+    }
     if (shots != null) {
       folder.append('-').append(shots).append("shot");
     }

@@ -3,6 +3,7 @@ package ai.sluice.eval;
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.eval.data.PinnedFiles;
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.type.TypeReference;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
@@ -15,7 +16,10 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
+import java.util.Map;
 import java.util.zip.GZIPInputStream;
 
 /** Files of data sets in UTF-8: rows of CSV, lines of JSON, as they are or compressed by gzip. */
@@ -25,21 +29,40 @@ public final class DataFiles {
   private DataFiles() {}
 
   /**
+   * A row of a table, or what a line of JSON has.
+   *
+   * @param where file and line, for messages
+   * @param values in order
+   */
+  public record Row(String where, List<String> values) {
+    /** Copies the list. */
+    public Row {
+      values = List.copyOf(values);
+    }
+
+    /** One of its values. */
+    public String get(int index) {
+      return values.get(index);
+    }
+  }
+
+  /**
    * Rows of comma-separated values, each with as many fields as the first must have.
    *
    * @param file its path
    * @param fields of a row
    * @throws InvalidRequestException when the file is missing or a row has another number of fields
    */
-  public static List<List<String>> csv(Path file, int fields) {
-    List<List<String>> out = new ArrayList<>();
+  public static List<Row> csv(Path file, int fields) {
+    List<Row> out = new ArrayList<>();
     for (CsvFile.Row row : CsvFile.rows(file.toString(), text(file))) {
+      String where = file + ", line " + row.line();
       if (row.fields().size() != fields) {
         throw new InvalidRequestException(
-            file + ", line " + row.line() + ": " + row.fields().size() + " fields (expected: "
-                + fields + "; remedy: fetch the file again)");
+            where + ": " + row.fields().size() + " fields (expected: " + fields
+                + "; remedy: fetch the file again)");
       }
-      out.add(row.fields());
+      out.add(new Row(where, row.fields()));
     }
     return out;
   }
@@ -52,7 +75,7 @@ public final class DataFiles {
    * @return for each line its texts in the order of the keys
    * @throws InvalidRequestException when the file is missing or a line is malformed
    */
-  public static List<List<String>> jsonLines(Path file, String... keys) {
+  public static List<Row> jsonLines(Path file, String... keys) {
     Path there = located(file);
     return lines(there.toString(), text(there), keys);
   }
@@ -70,7 +93,7 @@ public final class DataFiles {
    * @param name of the resource
    * @param keys each must be there with a text in every line
    */
-  public static List<List<String>> jsonLines(Class<?> beside, String name, String... keys) {
+  public static List<Row> jsonLines(Class<?> beside, String name, String... keys) {
     try (InputStream in = beside.getResourceAsStream(name)) {
       if (in == null) {
         throw new InvalidRequestException(name + ": not in the jar (remedy: build it again)");
@@ -81,27 +104,13 @@ public final class DataFiles {
     }
   }
 
-  private static List<List<String>> lines(String name, String text, String... keys) {
-    List<List<String>> out = new ArrayList<>();
-    int number = 0;
-    for (String line : text.split("\n", -1)) {
-      number++;
-      if (line.isBlank()) {
-        continue;
-      }
-      out.add(values(name + ", line " + number, line, keys));
-    }
+  private static List<Row> lines(String name, String text, String... keys) {
+    List<Row> out = new ArrayList<>();
+    objects(name, text).forEach((where, object) -> out.add(row(where, object, keys)));
     return out;
   }
 
-  private static List<String> values(String where, String line, String... keys) {
-    JsonNode object;
-    try {
-      object = JSON.readTree(line);
-    } catch (JsonProcessingException e) {
-      throw new InvalidRequestException(
-          where + ": " + e.getOriginalMessage() + " (expected: a JSON object)", e);
-    }
+  private static Row row(String where, JsonNode object, String... keys) {
     List<String> out = new ArrayList<>();
     for (String key : keys) {
       JsonNode value = object.get(key);
@@ -111,7 +120,53 @@ public final class DataFiles {
       }
       out.add(value.textValue());
     }
+    return new Row(where, out);
+  }
+
+  /**
+   * The objects of a file of JSON lines, as Java has them: texts, numbers, booleans, lists, maps.
+   *
+   * @param file its path; where it is missing, the same with {@code .gz} behind is taken
+   * @return by file and line, for messages, in order
+   * @throws InvalidRequestException when the file is missing or a line is malformed
+   */
+  public static Map<String, Map<String, Object>> jsonObjects(Path file) {
+    Path there = located(file);
+    Map<String, Map<String, Object>> out = new LinkedHashMap<>();
+    objects(there.toString(), text(there))
+        .forEach(
+            (where, object) ->
+                out.put(where, JSON.convertValue(object, new TypeReference<>() {})));
     return out;
+  }
+
+  private static Map<String, JsonNode> objects(String name, String text) {
+    Map<String, JsonNode> out = new LinkedHashMap<>();
+    int number = 0;
+    for (String line : text.split("\n", -1)) {
+      number++;
+      if (line.isBlank()) {
+        continue;
+      }
+      String where = name + ", line " + number;
+      JsonNode object;
+      try {
+        object = JSON.readTree(line);
+      } catch (JsonProcessingException e) {
+        throw new InvalidRequestException(
+            where + ": " + e.getOriginalMessage() + " (expected: a JSON object)", e);
+      }
+      if (!object.isObject()) {
+        throw new InvalidRequestException(
+            where + ": " + kind(object) + " (expected: a JSON object)");
+      }
+      out.put(where, object);
+    }
+    return out;
+  }
+
+  private static String kind(JsonNode node) {
+    return node.getNodeType().toString().toLowerCase(Locale.ROOT);
   }
 
   private static String text(Path file) {

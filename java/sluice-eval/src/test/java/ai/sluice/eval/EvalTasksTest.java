@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ai.sluice.api.InvalidRequestException;
+import ai.sluice.eval.sandbox.CodeRunner;
 import java.io.IOException;
 import java.net.URISyntaxException;
 import java.nio.file.Files;
@@ -132,7 +133,7 @@ class EvalTasksTest {
     Files.writeString(file, "q,1,2,3,4,A\nq,1,2,3,A\n");
     assertTrue(refused(data, "mmlu").contains("x_test.csv, line 2: 5 fields (expected: 6"));
     Files.writeString(file, "q,1,2,3,4,\n");
-    assertTrue(refused(data, "mmlu").contains("row 1: answer \"\" (expected: A, B, C or D"));
+    assertTrue(refused(data, "mmlu").contains("line 1: answer \"\" (expected: A, B, C or D"));
     Files.writeString(file, "q,1,2,3,4,A\n\"q,1,2,3,4,A\n");
     assertTrue(refused(data, "mmlu").contains("line 2: a quote that is never closed"));
     Files.writeString(file, "\"q\"x,1,2,3,4,A\n");
@@ -145,6 +146,69 @@ class EvalTasksTest {
     Files.writeString(gsm.resolve("test.jsonl"), "{\"question\": \"q\", \"answer\": \"1\"}\n{\n");
     assertTrue(refused(data, "gsm8k_cot").contains("test.jsonl, line 2: "));
     Files.writeString(gsm.resolve("test.jsonl"), "{\"question\": \"q\", \"answer\": \"1\"}\n");
-    assertTrue(refused(data, "gsm8k_cot").contains("item 0: an answer without ####"));
+    assertTrue(refused(data, "gsm8k_cot").contains("line 1: an answer without a number behind ####"));
+  }
+
+  @Test
+  void aSubjectWithoutExamplesIsNamed(@TempDir Path data) throws IOException {
+    Path test = Files.createDirectories(data.resolve("mmlu/test"));
+    Files.createDirectories(data.resolve("mmlu/dev"));
+    Files.writeString(test.resolve("x_test.csv"), "q,1,2,3,4,A\n");
+    assertTrue(refused(data, "mmlu").contains("mmlu/dev/x_dev.csv: not there (remedy: 'sluice"));
+  }
+
+  @Test
+  void rowsAreCountedByLinesAlsoBehindLongCells(@TempDir Path data) throws IOException {
+    Path test = Files.createDirectories(data.resolve("mmlu/test"));
+    Path dev = Files.createDirectories(data.resolve("mmlu/dev")).resolve("x_dev.csv");
+    Files.writeString(dev, "");
+    Files.writeString(test.resolve("x_test.csv"), "\"q\nr\n\",1,2,3,4,A\nq,1,2,3,4,E\n");
+    assertTrue(refused(data, "mmlu").contains("line 4: answer \"E\" (expected: A, B, C or D"));
+    Files.writeString(test.resolve("x_test.csv"), "q,1,2,3,4,5,A\n\nq,1,2,3,4,A\n");
+    assertTrue(refused(data, "mmlu").contains("line 1: 7 fields (expected: 6"));
+    Files.writeString(test.resolve("x_test.csv"), "q,1,2,3,4,A\n\n");
+    assertTrue(refused(data, "mmlu").contains("line 2: 1 fields (expected: 6"));
+  }
+
+  @Test
+  void emptyAnswersAndLinesOfOtherKindsAreNamed(@TempDir Path data) throws IOException {
+    Path gsm = Files.createDirectories(data.resolve("gsm8k"));
+    String good = "{\"question\": \"q\", \"answer\": \"#### 1\"}\n";
+    Files.writeString(gsm.resolve("train.jsonl"), good);
+    for (String task : new String[] {"gsm8k", "gsm8k_cot"}) {
+      for (String answer : new String[] {"", "####", "4 #### "}) {
+        Files.writeString(gsm.resolve("test.jsonl"), good + good.replace("#### 1", answer));
+        assertTrue(
+            refused(data, task).contains("test.jsonl, line 2: an answer without a number"), answer);
+      }
+      Files.writeString(gsm.resolve("test.jsonl"), good + "[1]\n");
+      assertTrue(refused(data, task).contains("line 2: array (expected: a JSON object)"));
+      Files.writeString(gsm.resolve("test.jsonl"), good.replace("\"q\"", "7"));
+      assertTrue(refused(data, task).contains("line 1: no text \"question\""));
+    }
+    Path humaneval = Files.createDirectories(data.resolve("humaneval"));
+    String function =
+        "{\"task_id\": \"t\", \"prompt\": \"def f():\", \"canonical_solution\": \"\","
+            + " \"test\": \"def check(f):\", \"entry_point\": \"f\"}\n";
+    for (String empty : new String[] {"def f():", "def check(f):"}) {
+      Files.writeString(
+          humaneval.resolve("HumanEval.jsonl"), function + function.replace(empty, ""));
+      assertTrue(refused(data, "humaneval").contains("line 2: an empty prompt, test or entry"));
+    }
+    Files.delete(humaneval.resolve("HumanEval.jsonl"));
+    Files.writeString(humaneval.resolve("HumanEval.jsonl.gz"), "not compressed");
+    assertTrue(refused(data, "humaneval").contains("HumanEval.jsonl.gz: cannot be read: "));
+  }
+
+  /** What a model that says nothing is worth. */
+  @Test
+  void emptyTextsAreWrongAnswers() {
+    for (String task : new String[] {"gsm8k", "gsm8k_cot"}) {
+      ItemScores scores =
+          EvalTasks.named(task)
+              .scores(items(task, 0).get(0), EvalAnswer.ofText(""), CodeRunner.NONE);
+      assertEquals(List.of(0.0, 0.0), List.copyOf(scores.metrics().values()));
+      assertEquals(List.of("[invalid]", "[invalid]"), List.copyOf(scores.filtered().values()));
+    }
   }
 }

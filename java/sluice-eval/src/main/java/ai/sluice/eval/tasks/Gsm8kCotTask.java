@@ -1,6 +1,5 @@
 package ai.sluice.eval.tasks;
 
-import ai.sluice.api.InvalidRequestException;
 import ai.sluice.eval.DataFiles;
 import ai.sluice.eval.EvalAnswer;
 import ai.sluice.eval.EvalItem;
@@ -63,31 +62,27 @@ public final class Gsm8kCotTask implements EvalTask {
       int shots,
       String resource,
       BiFunction<List<EvalPrompt.Shot>, String, EvalPrompt> asked) {
-    List<List<String>> all =
+    List<DataFiles.Row> all =
         DataFiles.jsonLines(Gsm8kCotTask.class, resource, "question", "answer");
     Shots.check(task, shots, all.size());
     List<EvalPrompt.Shot> examples = new ArrayList<>();
-    for (List<String> example : all.subList(0, shots)) {
+    for (DataFiles.Row example : all.subList(0, shots)) {
       examples.add(new EvalPrompt.Shot(question(example.get(0)), example.get(1)));
     }
     List<EvalItem> items = new ArrayList<>();
     Path test = data.resolve("gsm8k").resolve("test.jsonl");
-    for (List<String> row : DataFiles.jsonLines(test, "question", "answer")) {
+    for (DataFiles.Row row : DataFiles.jsonLines(test, "question", "answer")) {
       items.add(
           new EvalItem(
               task, items.size(), asked.apply(examples, question(row.get(0))), List.of(),
-              number(test, items.size(), row.get(1)), Gsm8kScores.doc(row)));
+              number(row), Gsm8kScores.doc(row)));
     }
     return items;
   }
 
-  private static String number(Path file, int index, String answer) {
-    int at = answer.lastIndexOf("####");
-    if (at < 0) {
-      throw new InvalidRequestException(
-          file + ", item " + index + ": an answer without #### (remedy: fetch the file again)");
-    }
-    return PythonText.strip(answer.substring(at + 4));
+  private static String number(DataFiles.Row row) {
+    String answer = Gsm8kScores.answer(row);
+    return PythonText.strip(answer.substring(answer.lastIndexOf("####") + 4));
   }
 
   @Override

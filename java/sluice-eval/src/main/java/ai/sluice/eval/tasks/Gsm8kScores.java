@@ -1,11 +1,13 @@
 package ai.sluice.eval.tasks;
 
+import ai.sluice.api.InvalidRequestException;
 import ai.sluice.eval.DataFiles;
 import ai.sluice.eval.EvalAnswer;
 import ai.sluice.eval.EvalItem;
 import ai.sluice.eval.ItemScores;
 import ai.sluice.eval.metrics.Gsm8kExactMatch;
 import ai.sluice.eval.metrics.Gsm8kFilter;
+import ai.sluice.text.PythonText;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -22,7 +24,22 @@ final class Gsm8kScores {
         .toList();
   }
 
-  static Map<String, Object> doc(List<String> row) {
+  /**
+   * The answer of an item.
+   *
+   * @throws InvalidRequestException unless a number stands behind its last {@code ####}
+   */
+  static String answer(DataFiles.Row row) {
+    String answer = row.get(1);
+    int at = answer.lastIndexOf("####");
+    if (at < 0 || PythonText.strip(answer.substring(at + 4)).isEmpty()) {
+      throw new InvalidRequestException(
+          row.where() + ": an answer without a number behind #### (remedy: fetch the file again)");
+    }
+    return answer;
+  }
+
+  static Map<String, Object> doc(DataFiles.Row row) {
     Map<String, Object> doc = new LinkedHashMap<>();
     doc.put("question", row.get(0));
     doc.put("answer", row.get(1));

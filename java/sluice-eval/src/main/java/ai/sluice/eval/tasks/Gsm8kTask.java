@@ -47,12 +47,12 @@ public final class Gsm8kTask implements EvalTask {
   public List<EvalItem> items(Path data, int shots) {
     Shots.check(name(), shots, 64);
     Path folder = data.resolve("gsm8k");
-    List<List<String>> train =
+    List<DataFiles.Row> train =
         DataFiles.jsonLines(folder.resolve("train.jsonl"), "question", "answer");
     PythonRandom random = new PythonRandom(SEED);
     List<EvalItem> items = new ArrayList<>();
     Path test = folder.resolve("test.jsonl");
-    for (List<String> row : DataFiles.jsonLines(test, "question", "answer")) {
+    for (DataFiles.Row row : DataFiles.jsonLines(test, "question", "answer")) {
       List<EvalPrompt.Shot> examples = new ArrayList<>();
       for (int at : shots == 0 ? new int[0] : random.sample(train.size(), shots)) {
         examples.add(new EvalPrompt.Shot(question(train.get(at).get(0)), train.get(at).get(1)));
@@ -60,7 +60,7 @@ public final class Gsm8kTask implements EvalTask {
       items.add(
           new EvalItem(
               name(), items.size(), EvalPrompt.of("", examples, question(row.get(0))), List.of(),
-              row.get(1), Gsm8kScores.doc(row)));
+              Gsm8kScores.answer(row), Gsm8kScores.doc(row)));
     }
     return items;
   }

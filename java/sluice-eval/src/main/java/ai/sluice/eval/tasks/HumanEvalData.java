@@ -1,5 +1,6 @@
 package ai.sluice.eval.tasks;
 
+import ai.sluice.api.InvalidRequestException;
 import ai.sluice.eval.DataFiles;
 import ai.sluice.eval.EvalAnswer;
 import ai.sluice.eval.EvalItem;
@@ -38,10 +39,15 @@ final class HumanEvalData {
       Path data, int shots, String task, Function<String, EvalPrompt> asked) {
     Shots.check(task, shots, 0);
     List<EvalItem> items = new ArrayList<>();
-    for (List<String> row : DataFiles.jsonLines(file(data), FIELDS)) {
+    for (DataFiles.Row row : DataFiles.jsonLines(file(data), FIELDS)) {
       Map<String, Object> doc = new LinkedHashMap<>();
       for (int i = 0; i < FIELDS.length; i++) {
         doc.put(FIELDS[i], row.get(i));
+      }
+      if (row.get(1).isBlank() || row.get(3).isBlank() || row.get(4).isBlank()) {
+        throw new InvalidRequestException(
+            row.where() + ": an empty prompt, test or entry_point (expected: all three; remedy:"
+                + " fetch the file again)");
       }
       String checks = row.get(3) + "\ncheck(" + row.get(4) + ")";
       items.add(

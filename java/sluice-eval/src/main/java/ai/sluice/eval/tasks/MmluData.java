@@ -123,14 +123,14 @@ final class MmluData {
 
   private static List<Row> rows(Path file) {
     List<Row> out = new ArrayList<>();
-    for (List<String> fields : DataFiles.csv(file, 6)) {
+    for (DataFiles.Row fields : DataFiles.csv(file, 6)) {
       int answer = fields.get(5).length() == 1 ? LETTERS.indexOf(fields.get(5)) : -1;
       if (answer < 0) {
         throw new InvalidRequestException(
-            file + ", row " + (out.size() + 1) + ": answer \"" + fields.get(5)
+            fields.where() + ": answer \"" + fields.get(5)
                 + "\" (expected: A, B, C or D; remedy: fetch the file again)");
       }
-      out.add(new Row(fields.get(0), fields.subList(1, 5), answer));
+      out.add(new Row(fields.get(0), fields.values().subList(1, 5), answer));
     }
     return out;
   }
