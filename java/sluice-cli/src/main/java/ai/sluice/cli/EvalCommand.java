@@ -2,7 +2,6 @@ package ai.sluice.cli;
 
 import ai.sluice.api.Backend;
 import ai.sluice.api.EngineOptions;
-import ai.sluice.api.InvalidRequestException;
 import ai.sluice.api.ModelInfo;
 import ai.sluice.api.Numerics;
 import ai.sluice.core.Engine;
@@ -11,20 +10,19 @@ import ai.sluice.eval.EvalData;
 import ai.sluice.eval.EvalModel;
 import ai.sluice.eval.EvalTask;
 import ai.sluice.eval.EvalTasks;
-import ai.sluice.eval.FileHashes;
 import ai.sluice.eval.PromptStyle;
 import ai.sluice.eval.endpoint.EndpointSettings;
 import ai.sluice.eval.run.EvalOptions;
 import ai.sluice.eval.run.EvalProgress;
 import ai.sluice.eval.run.EvalRun;
 import ai.sluice.eval.run.EvalRunner;
+import ai.sluice.eval.sandbox.CodeRunner;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import java.util.concurrent.Callable;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicReference;
-import java.util.function.Function;
 import org.jline.utils.Signals;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
@@ -151,6 +149,7 @@ final class EvalCommand implements Callable<Integer> {
         .addSubcommand(new EvalPromptsCommand(console))
         .addSubcommand(new EvalFetchCommand(console))
         .addSubcommand(new EvalCompareCommand(console))
+        .addSubcommand(new EvalScoreCommand(console))
         .addSubcommand(new EvalTableCommand(console));
   }
 
@@ -178,11 +177,9 @@ final class EvalCommand implements Callable<Integer> {
           endpoint
               .settings(spec.commandLine(), spec.mixins().get("engineArguments").options())
               .withChat(chatTemplate);
+      EndpointSettings sized = concurrency == null ? server : server.withWindow(concurrency);
       return call(
-          options, server.model(),
-          runner ->
-              runServer(
-                  runner, concurrency == null ? server : server.withWindow(concurrency)));
+          options, server.model(), (line, abandoned) -> endpoint.open(console, sized));
     }
     endpoint.checkUnused();
     EngineOptions.Builder engine = engineArguments.options(console);
@@ -190,18 +187,36 @@ final class EvalCommand implements Callable<Integer> {
     String name = String.valueOf(asked.model().toAbsolutePath().normalize().getFileName());
     return call(
         options, name.replaceFirst("\\.gguf$", ""),
-        runner -> runEngine(runner, engineOptions(engine, asked)));
+        (line, abandoned) -> open(engine, asked, line, abandoned));
   }
 
-  private int call(
-      EvalOptions.Builder options, String model, Function<EvalRunner, Integer> work) {
+  /** Opens the model that is evaluated, unless it is abandoned. */
+  private interface Opener {
+    EvalModel open(EngineArguments.LoadLine line, AtomicBoolean abandoned);
+  }
+
+  private int call(EvalOptions.Builder options, String model, Opener opener) {
     options.out(out == null ? defaultFolder(model) : Path.of(out));
     Values.give("--num-fewshot", shots, options::shots);
     Values.give("--limit", limit, options::limit);
-    // Data before the model: a wrong path should not cost a load.
-    try (EvalRunner runner = EvalRunner.open(options.build())) {
+    EvalMachine machine = new EvalMachine(console);
+    options.environment(machine::environment);
+    boolean programs =
+        !predictOnly && options.build().tasks().stream().anyMatch(EvalTask::runsCode);
+    try (EngineArguments.LoadLine line = new EngineArguments.LoadLine(console);
+        EvalModelOpening opening =
+            new EvalModelOpening(abandoned -> opener.open(line, abandoned));
+        CodeRunner sandbox = programs ? machine.sandbox() : CodeRunner.NONE;
+        EvalRunner runner =
+            EvalRunner.open((programs ? options.codeRunner(sandbox) : options).build())) {
       console.mark("data read");
-      return work.apply(runner);
+      EvalModel opened = opening.get();
+      line.wipe();
+      console.mark("model open");
+      if (opened instanceof EngineModel local) {
+        numerics(local.engine().modelInfo());
+      }
+      return run(runner, opened);
     }
   }
 
@@ -240,24 +255,17 @@ final class EvalCommand implements Callable<Integer> {
     return builder.maxQueuedRequests(100_000).maxQueuedTokens(Integer.MAX_VALUE).build();
   }
 
-  private int runServer(EvalRunner runner, EndpointSettings settings) {
-    try (EvalModel model = endpoint.open(console, settings)) {
-      return run(runner, model);
-    }
-  }
-
-  private int runEngine(EvalRunner runner, EngineOptions options) {
-    FileHashes hashes =
-        new FileHashes(Optional.of(new ModelStore(console).cacheFolder().resolve("hashes")));
-    try (EngineArguments.LoadLine line = new EngineArguments.LoadLine(console);
-        EngineModel model =
-            EngineModel.open(
-                options.toBuilder().loadListener(line::show).build(), chatTemplate, hashes)) {
-      line.wipe();
-      console.mark("model loaded");
-      numerics(model.engine().modelInfo());
-      return run(runner, model);
-    }
+  private EvalModel open(
+      EngineOptions.Builder builder,
+      EngineOptions asked,
+      EngineArguments.LoadLine line,
+      AtomicBoolean abandoned) {
+    return EngineModel.open(
+        engineOptions(builder, asked).toBuilder()
+            .loadListener(progress -> !abandoned.get() && line.show(progress))
+            .build(),
+        chatTemplate,
+        EvalMachine.hashes(console));
   }
 
   private void numerics(ModelInfo info) {
@@ -273,14 +281,8 @@ final class EvalCommand implements Callable<Integer> {
       console.err().println(runner.damaged() + " torn lines were dropped; done again");
     }
     AtomicReference<EvalProgress> last = new AtomicReference<>();
-    AtomicReference<Boolean> stopped = new AtomicReference<>(false);
-    Runnable stop =
-        () -> {
-          stopped.set(true);
-          runner.stop();
-        };
-    Object interrupt = Signals.register("INT", stop);
-    Object terminate = Signals.register("TERM", stop);
+    Object interrupt = Signals.register("INT", runner::stop);
+    Object terminate = Signals.register("TERM", runner::stop);
     try (EvalProgressLine progress = new EvalProgressLine(console)) {
       EvalRun run =
           runner.run(

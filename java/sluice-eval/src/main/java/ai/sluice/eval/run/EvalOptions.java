@@ -4,12 +4,11 @@ import ai.sluice.api.InvalidRequestException;
 import ai.sluice.eval.EvalTask;
 import ai.sluice.eval.sandbox.CodeRunner;
 import java.nio.file.Path;
-import java.util.Collections;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** What is evaluated, and where it is written. Immutable and thread-safe. */
@@ -25,7 +24,7 @@ public final class EvalOptions {
   private final boolean restart;
   private final @Nullable CodeRunner codeRunner;
   private final int codeWorkers;
-  private final Map<String, String> environment;
+  private final Supplier<Map<String, String>> environment;
 
   private EvalOptions(Builder builder) {
     if (builder.tasks.isEmpty()) {
@@ -49,7 +48,7 @@ public final class EvalOptions {
     restart = builder.restart;
     codeRunner = builder.codeRunner;
     codeWorkers = builder.codeWorkers;
-    environment = Collections.unmodifiableMap(new LinkedHashMap<>(builder.environment));
+    environment = builder.environment;
   }
 
   /** Starts with the defaults; tasks, data and out must be set. */
@@ -114,8 +113,8 @@ public final class EvalOptions {
     return codeWorkers;
   }
 
-  /** What the run's manifest tells beside what the model says, by name. */
-  public Map<String, String> environment() {
+  /** Tells what the run's manifest has beside what the model says, by name. */
+  public Supplier<Map<String, String>> environment() {
     return environment;
   }
 
@@ -132,7 +131,7 @@ public final class EvalOptions {
     private boolean restart;
     private @Nullable CodeRunner codeRunner;
     private int codeWorkers = Math.max(1, Runtime.getRuntime().availableProcessors() / 2);
-    private Map<String, String> environment = Map.of();
+    private Supplier<Map<String, String>> environment = Map::of;
 
     private Builder() {}
 
@@ -214,8 +213,8 @@ public final class EvalOptions {
       return this;
     }
 
-    /** Sets what else the manifest tells. */
-    public Builder environment(Map<String, String> value) {
+    /** Sets what else the manifest tells; asked once, beside the run. */
+    public Builder environment(Supplier<Map<String, String>> value) {
       environment = value;
       return this;
     }

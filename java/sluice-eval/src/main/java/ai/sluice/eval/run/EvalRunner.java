@@ -200,7 +200,7 @@ public final class EvalRunner implements AutoCloseable {
                     List.of("java.vm.name", "java.runtime.version", "os.name", "os.version")) {
                   environment.put(name, String.valueOf(System.getProperty(name)));
                 }
-                environment.putAll(options.environment());
+                environment.putAll(options.environment().get());
                 out.complete(new RunManifest(identity, environment, list.tasks()));
               } catch (Throwable e) {
                 out.completeExceptionally(e);
