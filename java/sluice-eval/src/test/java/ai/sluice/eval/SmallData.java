@@ -1,8 +1,12 @@
 package ai.sluice.eval;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 
 /** Small data sets of our own in the formats of the real ones. */
 public final class SmallData {
@@ -55,5 +59,18 @@ public final class SmallData {
       }
     }
     throw new IllegalStateException("tests/golden/" + name + " not found");
+  }
+
+  /** A tiny model that chats, with a context in which all tasks have room. */
+  public static Path longModel(Path folder) throws IOException {
+    byte[] bytes = Files.readAllBytes(golden("tiny_chat.gguf"));
+    byte[] key = "llama.context_length".getBytes(StandardCharsets.US_ASCII);
+    int at = 0;
+    while (!Arrays.equals(bytes, at, at + key.length, key, 0, key.length)) {
+      at++;
+    }
+    // Behind the key its type, then the number.
+    ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).putInt(at + key.length + 4, 4096);
+    return Files.write(folder.resolve("long.gguf"), bytes);
   }
 }

@@ -12,10 +12,12 @@ import java.time.Instant;
 import java.time.temporal.ChronoUnit;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
@@ -97,6 +99,14 @@ public final class EvalRunner implements AutoCloseable {
     WorkList list = new WorkList(options);
     ItemLog log = ItemLog.open(options.out(), options.restart(), opener);
     return new EvalRunner(options, list, log);
+  }
+
+  /** Asks in another order, to show that it does not matter. */
+  void shuffle(Random random) {
+    List<WorkList.Work> mixed = new ArrayList<>(todo);
+    Collections.shuffle(mixed, random);
+    todo.clear();
+    todo.addAll(mixed);
   }
 
   /** Items of the run. */
