@@ -25,9 +25,10 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.TreeMap;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 
 /**
@@ -41,7 +42,7 @@ public final class EngineModel implements EvalModel {
   private final ModelInfo info;
   private final Optional<ChatPrompts> chat;
   private final Map<String, String> asked;
-  private final CompletableFuture<String> modelHash;
+  private final FutureTask<String> modelHash;
   private final FileHashes hashes;
   private final ExecutorService encoders;
 
@@ -50,7 +51,7 @@ public final class EngineModel implements EvalModel {
       EngineOptions options,
       boolean applyChatTemplate,
       FileHashes hashes,
-      CompletableFuture<String> modelHash) {
+      FutureTask<String> modelHash) {
     this.engine = engine;
     this.hashes = hashes;
     this.modelHash = modelHash;
@@ -84,25 +85,21 @@ public final class EngineModel implements EvalModel {
    */
   public static EngineModel open(
       EngineOptions options, boolean applyChatTemplate, FileHashes hashes) {
-    CompletableFuture<String> hash = new CompletableFuture<>();
-    Thread thread =
-        new Thread(
-            () -> {
-              try {
-                hash.complete(hashes.of(FileHashes.ofModel(options.model())));
-              } catch (RuntimeException e) {
-                hash.completeExceptionally(e);
-              }
-            },
-            "sluice-eval-hash");
+    FutureTask<String> hash =
+        new FutureTask<>(() -> hashes.of(FileHashes.ofModel(options.model())));
+    Thread thread = new Thread(hash, "sluice-eval-hash");
     thread.setDaemon(true);
     thread.start();
-    Engine engine = Engine.open(options);
+    Engine engine = null;
     try {
+      engine = Engine.open(options);
       engine.tokenizer();
       return new EngineModel(engine, options, applyChatTemplate, hashes, hash);
     } catch (RuntimeException e) {
-      engine.close();
+      hash.cancel(true);
+      if (engine != null) {
+        engine.close();
+      }
       throw e;
     }
   }
@@ -327,12 +324,15 @@ public final class EngineModel implements EvalModel {
   public Map<String, String> identity() {
     Map<String, String> out = new LinkedHashMap<>();
     try {
-      out.put("model_sha256", modelHash.join());
-    } catch (CompletionException e) {
+      out.put("model_sha256", modelHash.get());
+    } catch (ExecutionException e) {
       if (e.getCause() instanceof InvalidRequestException cause) {
         throw cause;
       }
-      throw e;
+      throw new EvalException(info.path() + ": not hashed: " + e.getCause(), e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new EvalException(info.path() + ": interrupted while it was hashed", e);
     }
     out.put("tokenizer_sha256", tokenizerHash());
     out.put("chat_template_sha256", chat.map(ChatPrompts::sha256).orElse("none"));
@@ -382,6 +382,7 @@ public final class EngineModel implements EvalModel {
 
   @Override
   public void close() {
+    modelHash.cancel(true);
     encoders.shutdownNow();
     engine.close();
   }

@@ -140,7 +140,35 @@ public final class EvalRunner implements AutoCloseable {
    * @throws EvalException as above, and if the folder cannot be written
    */
   public EvalRun run(EvalModel model, Consumer<EvalProgress> listener) {
-    CompletableFuture<RunManifest> manifest = manifest(model);
+    CompletableFuture<RunManifest> manifest = new CompletableFuture<>();
+    Thread teller = manifest(model, manifest);
+    try {
+      return run(model, listener, manifest);
+    } finally {
+      ended(teller);
+    }
+  }
+
+  /** Ends a thread, so that nothing of this run goes on behind it. */
+  private static void ended(Thread thread) {
+    boolean interrupted = Thread.interrupted();
+    thread.interrupt();
+    while (thread.isAlive()) {
+      try {
+        thread.join();
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private EvalRun run(
+      EvalModel model,
+      Consumer<EvalProgress> listener,
+      CompletableFuture<RunManifest> manifest) {
     if (log.manifest().isPresent()) {
       log.manifest().get().requireSame(joined(manifest), options.out());
     }
@@ -154,7 +182,8 @@ public final class EvalRunner implements AutoCloseable {
       long told = 0;
       while (true) {
         fill(model);
-        if (open == 0 && judging == 0 && outcomes.isEmpty()) {
+        // Who stops does not wait for programs: their answers are asked again.
+        if (open == 0 && outcomes.isEmpty() && (judging == 0 || stopping)) {
           break;
         }
         await(model, judges);
@@ -194,8 +223,7 @@ public final class EvalRunner implements AutoCloseable {
   }
 
   // Hashes of large files take a while: the first answers come meanwhile.
-  private CompletableFuture<RunManifest> manifest(EvalModel model) {
-    CompletableFuture<RunManifest> out = new CompletableFuture<>();
+  private Thread manifest(EvalModel model, CompletableFuture<RunManifest> out) {
     String started = Instant.now().truncatedTo(ChronoUnit.SECONDS).toString();
     Thread thread =
         new Thread(
@@ -219,7 +247,7 @@ public final class EvalRunner implements AutoCloseable {
             "sluice-eval-manifest");
     thread.setDaemon(true);
     thread.start();
-    return out;
+    return thread;
   }
 
   private static RunManifest joined(CompletableFuture<RunManifest> manifest) {
