@@ -150,7 +150,8 @@ final class EvalCommand implements Callable<Integer> {
         .addSubcommand(new EvalFetchCommand(console))
         .addSubcommand(new EvalCompareCommand(console))
         .addSubcommand(new EvalScoreCommand(console))
-        .addSubcommand(new EvalTableCommand(console));
+        .addSubcommand(new EvalTableCommand(console))
+        .addSubcommand(new EvalHistoryCommand(console));
   }
 
   @Override

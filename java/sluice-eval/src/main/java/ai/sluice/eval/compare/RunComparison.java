@@ -14,6 +14,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.Set;
+import java.util.function.Predicate;
 
 /**
  * Two runs held against each other, item by item. Immutable; the same runs give the same numbers.
@@ -67,12 +68,13 @@ public record RunComparison(
   }
 
   /**
-   * As {@link #of(EvalRun, EvalRun, Settings)}, one task alone.
+   * As {@link #of(EvalRun, EvalRun, Settings)}, tasks with these names alone.
    *
    * @throws InvalidRequestException as there
    */
-  static RunComparison of(EvalRun baseline, EvalRun other, Settings settings, String task) {
-    return of(baseline, other, settings, PairedTask.of(baseline, other, task::equals));
+  static RunComparison of(
+      EvalRun baseline, EvalRun other, Settings settings, Predicate<String> names) {
+    return of(baseline, other, settings, PairedTask.of(baseline, other, names));
   }
 
   private static RunComparison of(

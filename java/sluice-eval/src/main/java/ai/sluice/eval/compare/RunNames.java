@@ -27,7 +27,7 @@ final class RunNames {
     return out;
   }
 
-  private static String model(EvalRun run) {
+  static String model(EvalRun run) {
     String model = run.manifest().environment().getOrDefault("model", "");
     String name = model.substring(model.lastIndexOf('/') + 1).replaceFirst("\\.gguf$", "");
     return name.isEmpty() ? folder(run) : name;

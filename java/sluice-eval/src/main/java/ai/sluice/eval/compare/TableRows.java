@@ -139,7 +139,7 @@ final class TableRows {
     }
     try {
       return RunComparison.of(
-              baseline, runs.get(column), RunComparison.Settings.ALL, task.name())
+              baseline, runs.get(column), RunComparison.Settings.ALL, task.name()::equals)
           .tasks().stream()
           .findFirst();
     } catch (InvalidRequestException e) {

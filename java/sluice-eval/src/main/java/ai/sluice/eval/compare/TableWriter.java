@@ -91,7 +91,7 @@ public final class TableWriter {
         + "..";
   }
 
-  private static String wrapped(String text, int columns) {
+  static String wrapped(String text, int columns) {
     StringBuilder out = new StringBuilder();
     int at = 0;
     for (String word : text.split(" ")) {

@@ -38,6 +38,10 @@ class EvalTableTest {
                 4000 / millis, OptionalLong.of(5_000_000), energy)));
   }
 
+  private static double rounded(double value) {
+    return Math.round(1e6 * value) / 1e6;
+  }
+
   private static String cells(EvalTable table, String label) {
     return table.rows().stream()
         .filter(row -> row.label().equals(label))
@@ -50,8 +54,8 @@ class EvalTableTest {
                                     c ->
                                         c.value()
                                             + (c.improvement().isPresent()
-                                                ? " " + Math.round(1e6 * c.improvement().getAsDouble()) / 1e6
-                                                : "")
+                                            ? " " + rounded(c.improvement().getAsDouble())
+                                            : "")
                                             + (c.certain() ? "*" : ""))
                                 .orElse("missing"))
                     .toList()
@@ -145,7 +149,8 @@ class EvalTableTest {
             List.of(run("a_very_long_name_of_a_model", 30, 5), run("c", 1, 5), run("d", 2, 5)));
     String text = TableWriter.text(table, 80);
     text.lines().forEach(line -> assertTrue(line.length() <= 80, line));
-    assertTrue(text.contains("gsm8k 5-shot strict-match                50.00  75.00 (+50.0)*"), text);
+    assertTrue(
+        text.contains("gsm8k 5-shot strict-match                50.00  75.00 (+50.0)*"), text);
     assertEquals(2, text.lines().filter(line -> line.contains("(baseline)")).count());
     String markdown = TableWriter.markdown(table);
     assertTrue(markdown.startsWith("| metric | base\\|\\<b\\> (baseline) | a\\_very"), markdown);
