@@ -65,7 +65,8 @@ final class Jail implements AutoCloseable {
     // its own: Ctrl-C in the terminal is not for it.
     List<String> out =
         new ArrayList<>(
-            List.of("/bin/sh", "-c", "exec 3<\"$0\" && exec \"$@\"", filter().toString(), "setsid"));
+            List.of(
+                "/bin/sh", "-c", "exec 3<\"$0\" && exec \"$@\"", filter().toString(), "setsid"));
     if (isRoot()) {
       // Root outside would own what it sees inside, under whatever number.
       out.addAll(List.of("setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"));

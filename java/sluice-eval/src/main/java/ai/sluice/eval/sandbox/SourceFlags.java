@@ -11,7 +11,8 @@ final class SourceFlags {
   private static final Map<String, Pattern> NAMES = new LinkedHashMap<>();
 
   static {
-    NAMES.put("sys._getframe", Pattern.compile("\\b_getframe\\b|\\b_current_frames\\b|\\bf_back\\b"));
+    NAMES.put(
+        "sys._getframe", Pattern.compile("\\b_getframe\\b|\\b_current_frames\\b|\\bf_back\\b"));
     NAMES.put("gc", Pattern.compile("\\bgc\\s*\\.|\\bimport\\s[^\\n]*\\bgc\\b|\\bfrom\\s+gc\\b"));
     NAMES.put("/proc", Pattern.compile("/proc\\b"));
     NAMES.put("ctypes", Pattern.compile("\\b_?ctypes\\b"));

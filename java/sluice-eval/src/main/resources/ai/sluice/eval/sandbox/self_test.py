@@ -23,12 +23,17 @@ def fork():
 def write(name):
     with open(name, "a"):
         pass
+    if name != canary:
+        os.unlink(name)
 
 
 def large_file():
-    with open("/tmp/large", "wb") as file:
-        for _ in range(9):
-            file.write(bytes(1 << 20))
+    try:
+        with open("/tmp/sluice-self-test", "wb") as file:
+            for _ in range(9):
+                file.write(bytes(1 << 20))
+    finally:
+        os.unlink("/tmp/sluice-self-test")
 
 
 def many_files():

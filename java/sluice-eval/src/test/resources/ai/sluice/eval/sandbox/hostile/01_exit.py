@@ -1,0 +1,4 @@
+# expected: FAILED SystemExit: 0
+import sys
+
+sys.exit(0)

@@ -1,0 +1,4 @@
+# expected: FAILED PermissionError: [Errno 1] Operation not permitted
+import socket
+
+socket.socket(socket.AF_INET, socket.SOCK_STREAM)

@@ -1,0 +1,2 @@
+# expected: FAILED MemoryError
+bytearray(3 << 30)

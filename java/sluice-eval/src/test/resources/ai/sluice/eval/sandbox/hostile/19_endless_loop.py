@@ -1,0 +1,7 @@
+# expected: TIMED_OUT timed out
+while True:
+    try:
+        while True:
+            pass
+    except BaseException:
+        pass

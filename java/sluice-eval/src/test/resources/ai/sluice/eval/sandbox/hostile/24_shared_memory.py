@@ -1,0 +1,2 @@
+# expected: FAILED OSError: [Errno 30] Read-only file system: '/dev/shm/x'
+open("/dev/shm/x", "wb")

@@ -1,0 +1,4 @@
+# expected: FAILED ended with status
+import os
+
+os.closerange(0, 64)

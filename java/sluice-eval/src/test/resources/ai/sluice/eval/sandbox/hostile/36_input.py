@@ -1,0 +1,2 @@
+# expected: FAILED EOFError: EOF when reading a line
+input()

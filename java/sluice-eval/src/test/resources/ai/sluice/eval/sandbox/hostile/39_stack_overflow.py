@@ -1,0 +1,13 @@
+# expected: FAILED ended with status 139 before its verdict
+# The interpreter's own limit is lifted; what is left is the stack's.
+import sys
+
+sys.setrecursionlimit(1 << 30)
+
+
+class Nested:
+    def __repr__(self):
+        return repr([self])
+
+
+repr(Nested())
