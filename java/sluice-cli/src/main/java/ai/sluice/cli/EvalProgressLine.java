@@ -16,6 +16,9 @@ final class EvalProgressLine implements AutoCloseable {
   private static final int MIN_BAR = 10;
   private static final int MAX_BAR = 30;
 
+  /** Characters around a bar. */
+  private static final int FRAME = 4;
+
   private final Console console;
   private final @Nullable Object resizeHandler;
   private volatile int width;
@@ -76,14 +79,18 @@ final class EvalProgressLine implements AutoCloseable {
       {share, left},
       {share}
     };
+    // A bar is worth more than what is cached, and less than all the rest.
     boolean log = room == Integer.MAX_VALUE;
-    for (String[] form : forms) {
-      String text = joined(form);
-      int bar = Math.min(MAX_BAR, room - text.length() - 4);
-      if (!log && now.total() > 0 && form != forms[0] && bar >= MIN_BAR) {
+    for (int i = 0; i < 2 && !log && now.total() > 0; i++) {
+      String text = joined(forms[i]);
+      int bar = Math.min(MAX_BAR, room - text.length() - FRAME);
+      if (bar >= MIN_BAR) {
         int filled = (int) ((long) bar * done / now.total());
         return "[" + "#".repeat(filled) + " ".repeat(bar - filled) + "]  " + text;
       }
+    }
+    for (String[] form : forms) {
+      String text = joined(form);
       if (text.length() <= room) {
         return text;
       }

@@ -46,9 +46,9 @@ final class EvalSummary {
             end.truncated(),
             end.tied()));
     if (end.unjudged() > 0) {
-      text.append(end.unjudged())
-          .append(" programs not run; 'sluice eval score RUN' judges them where there is a"
-              + " sandbox\n");
+      text.append("programs not run: ")
+          .append(end.unjudged())
+          .append("; 'sluice eval score RUN' judges them where there is a sandbox\n");
     }
     return text.toString();
   }
