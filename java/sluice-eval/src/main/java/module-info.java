@@ -17,6 +17,7 @@ module ai.sluice.eval {
   exports ai.sluice.eval.endpoint;
   exports ai.sluice.eval.metrics;
   exports ai.sluice.eval.perf;
+  exports ai.sluice.eval.report;
   exports ai.sluice.eval.run;
   exports ai.sluice.eval.sandbox;
 }

@@ -15,6 +15,7 @@ import ai.sluice.eval.endpoint.EndpointSettings;
 import ai.sluice.eval.run.EvalOptions;
 import ai.sluice.eval.run.EvalProgress;
 import ai.sluice.eval.run.EvalRun;
+import ai.sluice.eval.report.RunOutputs;
 import ai.sluice.eval.run.EvalRunner;
 import ai.sluice.eval.sandbox.CodeRunner;
 import java.nio.file.Path;
@@ -149,6 +150,7 @@ final class EvalCommand implements Callable<Integer> {
         .addSubcommand(new EvalPromptsCommand(console))
         .addSubcommand(new EvalFetchCommand(console))
         .addSubcommand(new EvalCompareCommand(console))
+        .addSubcommand(new EvalVerifyCommand(console))
         .addSubcommand(new EvalScoreCommand(console))
         .addSubcommand(new EvalTableCommand(console))
         .addSubcommand(new EvalHistoryCommand(console));
@@ -303,6 +305,7 @@ final class EvalCommand implements Callable<Integer> {
                 + " items done; the same command goes on from there");
         return Failures.INTERRUPTED;
       }
+      RunOutputs.write(run, runner.sent(model));
       if (end != null) {
         console.err().print(EvalSummary.costs(end));
       }

@@ -1,5 +1,6 @@
 package ai.sluice.cli;
 
+import ai.sluice.eval.report.RunOutputs;
 import ai.sluice.eval.run.AnswerJudge;
 import ai.sluice.eval.run.EvalRun;
 import ai.sluice.eval.run.ItemRecord;
@@ -46,6 +47,7 @@ final class EvalScoreCommand implements Callable<Integer> {
       console.err().println(judged.size() + " programs judged");
     }
     EvalRun now = EvalRun.read(run);
+    RunOutputs.write(now, item -> null);
     console.print(json ? EvalSummary.json(now) : EvalSummary.table(now));
     return Failures.OK;
   }

@@ -13,6 +13,7 @@ import java.time.temporal.ChronoUnit;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -27,6 +28,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -122,6 +124,24 @@ public final class EvalRunner implements AutoCloseable {
   /** Lines that were not whole and are done again. */
   public int damaged() {
     return log.damaged();
+  }
+
+  /**
+   * What the model is asked for an item of this run; null for items of other runs.
+   *
+   * @param model the one that is asked
+   */
+  public Function<ItemRecord, @Nullable SentPrompt> sent(EvalModel model) {
+    Map<ItemKey, WorkList.Work> work = new HashMap<>();
+    list.work().forEach(one -> work.put(one.key(), one));
+    return record -> {
+      WorkList.Work one = work.get(record.key());
+      return one == null
+          ? null
+          : new SentPrompt(
+              model.rendered(one.item()), one.item().continuations(),
+              one.task().generation().orElse(NO_SETTINGS));
+    };
   }
 
   /** Asks no more and cancels what is asked. What is done is kept. Idempotent. */

@@ -4,6 +4,8 @@ import ai.sluice.eval.EvalAnswer;
 import ai.sluice.eval.EvalItem;
 import ai.sluice.eval.ItemScores;
 import ai.sluice.eval.PromptHash;
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.StreamWriteFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
@@ -37,7 +39,10 @@ public record ItemRecord(
     Map<String, Object> doc,
     EvalAnswer answer,
     ItemScores scores) {
-  static final ObjectMapper JSON = new ObjectMapper();
+  // Doubles in their shortest digits, which Double.toString does not give on every JDK.
+  static final ObjectMapper JSON =
+      new ObjectMapper(
+          JsonFactory.builder().enable(StreamWriteFeature.USE_FAST_DOUBLE_WRITER).build());
 
   /**
    * Of an item that was answered.

@@ -1,5 +1,6 @@
 package ai.sluice.eval.run;
 
+import ai.sluice.api.InvalidRequestException;
 import ai.sluice.eval.metrics.GroupStatistics;
 import ai.sluice.eval.metrics.Interval;
 import ai.sluice.eval.metrics.Statistics;
@@ -79,7 +80,17 @@ public record TaskSummary(
   }
 
   private static double[] values(List<ItemRecord> items, String metric) {
-    return items.stream().mapToDouble(item -> item.scores().metrics().get(metric)).toArray();
+    return items.stream().mapToDouble(item -> value(item, metric)).toArray();
+  }
+
+  private static double value(ItemRecord item, String metric) {
+    Double value = item.scores().metrics().get(metric);
+    if (value == null) {
+      throw new InvalidRequestException(
+          item.task() + " " + item.index() + ": no " + metric + " (expected: a score, as the"
+              + " other items have; eval verify tells what a run's files lack)");
+    }
+    return value;
   }
 
   private static Interval interval(double[] values) {
