@@ -35,15 +35,9 @@ final class EvalMachine {
    * @throws SandboxUnavailableException if there is none here, with what can be done instead
    */
   CodeRunner sandbox() {
-    try {
-      BubblewrapRunner sandbox = BubblewrapRunner.open();
-      python = sandbox.pythonVersion();
-      return sandbox;
-    } catch (SandboxUnavailableException e) {
-      throw new SandboxUnavailableException(
-          e.getMessage() + "; here --predict-only keeps the answers, and 'sluice eval score RUN'"
-              + " judges them where there is one", e);
-    }
+    BubblewrapRunner sandbox = BubblewrapRunner.open();
+    python = sandbox.pythonVersion();
+    return sandbox;
   }
 
   /** Versions and hardware, by name. */

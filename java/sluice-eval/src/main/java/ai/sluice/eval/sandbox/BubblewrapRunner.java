@@ -42,7 +42,8 @@ public final class BubblewrapRunner implements CodeRunner {
   private static final long CLOSE_SECONDS = 5;
 
   static final String ELSEWHERE =
-      "generate here and score samples.jsonl on a machine that has a sandbox";
+      "keep the answers with --predict-only and judge them where there is a sandbox, by"
+          + " 'sluice eval score RUN'";
 
   private final SandboxOptions options;
   private final Jail jail;

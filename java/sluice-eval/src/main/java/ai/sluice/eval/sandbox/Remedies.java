@@ -29,6 +29,9 @@ final class Remedies {
           + " kernel.apparmor_restrict_unprivileged_userns=0 or an AppArmor profile for bwrap, in"
           + " a container a seccomp profile that lets it call clone and unshare";
     }
+    if (words.contains("setpriv")) {
+      return "run as another user than root, or give the container the right to change users";
+    }
     if (words.contains("mount") || words.contains("pivot")) {
       return "let the container mount file systems in its user namespaces";
     }

@@ -255,7 +255,7 @@ class BubblewrapRunnerTest {
     ExecutorService pool = Executors.newFixedThreadPool(2);
     try {
       Map<String, Future<Verdict>> verdicts = new LinkedHashMap<>();
-      for (List<String> row :
+      for (DataFiles.Row row :
           DataFiles.jsonLines(
               file, "task_id", "prompt", "canonical_solution", "test", "entry_point")) {
         String check = "\n" + row.get(3) + "\ncheck(" + row.get(4) + ")";

@@ -27,7 +27,7 @@ class NoSandboxTest {
         assertThrows(SandboxUnavailableException.class, () -> BubblewrapRunner.open(options))
             .getMessage();
     assertTrue(message.contains("remedy: "), message);
-    assertTrue(message.contains("samples.jsonl"), message);
+    assertTrue(message.contains("eval score"), message);
     return message;
   }
 
@@ -87,15 +87,12 @@ class NoSandboxTest {
   @Test
   void theFilterIsNotLoaded() throws Exception {
     String real = SandboxOptions.defaults().bubblewrap().toString();
-    if (!Files.exists(Path.of(real))) {
-      System.err.println("SKIPPED: " + real + " is not there");
-      return;
-    }
+    Sandbox.open(SandboxOptions.defaults()).close();
     String message =
         refusal(
             script(
-                "for a; do shift; case $a in --seccomp | 3) ;; *) set -- \"$@\" \"$a\" ;; esac; done;"
-                    + " exec " + real + " \"$@\""));
+                "for a; do shift; case $a in --seccomp | 3) ;; *) set -- \"$@\" \"$a\" ;; esac;"
+                    + " done; exec " + real + " \"$@\""));
     assertTrue(message.contains("fork"), message);
   }
 

@@ -53,7 +53,7 @@ final class SandboxBench {
 
   private static void canonical(BubblewrapRunner runner, Path file) throws Exception {
     List<String> programs = new ArrayList<>();
-    for (List<String> row :
+    for (DataFiles.Row row :
         DataFiles.jsonLines(file, "prompt", "canonical_solution", "test", "entry_point")) {
       programs.add(row.get(0) + row.get(1) + "\n" + row.get(2) + "\ncheck(" + row.get(3) + ")");
     }
