@@ -62,7 +62,28 @@ def _parser():
   golden.add_argument("--adaptive-reference", metavar="FILE",
                       help="of --shape adaptive-*: reference_model.py of the fixture adaptive_moe")
 
-  for command in (convert, golden):
+  evaluated = commands.add_parser(
+      "lm-eval", help="write what lm-eval logs of a checkpoint (needs lm_eval)",
+      description="Runs the Hugging Face checkpoint MODEL through one task of lm-eval 0.4.13, in "
+                  "float32 on the CPU, and writes a gzipped line an item: hash of the prompt, "
+                  "answer, scores.")
+  evaluated.add_argument("model", metavar="MODEL")
+  evaluated.add_argument("out", metavar="FILE")
+  evaluated.add_argument("--data", required=True, metavar="DIR",
+                         help="data sets, as `sluice eval fetch` leaves them")
+  evaluated.add_argument("--task", required=True, metavar="TASK",
+                         help="mmlu, gsm8k, gsm8k_cot or humaneval (generated only)")
+  evaluated.add_argument("--num-fewshot", type=int, metavar="N",
+                         help="worked examples (default: lm-eval's)")
+  items = evaluated.add_mutually_exclusive_group()
+  items.add_argument("--first", type=int, metavar="N",
+                     help="the first N items, of mmlu of each subject (default: all)")
+  items.add_argument("--sample", type=int, metavar="N", help="N items drawn from all")
+  evaluated.add_argument("--seed", type=int, default=0, help="of --sample (default: 0)")
+  evaluated.add_argument("--batch-size", type=int, default=1, metavar="N",
+                         help="of lm-eval (default: 1)")
+
+  for command in (convert, golden, evaluated):
     command.add_argument("--force", action="store_true", help="replace an existing output")
     command.add_argument("--verbose", action="store_true", help="show the stack trace of an error")
   return parser
@@ -81,8 +102,10 @@ def main(arguments=None):
   try:
     if options.command == "convert":
       _convert(options)
-    else:
+    elif options.command == "golden":
       _golden(options)
+    else:
+      _lm_eval(options)
     return 0
   except ExportError as error:
     return _fail(error, error.exit_code, options.verbose)
@@ -143,5 +166,14 @@ def _golden(options):
   from sluice_export.golden import golden
   report = golden(options.model, out=options.out, prompts=options.prompts, dtype=options.dtype,
                   inputs_from=options.inputs_from, min_gap=options.min_gap, force=options.force)
+  for line in report.lines():
+    print(line)
+
+
+def _lm_eval(options):
+  from sluice_export.lm_eval_run import lm_eval
+  report = lm_eval(options.model, options.out, options.data, options.task,
+                   shots=options.num_fewshot, first=options.first, sample=options.sample,
+                   seed=options.seed, batch_size=options.batch_size, force=options.force)
   for line in report.lines():
     print(line)
