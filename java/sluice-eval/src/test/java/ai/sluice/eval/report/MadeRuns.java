@@ -81,7 +81,8 @@ final class MadeRuns {
     return ItemRecord.of(
         "humaneval", item, item.context(), EvalAnswer.ofText("  return 1\n"),
         new ItemScores(
-            Map.of("create_test", "def f"), Map.of("pass@1,create_test", index % 2 == 0 ? 1.0 : 0)));
+            Map.of("create_test", "def f"),
+            Map.of("pass@1,create_test", index % 2 == 0 ? 1.0 : 0)));
   }
 
   /** Writes a run; the lines' order is drawn, as batches end in any order. */
