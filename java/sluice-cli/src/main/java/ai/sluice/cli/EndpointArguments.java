@@ -3,6 +3,8 @@ package ai.sluice.cli;
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.eval.endpoint.EndpointModel;
 import ai.sluice.eval.endpoint.EndpointSettings;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
@@ -32,6 +34,15 @@ final class EndpointArguments {
       })
   @Nullable String keyVariable;
 
+  @Option(
+      names = "--endpoint-field",
+      paramLabel = "NAME=JSON",
+      description = {
+        "What else stands in each request: repeat_penalty=1.0",
+        "where a server does not leave it alone. Several."
+      })
+  Map<String, String> fields = new LinkedHashMap<>();
+
   /** Whether a server is asked. */
   boolean isGiven() {
     return url != null;
@@ -60,11 +71,15 @@ final class EndpointArguments {
       throw new InvalidRequestException(
           MODEL + ": missing (expected: with --endpoint, the name that the server has for it)");
     }
-    return EndpointSettings.of(String.valueOf(url), model);
+    return EndpointSettings.of(String.valueOf(url), model).withFields(fields);
   }
 
-  /** Fails if only the key is named: no engine asks for one. */
+  /** Fails if what only a server is told is given without one. */
   void checkUnused() {
+    if (!fields.isEmpty()) {
+      throw new InvalidRequestException(
+          "--endpoint-field: " + fields + " (expected: --endpoint beside it)");
+    }
     if (keyVariable != null) {
       throw new InvalidRequestException(
           "--api-key-env: " + keyVariable + " (expected: --endpoint beside it)");

@@ -104,12 +104,16 @@ class EvalEndpointTest {
   @Test
   void aServerIsEvaluated() throws IOException {
     try (Server server = new Server()) {
-      CliRun run = eval(server, "gsm8k", "-m", "org/toy", "--prompt-style", "deepseek");
+      CliRun run =
+          eval(
+              server, "gsm8k", "-m", "org/toy", "--prompt-style", "deepseek",
+              "--endpoint-field", "repeat_penalty=1.0", "--endpoint-field", "top_k=1");
       assertEquals(0, run.code(), run.err());
       // Of "0+1?", "1+1?" and "2+1?" one is 2.
       assertTrue(run.out().contains("0.3333"), run.out());
       assertEquals(4, server.requests.size());
       assertTrue(server.requests.get(1).contains("Authorization: Bearer " + KEY));
+      assertTrue(server.requests.get(1).contains("\"repeat_penalty\":1.0,\"top_k\":1"));
       assertTrue(server.requests.get(1).contains("Let's think step by step."));
       String manifest = Files.readString(home.resolve("run/manifest.json"));
       assertTrue(manifest.contains("unknown (behind a server)"), manifest);
@@ -117,6 +121,12 @@ class EvalEndpointTest {
       assertFalse(manifest.contains(KEY), manifest);
       assertFalse(run.err().contains(KEY), run.err());
       CliRun other = eval(server, "gsm8k", "-m", "org/toy", "--num-fewshot", "0");
+      assertEquals(2, other.code());
+      assertTrue(other.err().contains("endpoint field repeat_penalty: none (expected: 1.0, "));
+      other =
+          eval(
+              server, "gsm8k", "-m", "org/toy", "--num-fewshot", "0", "--endpoint-field",
+              "repeat_penalty=1.0", "--endpoint-field", "top_k=1");
       assertEquals(2, other.code());
       assertTrue(other.err().contains("prompt_style: lm-eval (expected: deepseek"), other.err());
     }
@@ -153,6 +163,15 @@ class EvalEndpointTest {
       run = eval(server, "gsm8k_cot", "-m", "org/toy", "--prompt-style", "deepseek");
       assertEquals(2, run.code());
       assertTrue(run.err().contains("prompt-style: deepseek for gsm8k_cot"), run.err());
+      run = eval(server, "gsm8k", "-m", "org/toy", "--endpoint-field", "temperature=1");
+      assertEquals(2, run.code());
+      assertTrue(run.err().contains("endpoint field: \"temperature\" (expected: another"));
+      run = eval(server, "gsm8k", "-m", "org/toy", "--endpoint-field", "top_k");
+      assertEquals(2, run.code());
+      assertTrue(run.err().contains("--endpoint-field"), run.err());
+      run = CliRun.of(home, "eval", "gsm8k", "--endpoint-field", "top_k=1");
+      assertEquals(2, run.code());
+      assertTrue(run.err().contains("{top_k=1} (expected: --endpoint beside it)"), run.err());
       run = CliRun.of(home, "eval", "gsm8k", "--api-key-env", "X");
       assertEquals(2, run.code());
       assertTrue(run.err().contains("expected: --endpoint beside it"), run.err());

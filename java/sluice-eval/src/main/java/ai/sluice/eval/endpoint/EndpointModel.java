@@ -56,6 +56,7 @@ public final class EndpointModel implements EvalModel {
     same.put("model_sha256", UNKNOWN);
     same.put("tokenizer_sha256", UNKNOWN);
     same.put("chat_template_sha256", settings.chat() ? UNKNOWN : "none");
+    settings.fields().forEach((name, json) -> same.put("endpoint field " + name, json));
     Map<String, String> other = new LinkedHashMap<>();
     if (!why.isEmpty()) {
       other.put("endpoint models", why);
@@ -158,6 +159,7 @@ public final class EndpointModel implements EvalModel {
       ArrayNode stops = body.putArray("stop");
       how.stops().stream().limit(MOST_STOPS).forEach(stops::add);
     }
+    settings.addFields(body);
     URI uri = settings.uri(settings.chat() ? "/chat/completions" : "/completions");
     return http.post(uri, body).thenApply(response -> reply(uri, response, how));
   }
@@ -283,6 +285,7 @@ public final class EndpointModel implements EvalModel {
           EndpointHttp.JSON.createObjectNode().put("model", settings.model()).put("prompt", prompt);
       body.put("max_tokens", 1).put("temperature", 0).put("seed", SEED);
       body.put("echo", true).put("logprobs", 1);
+      settings.addFields(body);
       return http.post(uri, body)
           .handle(
               (response, e) -> {

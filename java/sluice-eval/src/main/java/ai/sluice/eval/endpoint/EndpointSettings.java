@@ -1,9 +1,17 @@
 package ai.sluice.eval.endpoint;
 
 import ai.sluice.api.InvalidRequestException;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.net.URI;
 import java.time.Duration;
+import java.util.Collections;
 import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -16,6 +24,8 @@ import org.jspecify.annotations.Nullable;
  * @param timeout of one request
  * @param attempts at most, the first among them
  * @param pause before the second attempt unless the server names one; doubled before each later
+ * @param fields what else stands in each request, by name, as JSON: {@code repetition_penalty} is
+ *     {@code 1.0}, where a server's default is another
  */
 public record EndpointSettings(
     URI url,
@@ -24,7 +34,13 @@ public record EndpointSettings(
     int window,
     Duration timeout,
     int attempts,
-    Duration pause) {
+    Duration pause,
+    SortedMap<String, String> fields) {
+  private static final Set<String> OWN =
+      Set.of(
+          "model", "prompt", "messages", "max_tokens", "max_completion_tokens", "temperature",
+          "seed", "stop", "echo", "logprobs", "n", "best_of", "stream", "continue_final_message",
+          "add_generation_prompt");
   private static final int WINDOW = 8;
   private static final int ATTEMPTS = 6;
 
@@ -44,6 +60,36 @@ public record EndpointSettings(
           "timeout: " + timeout + ", pause: " + pause + " (expected: a timeout above 0, a pause of"
               + " at least 0)");
     }
+    fields = Collections.unmodifiableSortedMap(new TreeMap<>(fields));
+    fields.forEach(EndpointSettings::check);
+  }
+
+  private static void check(String name, String json) {
+    if (name.isBlank() || OWN.contains(name)) {
+      throw new InvalidRequestException(
+          "endpoint field: \"" + name + "\" (expected: another name than what every request has: "
+              + String.join(", ", new TreeSet<>(OWN)) + ")");
+    }
+    try {
+      if (EndpointHttp.JSON.readTree(json).isMissingNode()) {
+        throw new InvalidRequestException("endpoint field: " + name + ": empty (expected: JSON)");
+      }
+    } catch (JsonProcessingException e) {
+      throw new InvalidRequestException(
+          "endpoint field: " + name + ": " + json + " (expected: JSON, such as 1.0 or true)", e);
+    }
+  }
+
+  /** The fields in a request. */
+  void addFields(ObjectNode body) {
+    fields.forEach(
+        (name, json) -> {
+          try {
+            body.set(name, EndpointHttp.JSON.readTree(json));
+          } catch (JsonProcessingException e) {
+            throw new IllegalStateException("checked when it was set", e);
+          }
+        });
   }
 
   /**
@@ -55,22 +101,29 @@ public record EndpointSettings(
    */
   public static EndpointSettings of(String url, String model) {
     return new EndpointSettings(
-        base(url), model, false, WINDOW, Duration.ofMinutes(10), ATTEMPTS, Duration.ofSeconds(1));
+        base(url), model, false, WINDOW, Duration.ofMinutes(10), ATTEMPTS, Duration.ofSeconds(1),
+        new TreeMap<>());
   }
 
   /** The same with questions as conversations. */
   public EndpointSettings withChat(boolean value) {
-    return new EndpointSettings(url, model, value, window, timeout, attempts, pause);
+    return new EndpointSettings(url, model, value, window, timeout, attempts, pause, fields);
   }
 
   /** The same with so many requests open at once. */
   public EndpointSettings withWindow(int value) {
-    return new EndpointSettings(url, model, chat, value, timeout, attempts, pause);
+    return new EndpointSettings(url, model, chat, value, timeout, attempts, pause, fields);
   }
 
   /** The same with another patience. */
   public EndpointSettings withPatience(Duration each, int most, Duration first) {
-    return new EndpointSettings(url, model, chat, window, each, most, first);
+    return new EndpointSettings(url, model, chat, window, each, most, first, fields);
+  }
+
+  /** The same with more in each request: names with their JSON. */
+  public EndpointSettings withFields(Map<String, String> more) {
+    return new EndpointSettings(
+        url, model, chat, window, timeout, attempts, pause, new TreeMap<>(more));
   }
 
   /** A path behind the URL. */

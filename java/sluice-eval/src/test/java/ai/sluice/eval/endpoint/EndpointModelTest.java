@@ -95,6 +95,29 @@ class EndpointModelTest {
   }
 
   @Test
+  void otherFieldsAreSentAndPartOfTheIdentity() throws IOException {
+    EndpointSettings settings =
+        serve(fake).withFields(Map.of("repetition_penalty", "1.0", "extra", "{\"a\":[true]}"));
+    try (EvalModel model = open(settings)) {
+      model.ask(question(""), HOW).join();
+      model.ask(choice("Q:", " A"), HOW).join();
+      assertEquals("1.0", model.identity().get("endpoint field repetition_penalty"));
+    }
+    for (int request = 1; request <= 2; request++) {
+      assertEquals(1.0, sent(request).path("repetition_penalty").asDouble());
+      assertTrue(sent(request).path("extra").path("a").path(0).asBoolean());
+    }
+    for (String name : List.of("temperature", "prompt", " ")) {
+      assertThrows(
+          InvalidRequestException.class, () -> settings.withFields(Map.of(name, "1")), name);
+    }
+    for (String json : List.of("", "{", "off")) {
+      assertThrows(
+          InvalidRequestException.class, () -> settings.withFields(Map.of("x", json)), json);
+    }
+  }
+
+  @Test
   void conversationsAreSentAsSuch() throws IOException {
     try (EvalModel model = open(serve(fake).withChat(true))) {
       assertEquals(
