@@ -85,6 +85,9 @@ public record ItemRecord(
     }
     out.set("filtered", JSON.valueToTree(scores.filtered()));
     out.set("metrics", JSON.valueToTree(scores.metrics()));
+    if (!scores.verdicts().isEmpty()) {
+      scores.verdicts().forEach(out.putArray("verdicts")::add);
+    }
     return out;
   }
 
@@ -107,10 +110,12 @@ public record ItemRecord(
     Map<String, Double> metrics = new LinkedHashMap<>();
     json.path("metrics").fields().forEachRemaining(
         entry -> metrics.put(entry.getKey(), entry.getValue().asDouble()));
+    List<String> verdicts = new ArrayList<>();
+    json.path("verdicts").forEach(node -> verdicts.add(node.asText()));
     return new ItemRecord(
         text(json, "group"), text(json, "task"), number(json, "index"), text(json, "prompt_hash"),
         text(json, "question"), text(json, "target"), doc(json.path("doc")),
-        new EvalAnswer(choices, texts), new ItemScores(filtered, metrics));
+        new EvalAnswer(choices, texts), new ItemScores(filtered, metrics, verdicts));
   }
 
   private static Map<String, Object> doc(JsonNode json) {

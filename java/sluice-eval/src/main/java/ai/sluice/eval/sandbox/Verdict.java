@@ -1,6 +1,7 @@
 package ai.sluice.eval.sandbox;
 
 import java.util.List;
+import java.util.Locale;
 
 /**
  * How a program ended.
@@ -31,5 +32,12 @@ public record Verdict(Outcome outcome, String detail, double seconds, List<Strin
   /** Whether all tests in the program held. */
   public boolean passed() {
     return outcome == Outcome.PASSED;
+  }
+
+  /** In one line, without the time: {@code failed: AssertionError [gc]}, flags in brackets. */
+  public String toText() {
+    String kind = outcome.name().toLowerCase(Locale.ROOT).replace('_', ' ');
+    boolean says = !detail.isEmpty() && !detail.equals(kind);
+    return kind + (says ? ": " + detail : "") + (flags.isEmpty() ? "" : " " + flags);
   }
 }

@@ -9,6 +9,7 @@ import ai.sluice.eval.GenerationSettings;
 import ai.sluice.eval.ItemScores;
 import ai.sluice.eval.metrics.PassAtK;
 import ai.sluice.eval.sandbox.CodeRunner;
+import ai.sluice.eval.sandbox.Verdict;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -70,12 +71,15 @@ final class HumanEvalData {
     String prompt = (String) item.doc().get("prompt");
     int passed = 0;
     String first = "";
+    List<String> verdicts = new ArrayList<>();
     for (String text : answer.texts()) {
       String solution = prompt + code.apply(text);
       first = first.isEmpty() ? solution : first;
-      passed += runner.run(solution + "\n" + item.target()).passed() ? 1 : 0;
+      Verdict verdict = runner.run(solution + "\n" + item.target());
+      passed += verdict.passed() ? 1 : 0;
+      verdicts.add(verdict.toText());
     }
     double score = PassAtK.estimate(answer.texts().size(), passed, 1);
-    return new ItemScores(Map.of(FILTER, first), Map.of("pass@1," + FILTER, score));
+    return new ItemScores(Map.of(FILTER, first), Map.of("pass@1," + FILTER, score), verdicts);
   }
 }

@@ -1,6 +1,7 @@
 package ai.sluice.eval.run;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ai.sluice.eval.EvalAnswer;
@@ -35,6 +36,11 @@ class ItemLineTest {
             new ItemScores(Map.of("strict-match", "2"), Map.of("exact_match,strict-match", 0.0)));
     String line = ItemLine.write(generated);
     assertEquals(generated, ItemLine.read(line.strip()).orElseThrow());
+    assertFalse(line.contains("verdicts"), line);
+    ItemRecord program =
+        generated.judged(
+            new ItemScores(Map.of(), Map.of(), List.of("passed", "failed: AssertionError")));
+    assertEquals(program, ItemLine.read(ItemLine.write(program).strip()).orElseThrow());
   }
 
   @Test

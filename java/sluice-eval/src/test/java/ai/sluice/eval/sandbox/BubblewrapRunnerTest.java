@@ -7,12 +7,17 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.eval.DataFiles;
+import ai.sluice.eval.EvalAnswer;
 import ai.sluice.eval.EvalException;
+import ai.sluice.eval.EvalItem;
+import ai.sluice.eval.ItemScores;
 import ai.sluice.eval.TestData;
 import ai.sluice.eval.sandbox.Verdict.Outcome;
+import ai.sluice.eval.tasks.HumanEvalTask;
 import java.io.BufferedReader;
 import java.io.File;
 import java.net.URI;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -138,6 +143,39 @@ class BubblewrapRunnerTest {
     assertEquals(
         List.of("sys._getframe", "gc", "/proc", "ctypes", "__eq__"), runner.run(program).flags());
     assertEquals(List.of(), SourceFlags.of("from math import gcd\nf = frame.eq\n# processes"));
+  }
+
+  @Test
+  void aVerdictInWords() {
+    assertEquals("passed", runner.run("pass").toText());
+    assertEquals("failed: AssertionError [gc]", runner.run("import gc\nassert False").toText());
+    assertEquals(
+        "timed out", new Verdict(Outcome.TIMED_OUT, "timed out", 3, List.of()).toText());
+    assertEquals("refused: a NUL character in the source", runner.run("\0").toText());
+  }
+
+  @Test
+  void humanEvalSaysHowItsProgramsEnded(@TempDir Path folder) throws Exception {
+    Path file = Files.createDirectories(folder.resolve("humaneval")).resolve("HumanEval.jsonl");
+    Files.writeString(
+        file,
+        "{\"task_id\": \"Own/0\", \"prompt\": \"def twice(n):\\n\", \"canonical_solution\": "
+            + "\"    return 2 * n\\n\", \"entry_point\": \"twice\", \"test\": "
+            + "\"def check(candidate):\\n    assert candidate(4) == 8, 'four'\\n\"}\n");
+    EvalItem item = new HumanEvalTask().items(folder, 0).get(0);
+    ItemScores scores =
+        new HumanEvalTask()
+            .scores(
+                item,
+                new EvalAnswer(
+                    List.of(), List.of("    return n + n", "    return n", "    exit(0)")),
+                runner);
+    assertEquals(
+        List.of(
+            "passed", "failed: AssertionError: four", "failed: NameError: name 'exit' is not"
+            + " defined"),
+        scores.verdicts());
+    assertEquals(1.0 / 3, scores.metrics().get("pass@1,create_test"), 1e-12);
   }
 
   @Test

@@ -1,2 +1,2 @@
-# expected: FAILED OSError: [Errno 30] Read-only file system: '/usr/lib/python3/evil.py'
-open("/usr/lib/python3/evil.py", "w")
+# expected: FAILED OSError: [Errno 30] Read-only file system: '/usr/lib/evil.py'
+open("/usr/lib/evil.py", "w")
