@@ -9,8 +9,10 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -103,6 +105,21 @@ class EvalKillTest {
     return lines.stream().sorted().toList();
   }
 
+  /** Texts of what is written for others, by file. */
+  private static Map<String, String> results(Path run) throws IOException {
+    Map<String, String> out = new TreeMap<>();
+    try (Stream<Path> files = Files.list(run)) {
+      for (Path file : files.toList()) {
+        String name = file.getFileName().toString();
+        if (name.equals("results.json") || name.startsWith("samples_")) {
+          out.put(name, Files.readString(file));
+        }
+      }
+    }
+    assertEquals(3, out.size(), out.keySet().toString());
+    return out;
+  }
+
   private String log() {
     try {
       return Files.readString(folder.resolve("log"));
@@ -155,6 +172,7 @@ class EvalKillTest {
         assertEquals(0, rest.code(), rest.err());
         assertEquals(expected, items(point));
         assertEquals(whole.out(), rest.out());
+        assertEquals(results(unbroken), results(point));
         // Nothing that was done is done again: what is left is told.
         if (!before.isEmpty() && before.size() < ITEMS) {
           assertTrue(

@@ -8,6 +8,7 @@ import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -46,10 +47,7 @@ final class ItemLog implements Closeable {
     this.lockFile = lockFile;
     this.opener = opener;
     if (restart) {
-      // The manifest first: items without one are of no run.
-      for (String name : List.of(EvalRun.MANIFEST, EvalRun.ITEMS, ItemTiming.FILE)) {
-        Files.deleteIfExists(folder.resolve(name));
-      }
+      giveUp(folder);
     }
     if (Files.exists(folder.resolve(EvalRun.MANIFEST))) {
       EvalRun run = EvalRun.read(folder);
@@ -98,6 +96,19 @@ final class ItemLog implements Closeable {
       }
     } catch (IOException e) {
       throw failure(folder, e);
+    }
+  }
+
+  private static void giveUp(Path folder) throws IOException {
+    // Items before their manifest: without one they would be of no run.
+    for (String name : List.of(EvalRun.ITEMS, EvalRun.MANIFEST, ItemTiming.FILE)) {
+      Files.deleteIfExists(folder.resolve(name));
+    }
+    try (DirectoryStream<Path> derived =
+        Files.newDirectoryStream(folder, "{results.json,samples_*.jsonl,report.html}")) {
+      for (Path file : derived) {
+        Files.delete(file);
+      }
     }
   }
 
