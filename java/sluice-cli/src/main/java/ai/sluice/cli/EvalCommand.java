@@ -153,7 +153,8 @@ final class EvalCommand implements Callable<Integer> {
         .addSubcommand(new EvalVerifyCommand(console))
         .addSubcommand(new EvalScoreCommand(console))
         .addSubcommand(new EvalTableCommand(console))
-        .addSubcommand(new EvalHistoryCommand(console));
+        .addSubcommand(new EvalHistoryCommand(console))
+        .addSubcommand(new EvalPerfCommand(console));
   }
 
   @Override

@@ -1,8 +1,6 @@
 package ai.sluice.core;
 
-import ai.sluice.api.Chunk;
 import ai.sluice.api.EngineOptions;
-import ai.sluice.api.FinishReason;
 import ai.sluice.api.GenerationOutcome;
 import ai.sluice.api.GenerationRequest;
 import ai.sluice.api.GenerationResult;
@@ -12,7 +10,6 @@ import ai.sluice.checkpoint.ModelShape;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.Random;
 import java.util.function.Function;
 
 /**
@@ -34,10 +31,11 @@ public final class Benchmark {
   private static final double NANOS_PER_SECOND = 1e9;
 
   private final Engine engine;
-  private final Random random = new Random(1);
+  private final RandomPrompts prompts;
 
   private Benchmark(Engine engine) {
     this.engine = engine;
+    prompts = new RandomPrompts(engine);
   }
 
   /** Requests of a test, all at once; {@code tokens} are those of one that are counted. */
@@ -203,18 +201,18 @@ public final class Benchmark {
     }
     if (test.requests() == 1) {
       GenerationResult result =
-          engine.generate(request(test.promptTokens(), test.newTokens()));
-      requireLength(test, result);
+          engine.generate(prompts.request(test.promptTokens(), test.newTokens()));
+      RandomPrompts.requireLength(test.name(), result);
       return test.tokens() * MICROS_PER_SECOND / Math.max(1, result.timings().totalMicros());
     }
     List<GenerationRequest> requests = new ArrayList<>();
     for (int i = 0; i < test.requests(); i++) {
-      requests.add(request(test.promptTokens(), test.newTokens()));
+      requests.add(prompts.request(test.promptTokens(), test.newTokens()));
     }
     long start = System.nanoTime();
     List<GenerationOutcome> outcomes = engine.generateAll(requests);
     double seconds = Math.max(1, System.nanoTime() - start) / NANOS_PER_SECOND;
-    outcomes.forEach(outcome -> requireLength(test, outcome.orElseThrow()));
+    outcomes.forEach(outcome -> RandomPrompts.requireLength(test.name(), outcome.orElseThrow()));
     return test.requests() * (double) test.tokens() / seconds;
   }
 
@@ -225,9 +223,9 @@ public final class Benchmark {
    */
   private double decodeSpeed(Test test) {
     for (int attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-      List<Arrivals> arrivals = generate(test);
-      long begin = arrivals.stream().mapToLong(Arrivals::first).max().orElseThrow();
-      long end = arrivals.stream().mapToLong(Arrivals::last).min().orElseThrow();
+      List<TokenArrivals> arrivals = generate(test);
+      long begin = arrivals.stream().mapToLong(TokenArrivals::first).max().orElseThrow();
+      long end = arrivals.stream().mapToLong(TokenArrivals::last).min().orElseThrow();
       long tokens = arrivals.stream().mapToLong(each -> each.between(begin, end)).sum();
       if (tokens >= (long) test.tokens() * test.requests() / 2) {
         return tokens * NANOS_PER_SECOND / Math.max(1, end - begin);
@@ -238,55 +236,22 @@ public final class Benchmark {
             + " requests are submitted (expected: more tokens, fewer requests or a longer prompt)");
   }
 
-  private List<Arrivals> generate(Test test) {
+  private List<TokenArrivals> generate(Test test) {
     List<GenerationRequest> requests = new ArrayList<>();
     for (int i = 0; i < test.requests(); i++) {
-      requests.add(request(test.promptTokens(), test.newTokens()));
+      requests.add(prompts.request(test.promptTokens(), test.newTokens()));
     }
     List<Generation> generations = requests.stream().map(engine::submit).toList();
-    List<Arrivals> arrivals = new ArrayList<>();
+    List<TokenArrivals> arrivals = new ArrayList<>();
     for (Generation generation : generations) {
-      Arrivals each = new Arrivals();
+      TokenArrivals each = new TokenArrivals();
       arrivals.add(each);
       generation.onChunk(each::add);
     }
     for (Generation generation : generations) {
-      requireLength(test, generation.result().join());
+      RandomPrompts.requireLength(test.name(), generation.result().join());
     }
     return arrivals;
-  }
-
-  /** When a request's tokens came. Written by one thread, read when the request is done. */
-  private static final class Arrivals {
-    private final List<Long> nanos = new ArrayList<>();
-
-    synchronized void add(Chunk chunk) {
-      long now = System.nanoTime();
-      for (int i = 0; i < chunk.tokens().size(); i++) {
-        nanos.add(now);
-      }
-    }
-
-    synchronized long first() {
-      return nanos.get(0);
-    }
-
-    synchronized long last() {
-      return nanos.get(nanos.size() - 1);
-    }
-
-    /** Tokens after {@code begin}, up to {@code end}. */
-    synchronized long between(long begin, long end) {
-      return nanos.stream().filter(at -> at - begin > 0 && at - end <= 0).count();
-    }
-  }
-
-  private static void requireLength(Test test, GenerationResult result) {
-    if (result.finishReason() != FinishReason.LENGTH) {
-      throw new IllegalStateException(
-          test.name() + ": ended with " + result.finishReason() + " (expected: LENGTH) "
-              + result.detail());
-    }
   }
 
   private static BenchmarkReport.Result result(Test test, List<Double> samples) {
@@ -296,10 +261,5 @@ public final class Benchmark {
     double deviation = repetitions == 1 ? 0 : Math.sqrt(squares / (repetitions - 1));
     return new BenchmarkReport.Result(
         test.name(), test.requests(), test.requests() * test.tokens(), repetitions, mean, deviation, samples);
-  }
-
-  private GenerationRequest request(int promptTokens, int newTokens) {
-    return TracedGreedy.request(
-        random.ints(promptTokens, 0, engine.modelInfo().vocabSize()).toArray(), newTokens);
   }
 }

@@ -198,10 +198,9 @@ final class TableRows {
         put(column, "ms per token" + at, Kind.MILLISECONDS, level.perToken().median());
         put(column, "ms to first token" + at, Kind.MILLISECONDS, level.firstToken().median());
         put(column, "tokens/s" + at, Kind.TOKENS_PER_SECOND, level.tokensPerSecond());
-        int tokens = report.newTokens();
         final int at0 = column;
         level
-            .tokensPerJoule(tokens)
+            .tokensPerJoule()
             .ifPresent(v -> put(at0, "tokens per joule" + at, Kind.TOKENS_PER_JOULE, v));
         level.kvBytes().ifPresent(v -> put(at0, "KV cache" + at, Kind.BYTES, v));
       }

@@ -1,5 +1,6 @@
 package ai.sluice.eval.metrics;
 
+import java.util.Arrays;
 import java.util.OptionalDouble;
 
 /**
@@ -64,5 +65,23 @@ public final class Statistics {
     return new Interval(
         successes == 0 ? 0 : Math.max(0, center - half),
         successes == trials ? 1 : Math.min(1, center + half));
+  }
+
+  /**
+   * The quantile of a share, linear between the two nearest values (as NumPy's default).
+   *
+   * @param share 0 to 1: 0.5 is the median
+   * @param values at least one, in any order
+   * @throws IllegalArgumentException if there is none, one is not finite or the share is out of
+   *     range
+   */
+  public static double quantile(double share, double... values) {
+    Arguments.values("values", values, 1);
+    if (!(share >= 0 && share <= 1)) {
+      throw Arguments.fail("share", share, "0 to 1");
+    }
+    double[] sorted = values.clone();
+    Arrays.sort(sorted);
+    return Bootstrap.quantile(sorted, share);
   }
 }

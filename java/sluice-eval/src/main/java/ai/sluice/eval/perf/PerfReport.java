@@ -25,14 +25,12 @@ import java.util.OptionalLong;
  * @param environment model, hardware, versions, date; by name
  * @param promptTokens tokens of each prompt
  * @param newTokens tokens that each request generates
- * @param warmUpRequests requests before those of each level, which do not count
  * @param levels by concurrency, in the order in which they were measured
  */
 public record PerfReport(
     Map<String, String> environment,
     int promptTokens,
     int newTokens,
-    int warmUpRequests,
     List<Level> levels) {
   /** Its file in a run's folder. */
   public static final String FILE = "perf.json";
@@ -50,7 +48,7 @@ public record PerfReport(
   /**
    * What was drawn from the supply, of all that the source covers.
    *
-   * @param source who told: {@code nvidia-smi} or {@code RAPL}
+   * @param source who told, and of what; empty if nobody
    * @param joules while the requests ran; empty if nobody tells
    * @param reason why nobody tells; empty if someone does
    */
@@ -71,26 +69,28 @@ public record PerfReport(
    *
    * @param concurrency that number
    * @param requests that were measured
+   * @param warmUp requests before these, which do not count
    * @param seconds from the first measured request's start to the last one's end
    * @param firstToken from a request's start to its first token
    * @param perToken of a request, from its first to its last token, a token
-   * @param tokensPerSecond new tokens of all requests in the time in which all were open
+   * @param tokensPerSecond new tokens of all requests in these seconds, a second
    * @param kvBytes most bytes of the KV cache that sequences used; empty if not seen
    * @param energy of the time of {@code seconds}
    */
   public record Level(
       int concurrency,
       int requests,
+      int warmUp,
       double seconds,
       Latency firstToken,
       Latency perToken,
       double tokensPerSecond,
       OptionalLong kvBytes,
       Energy energy) {
-    /** New tokens for each joule; empty if energy is not told. */
-    public OptionalDouble tokensPerJoule(int newTokens) {
+    /** New tokens for each joule, prompts' work included; empty if energy is not told. */
+    public OptionalDouble tokensPerJoule() {
       return energy.joules().isPresent() && energy.joules().getAsDouble() > 0
-          ? OptionalDouble.of((double) requests * newTokens / energy.joules().getAsDouble())
+          ? OptionalDouble.of(tokensPerSecond * seconds / energy.joules().getAsDouble())
           : OptionalDouble.empty();
     }
   }
@@ -143,11 +143,11 @@ public record PerfReport(
     ObjectNode out = JSON.createObjectNode();
     out.set("environment", JSON.valueToTree(environment));
     out.put("prompt_tokens", promptTokens).put("new_tokens", newTokens);
-    out.put("warm_up_requests", warmUpRequests);
     ArrayNode list = out.putArray("levels");
     for (Level level : levels) {
       ObjectNode each = list.addObject();
       each.put("concurrency", level.concurrency()).put("requests", level.requests());
+      each.put("warm_up_requests", level.warmUp());
       each.put("seconds", level.seconds());
       put(each.putObject("ttft_ms"), level.firstToken());
       put(each.putObject("tpot_ms"), level.perToken());
@@ -158,7 +158,7 @@ public record PerfReport(
         energy.put("source", level.energy().source());
         energy.put("joules", level.energy().joules().getAsDouble());
         level
-            .tokensPerJoule(newTokens)
+            .tokensPerJoule()
             .ifPresent(tokens -> energy.put("tokens_per_joule", tokens));
       } else {
         energy.put("not_told", level.energy().reason());
@@ -181,7 +181,7 @@ public record PerfReport(
       levels.add(
           new Level(
               (int) number(level, "concurrency"), (int) number(level, "requests"),
-              number(level, "seconds"), latency(level.path("ttft_ms")),
+              (int) number(level, "warm_up_requests"), number(level, "seconds"), latency(level.path("ttft_ms")),
               latency(level.path("tpot_ms")), number(level, "tokens_per_second"),
               level.has("kv_bytes")
                   ? OptionalLong.of(level.path("kv_bytes").asLong())
@@ -194,8 +194,10 @@ public record PerfReport(
       throw new IllegalArgumentException("levels: none (expected: at least one)");
     }
     return new PerfReport(
-        environment, (int) number(json, "prompt_tokens"), (int) number(json, "new_tokens"),
-        (int) number(json, "warm_up_requests"), levels);
+        environment,
+        (int) number(json, "prompt_tokens"),
+        (int) number(json, "new_tokens"),
+        levels);
   }
 
   private static Latency latency(JsonNode json) {

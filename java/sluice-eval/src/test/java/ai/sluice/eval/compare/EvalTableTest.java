@@ -31,10 +31,10 @@ class EvalTableTest {
 
   private static PerfReport perf(double millis, int newTokens, PerfReport.Energy energy) {
     return new PerfReport(
-        Map.of("model", "/m/perf"), 512, newTokens, 2,
+        Map.of("model", "/m/perf"), 512, newTokens,
         List.of(
             new PerfReport.Level(
-                4, 8, 10, new PerfReport.Latency(50, 60), new PerfReport.Latency(millis, 40),
+                4, 8, 4, 10, new PerfReport.Latency(50, 60), new PerfReport.Latency(millis, 40),
                 4000 / millis, OptionalLong.of(5_000_000), energy)));
   }
 
@@ -76,8 +76,8 @@ class EvalTableTest {
     assertEquals("[0.5, 0.75 50.0*, 0.475 -5.0]", cells(table, "gsm8k 5-shot strict-match"));
     assertEquals("[20.0, 15.0 25.0, missing]", cells(table, "ms per token x4"));
     assertEquals("[5000000.0, 5000000.0 0.0, missing]", cells(table, "KV cache x4"));
-    // 8 requests of 100 tokens for 400 joules.
-    assertEquals("[2.0, missing, missing]", cells(table, "tokens per joule x4"));
+    // 200 tokens a second for 10 seconds and 400 joules.
+    assertEquals("[5.0, missing, missing]", cells(table, "tokens per joule x4"));
     assertTrue(
         table.notes().get(0).startsWith("same: no perf.json (remedy: eval perf --out "),
         table.notes().toString());
