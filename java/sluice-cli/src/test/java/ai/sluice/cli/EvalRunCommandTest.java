@@ -48,6 +48,26 @@ class EvalRunCommandTest {
     assertEquals(0, anew.code(), anew.err());
   }
 
+  /** A name shorter than any of the library's. */
+  @Test
+  void aFileIsATask() throws IOException {
+    Path file = home.resolve("q.jsonl");
+    String line = "{\"prompt\": \"2, 4\", \"choices\": [\"5\", \"6\"], \"answer\": 0}\n";
+    Files.writeString(file, line);
+    CliRun run = eval(file.toString());
+    assertEquals(0, run.code(), run.err());
+    assertTrue(run.out().contains("\nq  "), run.out());
+    assertTrue(Files.exists(home.resolve("run/results.json")));
+    Files.writeString(file, line.replace("0}", "1}"));
+    run = eval(file.toString());
+    assertEquals(2, run.code());
+    assertTrue(run.err().contains("q.data_sha256: "), run.err());
+    Files.writeString(file, line.replace("0}", "2}"));
+    run = eval(file.toString());
+    assertEquals(2, run.code());
+    assertTrue(run.err().contains("q.jsonl, line 1: answer: 2 (expected: the "), run.err());
+  }
+
   @Test
   void whatIsUnknownIsNamedBeforeTheModelIsLoaded() throws IOException {
     CliRun run = eval("mmul");

@@ -103,6 +103,9 @@ final class MmluCategories {
   /** How lm-eval's table shows a subject or category of a group. */
   static String alias(String group, String task) {
     String prefix = MMLU + "_";
+    if (!group.startsWith(MMLU)) {
+      return task;
+    }
     String suffix = group.substring(MMLU.length());
     if (!task.startsWith(prefix) || !task.endsWith(suffix) || task.equals(group)) {
       return task;
