@@ -38,8 +38,7 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "eval",
     sortOptions = false,
-    abbreviateSynopsis = true,
-    synopsisSubcommandLabel = "TASK... | COMMAND",
+    customSynopsis = {"sluice eval [OPTIONS] TASK...", "       sluice eval COMMAND"},
     description = {
       "Evaluate a model: mmlu, mmlu_continuation, gsm8k, gsm8k_cot, humaneval, humaneval_instruct"
           + " or all, with lm-eval's prompts and scores.",

@@ -34,6 +34,9 @@ public final class AnswerJudge {
    * @throws EvalException if the folder cannot be written
    */
   public static List<ItemRecord> judge(Path run, CodeRunner runner, int workers) {
+    if (workers < 1) {
+      throw new InvalidRequestException("workers: " + workers + " (expected: at least 1)");
+    }
     List<EvalTask> tasks =
         EvalRun.read(run).manifest().tasks().stream()
             .map(task -> EvalTasks.named(task.name()))
