@@ -52,7 +52,7 @@ public final class DataFetch {
   public record Outcome(Path folder, boolean fetched) {}
 
   /**
-   * Fetches into a folder.
+   * Fetches into a folder, through the proxy that this process's environment names.
    *
    * @param data the folder of data sets; made if it is not there
    * @param from another place than the authors': {@code from/SET/FILE} is fetched, and held against
@@ -61,7 +61,8 @@ public final class DataFetch {
    * @throws InvalidRequestException when {@code from} is not a URL of http or https
    */
   public DataFetch(Path data, Optional<URI> from, Progress progress) {
-    this(data, from, progress, new Download(SILENCE, PAUSE));
+    this(
+        data, from, progress, new Download(SILENCE, PAUSE, new EnvironmentProxy(System.getenv())));
   }
 
   DataFetch(Path data, Optional<URI> from, Progress progress, Download download) {

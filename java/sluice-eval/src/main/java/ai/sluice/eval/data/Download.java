@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.net.HttpURLConnection;
+import java.net.ProxySelector;
 import java.net.URI;
 import java.net.URLConnection;
 import java.nio.file.Files;
@@ -30,16 +31,19 @@ final class Download {
 
   private final Duration silence;
   private final Duration pause;
+  private final ProxySelector proxies;
 
   /**
    * Creates a downloader.
    *
    * @param silence how long a server may say nothing
    * @param pause before the second attempt; doubled before each later one
+   * @param proxies through which it goes
    */
-  Download(Duration silence, Duration pause) {
+  Download(Duration silence, Duration pause, ProxySelector proxies) {
     this.silence = silence;
     this.pause = pause;
+    this.proxies = proxies;
   }
 
   /**
@@ -170,7 +174,7 @@ final class Download {
   private HttpURLConnection connect(URI first, long have) throws IOException {
     URI uri = first;
     for (int i = 0; i <= MOST_REDIRECTS; i++) {
-      URLConnection opened = uri.toURL().openConnection();
+      URLConnection opened = uri.toURL().openConnection(proxies.select(uri).get(0));
       if (!(opened instanceof HttpURLConnection connection)) {
         throw new EvalException(uri + ": not HTTP (expected: http:// or https://)");
       }

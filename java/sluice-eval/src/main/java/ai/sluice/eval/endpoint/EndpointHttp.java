@@ -1,6 +1,7 @@
 package ai.sluice.eval.endpoint;
 
 import ai.sluice.api.InvalidRequestException;
+import ai.sluice.eval.data.EnvironmentProxy;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -56,6 +57,7 @@ final class EndpointHttp {
     this.client =
         HttpClient.newBuilder()
             .version(HttpClient.Version.HTTP_1_1)
+            .proxy(new EnvironmentProxy(System.getenv()))
             .followRedirects(HttpClient.Redirect.NEVER)
             .connectTimeout(Duration.ofSeconds(30))
             .build();

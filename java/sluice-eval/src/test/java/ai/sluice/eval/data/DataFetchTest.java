@@ -118,7 +118,8 @@ class DataFetchTest {
   private DataFetch fetch() {
     return new DataFetch(
         home.resolve("data"), Optional.of(server.uri("")), (done, total) -> seen.add(done),
-        new Download(Duration.ofSeconds(20), Duration.ZERO));
+        new Download(
+            Duration.ofSeconds(20), Duration.ZERO, new EnvironmentProxy(Map.of())));
   }
 
   private String refused(DataSet set) {
