@@ -22,6 +22,7 @@ import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.regex.Pattern;
 
 /**
@@ -136,6 +137,7 @@ public final class BubblewrapRunner implements CodeRunner {
       return verdict.get();
     } catch (InterruptedException e) {
       process.cancel();
+      ended(verdict);
       Thread.currentThread().interrupt();
       throw new EvalException("interrupted while a program ran; it was ended", e);
     } catch (ExecutionException e) {
@@ -143,6 +145,15 @@ public final class BubblewrapRunner implements CodeRunner {
         throw (EvalException) e.getCause();
       }
       throw new EvalException("the sandbox failed: " + e.getCause(), e.getCause());
+    }
+  }
+
+  // Waits for what is ending already, so that it is gone when the caller goes on.
+  private static void ended(Future<Verdict> verdict) {
+    try {
+      verdict.get(CLOSE_SECONDS, TimeUnit.SECONDS);
+    } catch (InterruptedException | ExecutionException | TimeoutException e) {
+      // Interrupted once more, or ended.
     }
   }
 

@@ -46,9 +46,14 @@ final class Jail implements AutoCloseable {
     return folder.resolve("filter");
   }
 
-  /** Starts an interpreter that waits for a nonce and a program on its standard input. */
-  Process start() throws IOException {
-    ProcessBuilder builder = new ProcessBuilder(command);
+  /**
+   * Starts an interpreter that waits for a nonce and a program on its standard input.
+   *
+   * @param name the last argument of all its processes
+   */
+  Process start(String name) throws IOException {
+    ProcessBuilder builder = new ProcessBuilder(new ArrayList<>(command));
+    builder.command().add(name);
     // A folder that any user may enter, and nothing of this process's environment.
     builder.directory(Path.of("/").toFile());
     builder.environment().clear();

@@ -3,8 +3,15 @@ package ai.sluice.eval.sandbox;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.SecureRandom;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.ScheduledExecutorService;
@@ -20,8 +27,14 @@ final class SandboxedProcess {
   private static final double START_SECONDS = 60;
   // After the limit, for the interpreter to notice it by itself.
   private static final double GRACE_SECONDS = 1;
+  private static final SecureRandom NAMES = new SecureRandom();
+
+  // What the interpreter says when it runs. Not before then is it given a program: until bubblewrap
+  // is done, the death of one process is not yet that of the others.
+  private static final byte[] UP = "up\n".getBytes(StandardCharsets.US_ASCII);
 
   private final Jail jail;
+  private final String name = HexFormat.of().toHexDigits(NAMES.nextLong());
   private final ScheduledExecutorService timers;
   private final double limitSeconds;
   private @Nullable Process process;
@@ -40,7 +53,8 @@ final class SandboxedProcess {
    * What came of it.
    *
    * @param began whether the interpreter was ready for the program
-   * @param output what it wrote, cut at {@link #MOST_OUTPUT} bytes
+   * @param output what it wrote since it was up, or all where it never was, cut at {@link
+   *     #MOST_OUTPUT} bytes
    * @param tooMuch whether it was cut, and the process ended for it
    * @param late whether it was ended at its deadline
    * @param status its exit status
@@ -58,10 +72,17 @@ final class SandboxedProcess {
     Process started = start();
     ScheduledFuture<?> deadline = stopAfter(started, START_SECONDS);
     try {
-      feed(started, input);
+      while (length < UP.length && read(started)) {
+        // No more than this is written yet.
+      }
+      boolean up = has(0, UP);
+      int from = up ? UP.length : 0;
+      if (up) {
+        feed(started, input);
+      }
       boolean began = false;
       while (length < output.length && read(started)) {
-        if (!began && begins(ready)) {
+        if (!began && up && has(from, ready)) {
           began = true;
           deadline.cancel(false);
           deadline = stopAfter(started, limitSeconds + GRACE_SECONDS);
@@ -76,7 +97,8 @@ final class SandboxedProcess {
         throw new CancellationException();
       }
       String text =
-          new String(output, 0, Math.min(length, MOST_OUTPUT), StandardCharsets.UTF_8);
+          new String(
+              output, from, Math.min(length, MOST_OUTPUT) - from, StandardCharsets.UTF_8);
       return new End(began, text, tooMuch, late, status);
     } finally {
       deadline.cancel(false);
@@ -88,7 +110,7 @@ final class SandboxedProcess {
     if (cancelled) {
       throw new CancellationException();
     }
-    process = jail.start();
+    process = jail.start(name);
     return process;
   }
 
@@ -132,18 +154,45 @@ final class SandboxedProcess {
     }
   }
 
-  private boolean begins(byte[] ready) {
-    return length >= ready.length
-        && Arrays.equals(output, 0, ready.length, ready, 0, ready.length);
+  private boolean has(int from, byte[] text) {
+    return length >= from + text.length
+        && Arrays.equals(output, from, from + text.length, text, 0, text.length);
   }
 
-  private static void kill(Process started) {
+  private void kill(Process started) {
     if (!started.isAlive()) {
       return;
     }
-    // The kernel ends the others with bubblewrap, but for the moment in which it begins.
-    List<ProcessHandle> others = started.descendants().toList();
     started.destroyForcibly();
-    others.forEach(ProcessHandle::destroyForcibly);
+    try {
+      // The kernel ends the others with it, but for the moments in which bubblewrap begins.
+      started.onExit().join();
+      for (List<ProcessHandle> left = others(); !left.isEmpty(); left = others()) {
+        left.forEach(ProcessHandle::destroyForcibly);
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  // Its name is an argument of all, and a program cannot make it another's. Zombies have no
+  // arguments.
+  private List<ProcessHandle> others() throws IOException {
+    List<ProcessHandle> out = new ArrayList<>();
+    try (DirectoryStream<Path> processes =
+        Files.newDirectoryStream(Path.of("/proc"), "[1-9]*")) {
+      for (Path process : processes) {
+        try {
+          String arguments =
+              Files.readString(process.resolve("cmdline"), StandardCharsets.ISO_8859_1);
+          if (arguments.contains("\0" + name + "\0")) {
+            ProcessHandle.of(Long.parseLong(process.getFileName().toString())).ifPresent(out::add);
+          }
+        } catch (IOException gone) {
+          // It has ended meanwhile.
+        }
+      }
+    }
+    return out;
   }
 }

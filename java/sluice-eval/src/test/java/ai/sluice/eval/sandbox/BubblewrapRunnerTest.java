@@ -23,6 +23,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -217,6 +218,24 @@ class BubblewrapRunnerTest {
       assertTrue(interrupted.get());
       Sandbox.assertNothingIsAlive(options);
       assertTrue(own.run("pass").passed());
+    }
+  }
+
+  /** Also in the moments in which the sandbox is made. */
+  @Test
+  void interruptionAtAnyMomentLeavesNothingBehind() throws Exception {
+    SandboxOptions options = Sandbox.options(50);
+    Random random = new Random(7);
+    try (BubblewrapRunner own = BubblewrapRunner.open(options)) {
+      for (int i = 0; i < 60; i++) {
+        Thread thread =
+            new Thread(() -> assertThrows(EvalException.class, () -> own.run(SLEEP)));
+        thread.start();
+        Thread.sleep(random.nextInt(50));
+        thread.interrupt();
+        thread.join();
+      }
+      Sandbox.assertNothingIsAlive(options);
     }
   }
 

@@ -72,7 +72,7 @@ final class Sandbox {
       for (Path process : processes) {
         try {
           byte[] arguments = Files.readAllBytes(process.resolve("cmdline"));
-          if (new String(arguments, StandardCharsets.UTF_8).endsWith(limit)) {
+          if (new String(arguments, StandardCharsets.UTF_8).contains(limit)) {
             out.add(process.toString());
           }
         } catch (IOException gone) {
