@@ -149,6 +149,7 @@ final class EvalCommand implements Callable<Integer> {
         .addSubcommand(new EvalPromptsCommand(console))
         .addSubcommand(new EvalFetchCommand(console))
         .addSubcommand(new EvalCompareCommand(console))
+        .addSubcommand(new EvalReportCommand(console))
         .addSubcommand(new EvalVerifyCommand(console))
         .addSubcommand(new EvalScoreCommand(console))
         .addSubcommand(new EvalTableCommand(console))

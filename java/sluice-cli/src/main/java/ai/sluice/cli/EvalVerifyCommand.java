@@ -16,6 +16,8 @@ import picocli.CommandLine.Parameters;
     },
     footer = {"", "Exit code: 0 all agrees, 1 something does not, 2 no run."})
 final class EvalVerifyCommand implements Callable<Integer> {
+  private static final int SHOWN = 100;
+
   private final Console console;
 
   @Parameters(index = "0", paramLabel = "RUN", description = "The folder of a run.")
@@ -29,7 +31,10 @@ final class EvalVerifyCommand implements Callable<Integer> {
   public Integer call() {
     EvalRun read = EvalRun.read(Path.of(run));
     RunCheck.Result result = RunCheck.of(read);
-    result.differences().forEach(line -> console.print(line + "\n"));
+    result.differences().stream().limit(SHOWN).forEach(line -> console.print(line + "\n"));
+    if (result.differences().size() > SHOWN) {
+      console.print("and " + (result.differences().size() - SHOWN) + " more\n");
+    }
     console.print(
         result.items() + " items: " + result.rescored() + " scored again from their answers, "
             + result.notRescored() + " not (their scores come from programs or a task that is not"

@@ -68,9 +68,18 @@ final class MadeRuns {
     return record("gsm8k", item, EvalAnswer.ofText(text));
   }
 
+  // Of MMLU all items of a subject have the same examples, of GSM8K each has its own.
+  private static String prompt(String task, int index, String question) {
+    return (task.equals("gsm8k") ? "example " + index : task) + "\n\n" + question;
+  }
+
+  private static String prompt(EvalItem item) {
+    return prompt(item.task(), item.index(), item.prompt().question());
+  }
+
   private static ItemRecord record(String group, EvalItem item, EvalAnswer answer) {
     ItemScores scores = EvalTasks.named(group).scores(item, answer, CodeRunner.NONE);
-    return ItemRecord.of(group, item, item.context(), answer, scores);
+    return ItemRecord.of(group, item, prompt(item), answer, scores);
   }
 
   private static ItemRecord program(int index) {
@@ -79,7 +88,7 @@ final class MadeRuns {
             "humaneval", index, EvalPrompt.of("", List.of(), "def f" + index + "():\n"), List.of(),
             "def check(f): pass\ncheck(f)", Map.of("prompt", "def f" + index + "():\n"));
     return ItemRecord.of(
-        "humaneval", item, item.context(), EvalAnswer.ofText("  return 1\n"),
+        "humaneval", item, prompt(item), EvalAnswer.ofText("  return 1\n"),
         new ItemScores(
             Map.of("create_test", "def f"),
             Map.of("pass@1,create_test", index % 2 == 0 ? 1.0 : 0)));
@@ -119,7 +128,7 @@ final class MadeRuns {
   /** What was asked, where a test wants to tell it. */
   static SentPrompt sent(ItemRecord item) {
     return new SentPrompt(
-        item.question(),
+        prompt(item.task(), item.index(), item.question()),
         item.group().equals("mmlu") ? List.of(" A", " B", " C", " D") : List.of(),
         EvalTasks.named(item.group()).generation()
             .orElse(new ai.sluice.eval.GenerationSettings(List.of(), 1)));
