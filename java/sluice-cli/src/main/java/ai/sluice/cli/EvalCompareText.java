@@ -27,6 +27,14 @@ final class EvalCompareText {
     StringBuilder out = new StringBuilder();
     out.append("baseline  ").append(comparison.baseline()).append('\n');
     out.append("other     ").append(comparison.other()).append('\n');
+    for (RunComparison.Difference each : comparison.differences()) {
+      out.append(
+          cut(
+              "          " + each.name() + ": " + value(each.baseline()) + " -> "
+                  + value(each.other()),
+              columns));
+      out.append('\n');
+    }
     for (TaskComparison task : comparison.tasks()) {
       out.append('\n').append(title(task)).append('\n');
       if (task.metrics().isEmpty()) {
@@ -49,6 +57,10 @@ final class EvalCompareText {
     }
     out.append('\n').append(verdict(comparison)).append('\n');
     return out.toString();
+  }
+
+  private static String value(String value) {
+    return value.isEmpty() ? "none" : value.matches("[0-9a-f]{64}") ? value.substring(0, 8) : value;
   }
 
   private static String title(TaskComparison task) {
@@ -181,6 +193,14 @@ final class EvalCompareText {
       out.writeStartObject();
       out.writeStringField("baseline", comparison.baseline().toString());
       out.writeStringField("other", comparison.other().toString());
+      out.writeObjectFieldStart("differences");
+      for (RunComparison.Difference each : comparison.differences()) {
+        out.writeArrayFieldStart(each.name());
+        out.writeString(each.baseline());
+        out.writeString(each.other());
+        out.writeEndArray();
+      }
+      out.writeEndObject();
       out.writeBooleanField("worse", comparison.isWorse());
       out.writeObjectFieldStart("bootstrap");
       out.writeNumberField("resamples", Bootstrap.DEFAULT_RESAMPLES);

@@ -55,9 +55,8 @@ class LoadBenchmarkTest {
       assertTrue(level.firstTokenMillis().stream().allMatch(millis -> millis > 0));
       assertTrue(level.perTokenMillis().stream().allMatch(millis -> millis > 0));
       assertTrue(level.seconds() > 0);
-      // Those measured, and what others gave beside them: they too are of at most 6 tokens.
+      // Those measured, and what others gave beside them.
       assertTrue(level.tokens() >= 5 * 6, level.toString());
-      assertTrue(level.tokens() <= 6L * (5 + 2 * level.concurrency()), level.toString());
     }
   }
 

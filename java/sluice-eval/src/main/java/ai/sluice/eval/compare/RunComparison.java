@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.Set;
@@ -21,17 +22,32 @@ import java.util.function.Predicate;
  *
  * @param baseline the folder of the first run
  * @param other the folder of the second run
+ * @param differences in what the runs were made with: the fields of their identity that differ
  * @param tasks that both were asked for, in the order of the first
  * @param flipped items with another score in the second run: by task and metric, those that are
  *     lost before those that are won
  */
 public record RunComparison(
-    Path baseline, Path other, List<TaskComparison> tasks, List<FlippedItem> flipped) {
+    Path baseline,
+    Path other,
+    List<Difference> differences,
+    List<TaskComparison> tasks,
+    List<FlippedItem> flipped) {
   /** Of the paired bootstrap. */
   public static final long SEED = 1234;
 
+  /**
+   * A field of the runs' identity that differs.
+   *
+   * @param name as in the manifest: {@code dtype}
+   * @param baseline its value in the first run; empty if it has none
+   * @param other its value in the second run; empty if it has none
+   */
+  public record Difference(String name, String baseline, String other) {}
+
   /** Copies the lists. */
   public RunComparison {
+    differences = List.copyOf(differences);
     tasks = List.copyOf(tasks);
     flipped = List.copyOf(flipped);
   }
@@ -107,7 +123,22 @@ public record RunComparison(
           "metric: " + settings.metric().orElse("") + " (expected: one of "
               + String.join("; ", met) + ")");
     }
-    return new RunComparison(baseline.folder(), other.folder(), tasks, flipped);
+    return new RunComparison(
+        baseline.folder(), other.folder(), differences(baseline, other), tasks, flipped);
+  }
+
+  private static List<Difference> differences(EvalRun baseline, EvalRun other) {
+    Map<String, String> first = baseline.manifest().identity();
+    Map<String, String> second = other.manifest().identity();
+    Set<String> names = new LinkedHashSet<>(first.keySet());
+    names.addAll(second.keySet());
+    return names.stream()
+        .map(
+            name ->
+                new Difference(
+                    name, first.getOrDefault(name, ""), second.getOrDefault(name, "")))
+        .filter(each -> !each.baseline().equals(each.other()))
+        .toList();
   }
 
   /** Metrics that every pair has in both runs. */

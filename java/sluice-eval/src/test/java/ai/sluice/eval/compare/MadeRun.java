@@ -19,9 +19,15 @@ final class MadeRun {
   private final List<RunManifest.Task> tasks = new ArrayList<>();
   private final StringBuilder lines = new StringBuilder();
   private final Map<String, String> environment = new LinkedHashMap<>();
+  private final Map<String, String> identity = new LinkedHashMap<>();
 
   MadeRun with(String name, String value) {
     environment.put(name, value);
+    return this;
+  }
+
+  MadeRun identity(String name, String value) {
+    identity.put(name, value);
     return this;
   }
 
@@ -75,7 +81,7 @@ final class MadeRun {
     Files.createDirectories(folder);
     Files.writeString(
         folder.resolve(EvalRun.MANIFEST),
-        new RunManifest(Map.of(), environment, tasks).toJson().toString());
+        new RunManifest(identity, environment, tasks).toJson().toString());
     Files.writeString(folder.resolve(EvalRun.ITEMS), lines);
     return EvalRun.read(folder);
   }

@@ -137,6 +137,22 @@ class RunComparisonTest {
   }
 
   @Test
+  void whatTheRunsWereMadeWithIsHeldAgainstEachOther() throws IOException {
+    MadeRun first = new MadeRun().identity("dtype", "FLOAT32").identity("seed", "1234");
+    MadeRun second = new MadeRun().identity("dtype", "BFLOAT16").identity("seed", "1234");
+    second.identity("limit", "2");
+    assertEquals(
+        List.of(
+            new RunComparison.Difference("dtype", "FLOAT32", "BFLOAT16"),
+            new RunComparison.Difference("limit", "", "2")),
+        RunComparison.of(
+                first.task("mmlu", 0, 1).choice("mmlu", "mmlu_a", 0, 1).write(folder.resolve("1")),
+                second.task("mmlu", 0, 1).choice("mmlu", "mmlu_a", 0, 1).write(folder.resolve("2")),
+                RunComparison.Settings.ALL)
+            .differences());
+  }
+
+  @Test
   void itemsOfOneRunAloneAreCounted() throws IOException {
     MadeRun first = new MadeRun().task("mmlu", 0, 4);
     MadeRun second = new MadeRun().task("mmlu", 0, 3);
