@@ -21,6 +21,7 @@ import java.util.stream.Stream;
  */
 public final class FileHashes {
   private static final int BUFFER = 1 << 20;
+
   private final Optional<Path> cache;
 
   /**
@@ -113,7 +114,7 @@ public final class FileHashes {
 
   private static String read(Path file) throws IOException {
     MessageDigest digest = sha256();
-    byte[] buffer = new byte[BUFFER];
+    byte[] buffer = new byte[(int) Math.max(1, Math.min(BUFFER, Files.size(file)))];
     try (InputStream in = Files.newInputStream(file)) {
       for (int n = in.read(buffer); n >= 0; n = in.read(buffer)) {
         digest.update(buffer, 0, n);

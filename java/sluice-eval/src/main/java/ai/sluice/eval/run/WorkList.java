@@ -7,6 +7,7 @@ import ai.sluice.eval.EvalTask;
 import ai.sluice.eval.FileHashes;
 import ai.sluice.eval.GenerationSettings;
 import ai.sluice.eval.Names;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashMap;
@@ -48,6 +49,7 @@ final class WorkList {
 
   private final List<Work> work = new ArrayList<>();
   private final List<RunManifest.Task> tasks = new ArrayList<>();
+  private final Map<String, List<Path>> files = new LinkedHashMap<>();
   private final Map<ItemKey, Long> weights = new HashMap<>();
   private final Map<String, String> identity = new LinkedHashMap<>();
 
@@ -62,7 +64,6 @@ final class WorkList {
     identity.put("limit", options.limit().isPresent() ? "" + options.limit().getAsInt() : "none");
     identity.put(
         "subjects", options.subjects().isEmpty() ? "all" : String.join(",", options.subjects()));
-    FileHashes hashes = new FileHashes(Optional.empty());
     Set<String> subjects = new TreeSet<>();
     for (EvalTask task : options.tasks()) {
       // As in lm-eval, whose flag does not reach tasks that are made without examples.
@@ -80,7 +81,7 @@ final class WorkList {
       }
       if (!own.isEmpty()) {
         String name = task.name();
-        identity.put(name + ".data_sha256", hashes.of(task.files(options.data())));
+        files.put(name, task.files(options.data()));
         tasks.add(new RunManifest.Task(name, task.version(), shots, own.size()));
         work.addAll(ordered(own));
         own.forEach(one -> weights.put(one.key(), one.weight()));
@@ -170,8 +171,11 @@ final class WorkList {
     return tasks;
   }
 
-  /** What must be equal for a run to go on, beside the model. */
+  /** What must be equal for a run to go on, beside the model. Hashes the data. */
   Map<String, String> identity() {
-    return identity;
+    FileHashes hashes = new FileHashes(Optional.empty());
+    Map<String, String> out = new LinkedHashMap<>(identity);
+    files.forEach((task, list) -> out.put(task + ".data_sha256", hashes.of(list)));
+    return out;
   }
 }
