@@ -69,6 +69,7 @@ final class ReportData {
           .add(timing.newTokens());
       row.add(timing.seconds());
     }
+    item.scores().verdicts().forEach(row.addArray()::add);
     return row;
   }
 

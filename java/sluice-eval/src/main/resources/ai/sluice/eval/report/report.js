@@ -1,5 +1,6 @@
 'use strict';
-// Items come as rows: [task, index, question, target, answers, filtered, metrics, choices, tokens, seconds].
+// Items come as rows: [task, index, question, target, answers, filtered, metrics, choices, tokens, seconds,
+// verdicts].
 const data = JSON.parse(document.getElementById('data').textContent);
 const PAGE = 50;
 const list = document.getElementById('list');
@@ -61,6 +62,7 @@ function body(item, parent) {
     if (!item[7].length) block(parent, 'judged by ' + filter, text);
   });
   if (!item[7].length) block(parent, 'expected', item[3]);
+  if (item[10].length) block(parent, 'how its program ended', item[10].join('\n'));
   const cost = item[8] === null ? [] :
     [item[8][0] + ' prompt tokens, ' + item[8][1] + ' of them cached', item[8][2] + ' new tokens',
       item[9].toFixed(2) + ' s'];
@@ -101,7 +103,7 @@ function filter() {
     if (verdict.value !== '' && state(item) !== verdict.value) return false;
     if (!words.length) return true;
     const text = (data.tasks[item[0]] + ' ' + item[1] + ' ' + item[2] + ' ' + item[4].join(' ')
-      + ' ' + item[3]).toLowerCase();
+      + ' ' + item[3] + ' ' + item[10].join(' ')).toLowerCase();
     return words.every(word => text.includes(word));
   });
   shown = 0;

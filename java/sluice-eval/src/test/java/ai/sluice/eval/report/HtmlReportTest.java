@@ -66,6 +66,13 @@ class HtmlReportTest {
     assertEquals("gsm8k", data(page).path("tasks").get(0).asText());
     assertEquals("", data(page).path("headers").get(0).asText());
     assertEquals("mmlu_anatomy\n\n", data(page).path("headers").get(2).asText());
+    int code = 0;
+    for (JsonNode row : data(page).path("items")) {
+      boolean runs = data(page).path("tasks").get(row.path(0).asInt()).asText().equals("humaneval");
+      assertEquals(runs ? 1 : 0, row.path(10).size(), row.toString());
+      code += row.path(10).path(0).asText().equals("failed: AssertionError [gc]") ? 1 : 0;
+    }
+    assertEquals(1, code);
     assertTrue(page.contains("social sciences"));
     assertTrue(page.contains("<td class=\"n big\">"));
     assertEquals(2, count(page, "<script"));
