@@ -29,8 +29,8 @@ public final class AnswerJudge {
    * @param runner runs their programs
    * @param workers programs that run at once
    * @return the items that are judged now
-   * @throws InvalidRequestException if the folder holds no run, another process makes it, or a task
-   *     of it does not exist here
+   * @throws InvalidRequestException if the folder holds no run, another process makes it, or the
+   *     task of an unjudged item does not exist here
    * @throws EvalException if the folder cannot be written
    */
   public static List<ItemRecord> judge(Path run, CodeRunner runner, int workers) {
@@ -38,8 +38,11 @@ public final class AnswerJudge {
       throw new InvalidRequestException("workers: " + workers + " (expected: at least 1)");
     }
     List<EvalTask> tasks =
-        EvalRun.read(run).manifest().tasks().stream()
-            .map(task -> EvalTasks.named(task.name()))
+        EvalRun.read(run).items().values().stream()
+            .filter(item -> item.scores().metrics().isEmpty())
+            .map(ItemRecord::group)
+            .distinct()
+            .map(EvalTasks::named)
             .toList();
     ExecutorService pool = Executors.newFixedThreadPool(workers);
     try (ItemLog log = ItemLog.open(run, false, AppendFile::new)) {

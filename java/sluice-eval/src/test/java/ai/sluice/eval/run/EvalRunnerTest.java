@@ -406,6 +406,11 @@ class EvalRunnerTest {
     assertEquals(items("a"), items("b"));
     assertEquals(List.of(), AnswerJudge.judge(folder.resolve("b"), runner, 3));
 
+    Path own = folder.resolve("own.jsonl");
+    Files.writeString(own, "{\"prompt\": \"p\", \"answer\": \"x\"}");
+    run(options("d", "humaneval", own.toString()).predictOnly(true).build(), new FakeModel(8));
+    assertEquals(ITEMS, AnswerJudge.judge(folder.resolve("d"), runner, 3).size());
+
     run(options("c", "humaneval").predictOnly(true).build(), new FakeModel(8));
     FakeModel idle = new FakeModel(8);
     run(options("c", "humaneval").codeRunner(runner).build(), idle);
