@@ -82,6 +82,10 @@ class EvalRunCommandTest {
     run = eval("humaneval", "--predict-only", "--out", home.resolve("code").toString());
     assertEquals(2, run.code());
     assertTrue(run.err().contains("answers of 1024 tokens in a context of 256"), run.err());
+    Path file = Files.writeString(home.resolve("file"), "");
+    run = eval("mmlu", "--out", file.toString());
+    assertEquals(1, run.code());
+    assertTrue(run.err().contains(file + ": " + file + ": FileAlreadyExists (expected: a folder"), run.err());
     run =
         CliRun.of(
             home, "eval", "mmlu", "-m", GoldenFiles.TINY_CHAT.toString(), "--data",

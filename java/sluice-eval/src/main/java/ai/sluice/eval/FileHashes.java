@@ -1,14 +1,12 @@
 package ai.sluice.eval;
 
 import ai.sluice.api.InvalidRequestException;
+import ai.sluice.eval.data.PinnedFiles;
 import java.io.IOException;
-import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
@@ -20,8 +18,6 @@ import java.util.stream.Stream;
  * times of its last changes and its inode, so that a file is read once. Thread-safe.
  */
 public final class FileHashes {
-  private static final int BUFFER = 1 << 20;
-
   private final Optional<Path> cache;
 
   /**
@@ -53,7 +49,7 @@ public final class FileHashes {
 
   /** Of a text in UTF-8. */
   static String ofText(String text) {
-    return HexFormat.of().formatHex(sha256().digest(text.getBytes(StandardCharsets.UTF_8)));
+    return HexFormat.of().formatHex(PinnedFiles.newSha256().digest(text.getBytes(StandardCharsets.UTF_8)));
   }
 
   /** The files that are a model: one file, or a folder's settings and weights by name. */
@@ -85,7 +81,7 @@ public final class FileHashes {
           return kept.substring(state.length() + 1);
         }
       }
-      String hash = read(file);
+      String hash = PinnedFiles.sha256(file);
       // A file that changes while it is read has no hash worth keeping.
       if (entry.isPresent() && state.equals(state(file))) {
         keep(entry.get(), state + "\n" + hash);
@@ -112,17 +108,6 @@ public final class FileHashes {
         .orElseThrow();
   }
 
-  private static String read(Path file) throws IOException {
-    MessageDigest digest = sha256();
-    byte[] buffer = new byte[(int) Math.max(1, Math.min(BUFFER, Files.size(file)))];
-    try (InputStream in = Files.newInputStream(file)) {
-      for (int n = in.read(buffer); n >= 0; n = in.read(buffer)) {
-        digest.update(buffer, 0, n);
-      }
-    }
-    return HexFormat.of().formatHex(digest.digest());
-  }
-
   // A cache that cannot be written costs time, and nothing else.
   private static void keep(Path entry, String text) {
     try {
@@ -143,13 +128,5 @@ public final class FileHashes {
   private static InvalidRequestException unreadable(Path file, IOException e) {
     return new InvalidRequestException(
         file + ": cannot be read: " + e.getMessage() + " (expected: a file to hash)", e);
-  }
-
-  private static MessageDigest sha256() {
-    try {
-      return MessageDigest.getInstance("SHA-256");
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("SHA-256 is in every Java", e);
-    }
   }
 }

@@ -2,6 +2,7 @@ package ai.sluice.eval.run;
 
 import ai.sluice.api.InvalidRequestException;
 import ai.sluice.eval.EvalException;
+import ai.sluice.eval.data.PinnedFiles;
 import java.io.Closeable;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
@@ -217,7 +218,7 @@ final class ItemLog implements Closeable {
 
   private static EvalException failure(Path folder, IOException e) {
     return new EvalException(
-        folder + ": " + e.getMessage() + " (expected: a folder that can be written, with room;"
+        folder + ": " + PinnedFiles.reason(e) + " (expected: a folder that can be written, with room;"
             + " what was done is kept, and the same command goes on from there)",
         e);
   }
