@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
@@ -191,6 +192,7 @@ final class TableRows {
         }
         continue;
       }
+      notes.add(names.get(column) + ": speeds on " + place(report, runs.get(column)));
       // Lengths are told once if all runs have the same.
       String suffix = lengths.size() == 1 ? "" : " " + lengths(report);
       for (PerfReport.Level level : report.levels()) {
@@ -212,6 +214,19 @@ final class TableRows {
                   ? ", " + lengths.iterator().next() + " tokens (prompt+new)"
                   : "; tokens of prompt+new"));
     }
+  }
+
+  /** Where and how speeds were measured, and the scores where that was another way. */
+  private static String place(PerfReport report, EvalRun run) {
+    List<String> out = new ArrayList<>();
+    for (String name : List.of("backend", "dtype", "numerics")) {
+      String value = report.environment().getOrDefault(name, "?").toLowerCase(Locale.ROOT);
+      String scored =
+          run.manifest().identity().getOrDefault(name, value).toLowerCase(Locale.ROOT);
+      out.add(value + (scored.equals(value) ? "" : " (scores: " + scored + ")"));
+    }
+    return String.join(", ", out) + ", " + report.environment().getOrDefault("threads", "?")
+        + " threads";
   }
 
   private static String lengths(PerfReport report) {

@@ -129,7 +129,7 @@ public record PerfReport(
    */
   public void write(Path folder) throws IOException {
     Files.createDirectories(folder);
-    Path part = Files.createTempFile(folder, FILE, ".part");
+    Path part = folder.resolve(FILE + ".part");
     try {
       Files.writeString(part, json());
       Files.move(part, folder.resolve(FILE), StandardCopyOption.REPLACE_EXISTING);
@@ -181,8 +181,9 @@ public record PerfReport(
       levels.add(
           new Level(
               (int) number(level, "concurrency"), (int) number(level, "requests"),
-              (int) number(level, "warm_up_requests"), number(level, "seconds"), latency(level.path("ttft_ms")),
-              latency(level.path("tpot_ms")), number(level, "tokens_per_second"),
+              (int) number(level, "warm_up_requests"), number(level, "seconds"),
+              latency(level.path("ttft_ms")), latency(level.path("tpot_ms")),
+              number(level, "tokens_per_second"),
               level.has("kv_bytes")
                   ? OptionalLong.of(level.path("kv_bytes").asLong())
                   : OptionalLong.empty(),

@@ -23,6 +23,7 @@ class EvalTableTest {
 
   private EvalRun run(String name, int right, int shots) throws IOException {
     MadeRun run = new MadeRun().with("model", "/m/" + name + ".gguf").task("gsm8k", shots, 40);
+    run.identity("numerics", "EXACT").identity("dtype", "BFLOAT16");
     for (int i = 0; i < 40; i++) {
       run.number("gsm8k", i, "shots" + shots, i < right ? 1 : 0, i < right ? 1 : 0);
     }
@@ -31,7 +32,10 @@ class EvalTableTest {
 
   private static PerfReport perf(double millis, int newTokens, PerfReport.Energy energy) {
     return new PerfReport(
-        Map.of("model", "/m/perf"), 512, newTokens,
+        Map.of(
+            "model", "/m/perf", "backend", "CPU", "dtype", "BFLOAT16", "numerics", "FAST",
+            "threads", "2"),
+        512, newTokens,
         List.of(
             new PerfReport.Level(
                 4, 8, 4, 10, new PerfReport.Latency(50, 60), new PerfReport.Latency(millis, 40),
@@ -78,8 +82,10 @@ class EvalTableTest {
     assertEquals("[5000000.0, 5000000.0 0.0, missing]", cells(table, "KV cache x4"));
     // 200 tokens a second for 10 seconds and 400 joules.
     assertEquals("[5.0, missing, missing]", cells(table, "tokens per joule x4"));
+    assertEquals(
+        "base: speeds on cpu, bfloat16, fast (scores: exact), 2 threads", table.notes().get(0));
     assertTrue(
-        table.notes().get(0).startsWith("same: no perf.json (remedy: eval perf --out "),
+        table.notes().get(2).startsWith("same: no perf.json (remedy: eval perf --out "),
         table.notes().toString());
   }
 

@@ -109,14 +109,14 @@ class EnergyMeterTest {
         NvidiaPower.command(Map.of("CUDA_VISIBLE_DEVICES", "3, GPU-1,2"), 2).get(1));
   }
 
-  /** A program in the place of nvidia-smi that says one line and goes on. */
+  /** A program in the place of nvidia-smi that says the same again and again. */
   @Test
   void samplesAreReadFromTheProgram() throws Exception {
-    List<String> command = List.of("/bin/sh", "-c", "echo '0, 70.5'; exec sleep 600");
+    List<String> command = List.of("/bin/sh", "-c", "while echo '0, 70.5'; do sleep 0.02; done");
     try (EnergyMeter meter = NvidiaPower.open(command)) {
       meter.begin();
       PerfReport.Energy energy = meter.end();
-      // However slow the machine, the line comes; until then there is no sample.
+      // However slow the machine, a line comes after the beginning; until then there is no sample.
       while (energy.joules().isEmpty()) {
         assertEquals("nvidia-smi: no sample in so short a time", energy.reason());
         Thread.sleep(5);
