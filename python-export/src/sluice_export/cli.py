@@ -72,9 +72,12 @@ def _parser():
   evaluated.add_argument("--data", required=True, metavar="DIR",
                          help="data sets, as `sluice eval fetch` leaves them")
   evaluated.add_argument("--task", required=True, metavar="TASK",
-                         help="mmlu, gsm8k, gsm8k_cot or humaneval (generated only)")
+                         help="mmlu, mmlu_continuation, gsm8k, gsm8k_cot, or, generated only, "
+                              "humaneval or humaneval_instruct")
   evaluated.add_argument("--num-fewshot", type=int, metavar="N",
                          help="worked examples (default: lm-eval's)")
+  evaluated.add_argument("--apply-chat-template", action="store_true",
+                         help="ask in conversations, examples as turns")
   items = evaluated.add_mutually_exclusive_group()
   items.add_argument("--first", type=int, metavar="N",
                      help="the first N items, of mmlu of each subject (default: all)")
@@ -174,6 +177,7 @@ def _lm_eval(options):
   from sluice_export.lm_eval_run import lm_eval
   report = lm_eval(options.model, options.out, options.data, options.task,
                    shots=options.num_fewshot, first=options.first, sample=options.sample,
-                   seed=options.seed, batch_size=options.batch_size, force=options.force)
+                   seed=options.seed, batch_size=options.batch_size,
+                   chat=options.apply_chat_template, force=options.force)
   for line in report.lines():
     print(line)

@@ -50,7 +50,7 @@ class LmEvalReport:
 
 
 def lm_eval(model, out, data, task, shots=None, first=None, sample=None, seed=0, batch_size=1,
-            force=False):
+            chat=False, force=False):
   """Runs one task with lm-eval in float32 on the CPU and writes its answers.
 
   The file is gzipped JSON lines: first what it was made with, then a line an item, then lm-eval's
@@ -64,6 +64,7 @@ def lm_eval(model, out, data, task, shots=None, first=None, sample=None, seed=0,
     shots: worked examples; None for the task's own number.
     first, sample, seed: which items, see lm_eval_tasks.LocalTasks.
     batch_size: of lm-eval.
+    chat: whether prompts become conversations by the model's template, examples turns of it.
     force: replace an existing file.
 
   Raises:
@@ -91,13 +92,14 @@ def lm_eval(model, out, data, task, shots=None, first=None, sample=None, seed=0,
     files.mkdir()
     tasks = LocalTasks(Path(package.__file__).parent / "tasks", data, files, task, first=first,
                        sample=sample, seed=seed)
-    results = _evaluate(package, model, tasks, files, shots, batch_size)
+    results = _evaluate(package, model, tasks, files, shots, batch_size, chat)
   entries = compact(results["samples"])
   totals = _totals(results)
   near = [(entry["task"], entry["item"]) for entry in entries if _margin(entry) < NEAR]
   head = {
       "lm_eval": VERSION, "transformers": version("transformers"), "torch": version("torch"),
-      "dtype": "float32", "task": task, "shots": _shots(results, tasks), "sample": sample,
+      "dtype": "float32", "task": task, "shots": _shots(results, tasks), "chat": chat,
+      "sample": sample,
       "seed": seed if sample is not None else None, "items": len(entries),
       "weights": weights_hash(model), "near": near,
   }
@@ -105,13 +107,14 @@ def lm_eval(model, out, data, task, shots=None, first=None, sample=None, seed=0,
   return LmEvalReport(out, task, len(entries), totals, near)
 
 
-def _evaluate(package, model, tasks, files, shots, batch_size):
+def _evaluate(package, model, tasks, files, shots, batch_size, chat):
   from lm_eval.models.huggingface import HFLM
   from lm_eval.tasks import TaskManager
   engine = HFLM(pretrained=str(model), dtype="float32", softmax_dtype="float32", device="cpu",
                 batch_size=batch_size)
   return package.simple_evaluate(
       model=engine, tasks=[tasks.name], num_fewshot=shots, samples=tasks.items, log_samples=True,
+      apply_chat_template=chat, fewshot_as_multiturn=chat,
       task_manager=TaskManager(include_path=str(files), include_defaults=False))
 
 

@@ -7,13 +7,22 @@ import random
 
 from sluice_export.errors import ExportError
 
-TASKS = ("mmlu", "gsm8k", "gsm8k_cot", "humaneval")
+TASKS = ("mmlu", "mmlu_continuation", "gsm8k", "gsm8k_cot", "humaneval", "humaneval_instruct")
 
 _LETTERS = "ABCD"
+# Folder, template, end of a subject's task, and how a subject is announced that is one's own.
+_CHOSEN = {
+    "mmlu": ("mmlu/default", "_default_template_yaml", "",
+             "The following are multiple choice questions (with answers) about {}.\n\n"),
+    "mmlu_continuation": ("mmlu/continuation", "_continuation_template_yaml", "_continuation",
+                          "The following are questions (with answers) about {}.\n\n"),
+}
 _GENERATED = {
     "gsm8k": ("gsm8k/gsm8k.yaml", {"test": "gsm8k/test.jsonl", "train": "gsm8k/train.jsonl"}),
     "gsm8k_cot": ("gsm8k/gsm8k-cot.yaml", {"test": "gsm8k/test.jsonl"}),
     "humaneval": ("humaneval/humaneval.yaml", {"test": "humaneval/HumanEval.jsonl"}),
+    "humaneval_instruct": ("humaneval/humaneval_instruct.yaml",
+                           {"test": "humaneval/HumanEval.jsonl"}),
 }
 
 
@@ -48,19 +57,20 @@ class LocalTasks:
         raise ExportError(option, value, expected="at least 1")
     self.name = name
     self._package, self._data, self._out = package, data, out
-    sizes = self._mmlu() if name == "mmlu" else self._generated()
+    sizes = self._mmlu() if name in _CHOSEN else self._generated()
     if sample is None:
       self.items = {task: list(range(size if first is None else min(first, size)))
                     for task, size in sizes.items()}
     else:
       self.items = _drawn(name, sizes, sample, seed)
-    if name == "mmlu":
-      self._write("group.yaml", {
-          "group": "mmlu", "task": list(self.items),
-          "aggregate_metric_list": self._read("mmlu/default/_mmlu.yaml")["aggregate_metric_list"]})
+    if name in _CHOSEN:
+      group = self._read(_CHOSEN[name][0] + "/_mmlu.yaml")
+      self._write("group.yaml", {"group": name, "task": list(self.items),
+                                 "aggregate_metric_list": group["aggregate_metric_list"]})
 
   def _mmlu(self):
-    template = self._read("mmlu/default/_default_template_yaml")
+    folder, template, ending, announced = _CHOSEN[self.name]
+    template = self._read(f"{folder}/{template}")
     suffix = "_test.csv"
     subjects = sorted(path.name[:-len(suffix)] for path in (self._data / "mmlu" / "test").glob(
         "*" + suffix))
@@ -69,12 +79,11 @@ class LocalTasks:
                         expected="SUBJECT_test.csv", remedy="sluice eval fetch mmlu")
     sizes = {}
     for subject in subjects:
-      task = "mmlu_" + subject
-      known = self._package / "mmlu" / "default" / f"{task}.yaml"
+      task = "mmlu_" + subject + ending
+      known = self._package / folder / f"mmlu_{subject}.yaml"
       # A subject of one's own is asked for as the others are.
       description = (_yaml(known)["description"] if known.is_file() else
-                     "The following are multiple choice questions (with answers) about "
-                     f"{subject.replace('_', ' ')}.\n\n")
+                     announced.format(subject.replace("_", " ")))
       files = {}
       for split in ("dev", "test"):
         rows = _table(self._data / "mmlu" / split / f"{subject}_{split}.csv")
@@ -88,6 +97,9 @@ class LocalTasks:
   def _generated(self):
     file, sets = _GENERATED[self.name]
     task = self._read(file)
+    if "include" in task:
+      base = self._read(f"{file.split('/')[0]}/{task.pop('include')}")
+      task = {**base, **task}
     task.pop("dataset_name", None)
     task["dataset_path"] = "json"
     files, sizes = {}, {}
@@ -97,7 +109,7 @@ class LocalTasks:
       if split == "test":
         sizes[self.name] = len(rows)
     task["dataset_kwargs"] = {"data_files": files}
-    if self.name == "humaneval":
+    if "unsafe_code" in task:
       # Programs are not run here, so the answers are logged and not scored.
       task["metric_list"] = [{"metric": "bypass"}]
       for key in ("unsafe_code", "filter_list"):

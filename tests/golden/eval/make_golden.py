@@ -25,6 +25,10 @@ ROOT = HERE.parents[2]
 OWN = ROOT / "java" / "sluice-eval" / "src" / "test" / "resources" / "data"
 VOCAB, CONTEXT = 1024, 2048
 HIDDEN, LAYERS, HEADS = 64, 3, 4
+# The first items, of mmlu of each subject.
+REAL = {"mmlu": 2, "mmlu_continuation": 1, "gsm8k": 24, "gsm8k_cot": 24, "humaneval": 12,
+        "humaneval_instruct": 6}
+REAL_CHAT = {"mmlu": 1, "gsm8k": 8, "humaneval_instruct": 4}
 SAMPLE_SEED = 20261122
 
 # Said more often than others, so that numbers are extracted and answers end in more than one way.
@@ -46,6 +50,17 @@ DEEPSEEK = {
     "rope_scaling": {"type": "yarn", "factor": 8.0, "original_max_position_embeddings": 256,
                      "beta_fast": 32, "beta_slow": 1, "mscale": 0.707, "mscale_all_dim": 0.707},
 }
+# One that keeps what it is given, and one that trims it and begins documents itself.
+LLAMA_CHAT = (
+    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content"
+    " + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% endif %}")
+DEEPSEEK_CHAT = (
+    "{{ bos_token }}{% for message in messages %}{% if message.role == 'system' %}"
+    "{{ message.content | trim + '\n\n' }}{% elif message.role == 'user' %}"
+    "{{ 'User: ' + message.content | trim + '\n\n' }}{% else %}"
+    "{{ 'Assistant: ' + message.content | trim + eos_token }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}")
 COMMON = {
     "vocab_size": VOCAB, "hidden_size": HIDDEN, "num_hidden_layers": LAYERS,
     "num_attention_heads": HEADS, "max_position_embeddings": CONTEXT, "rms_norm_eps": 1e-6,
@@ -156,14 +171,14 @@ def weights(config, tokens, seed):
     return values
 
 
-def checkpoint(name, config, seed, bos, eos, begins):
+def checkpoint(name, config, seed, bos, eos, begins, chat):
     folder = HERE / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     tokens, words = tokenizer(bos, eos, begins)
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": bos, "eos_token": eos,
                 "add_bos_token": begins, "clean_up_tokenization_spaces": False,
-                "model_max_length": CONTEXT}
+                "model_max_length": CONTEXT, "chat_template": chat}
     for file, content in (("config.json", {**COMMON, **config}), ("tokenizer.json", words),
                           ("tokenizer_config.json", settings)):
         (folder / file).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n",
@@ -182,32 +197,38 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=pathlib.Path)
     parser.add_argument("--smollm2", type=pathlib.Path)
+    parser.add_argument("--model", choices=("deepseek_v2", "llama"), help="only this one")
     options = parser.parse_args()
     if options.smollm2 and not options.data:
         parser.error("--smollm2 needs --data")
     models = {
         "deepseek_v2": checkpoint("deepseek_v2", DEEPSEEK, 21, "<｜begin▁of▁sentence｜>",
-                                  "<｜end▁of▁sentence｜>", True),
-        "llama": checkpoint("llama", LLAMA, 22, "<|im_start|>", "<|im_end|>", False),
+                                  "<｜end▁of▁sentence｜>", True, DEEPSEEK_CHAT),
+        "llama": checkpoint("llama", LLAMA, 22, "<|im_start|>", "<|im_end|>", False, LLAMA_CHAT),
     }
     for name, folder in models.items():
-        answers(f"{name}-own-mmlu", folder, OWN, task="mmlu", shots=2)
-        answers(f"{name}-own-gsm8k", folder, OWN, task="gsm8k")
-        answers(f"{name}-own-gsm8k_cot", folder, OWN, task="gsm8k_cot")
-        answers(f"{name}-own-humaneval", folder, OWN, task="humaneval")
+        if options.model not in (None, name):
+            continue
+        for chat in (False, True):
+            for task, shots in (("mmlu", 2), ("mmlu_continuation", 2), ("gsm8k", None),
+                                ("gsm8k_cot", None), ("humaneval", None),
+                                ("humaneval_instruct", None)):
+                answers(f"{name}-own-{'chat_' * chat}{task}", folder, OWN, task=task, shots=shots,
+                        chat=chat)
         if options.data:
-            answers(f"{name}-mmlu", folder, options.data, task="mmlu", shots=5, first=2,
-                    batch_size=4)
-            for task, count in (("gsm8k", 24), ("gsm8k_cot", 24), ("humaneval", 12)):
+            for task, count in REAL.items():
                 answers(f"{name}-{task}", folder, options.data, task=task, first=count,
-                        batch_size=8)
+                        shots=5 if task.startswith("mmlu") else None, batch_size=8)
+            for task, count in REAL_CHAT.items():
+                answers(f"{name}-chat_{task}", folder, options.data, task=task, first=count,
+                        shots=5 if task.startswith("mmlu") else None, batch_size=8, chat=True)
     if options.smollm2:
         answers("smollm2-mmlu", options.smollm2, options.data, task="mmlu", shots=5, sample=200,
                 seed=SAMPLE_SEED)
-        answers("smollm2-humaneval", options.smollm2, options.data, task="humaneval",
-                batch_size=41)
-        answers("smollm2-gsm8k", options.smollm2, options.data, task="gsm8k", first=200,
-                batch_size=20)
+        # One by one: rows of a batch wait for each other's stops.
+        answers("smollm2-humaneval", options.smollm2, options.data, task="humaneval", first=48)
+        answers("smollm2-gsm8k", options.smollm2, options.data, task="gsm8k", first=8,
+                batch_size=4)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,13 @@ import java.io.IOException;
 import java.net.URISyntaxException;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.TreeMap;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Semaphore;
 import org.junit.jupiter.api.Test;
@@ -33,6 +33,12 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** Item by item what lm-eval 0.4.13 answers with the same float32 checkpoint. */
 class LmEvalAgreementTest {
   private static final double LOGPROB_BOUND = 1e-4;
+  // lm-eval's sums are float32: those of long continuations are some hundreds, in steps of 3e-5.
+  private static final double SUM_BOUND = 1e-6;
+  // The third and fourth expert of a token are 2.5e-7 apart there, which float32 does not order;
+  // all else about the item must be equal.
+  private static final Map<String, Double> NEAR_EXPERTS =
+      Map.of("deepseek_v2-chat_mmlu.jsonl.gz: mmlu_prehistory, item 0", 1e-3);
   private static final double TOTAL_BOUND = 1e-12;
   private static final double NEAR = 1e-5;
   private static final int WINDOW = 16;
@@ -45,7 +51,7 @@ class LmEvalAgreementTest {
   @ValueSource(strings = {"deepseek_v2", "llama"})
   void ownItems(String model) throws IOException, URISyntaxException {
     Path data = Path.of(LmEvalAgreementTest.class.getResource("/data").toURI());
-    agree(LmEvalAnswers.folder().resolve(model), model + "-own-\\w+", 4, data);
+    agree(LmEvalAnswers.folder().resolve(model), model + "-own-\\w+", 12, data);
   }
 
   @ParameterizedTest
@@ -53,9 +59,7 @@ class LmEvalAgreementTest {
   void realItems(String model) throws IOException {
     Path data = TestData.folder("data");
     assumeTrue(TestData.there(data), "the data sets");
-    agree(
-        LmEvalAnswers.folder().resolve(model), model + "-(mmlu|gsm8k|gsm8k_cot|humaneval)", 4,
-        data);
+    agree(LmEvalAnswers.folder().resolve(model), model + "-\\w+", 9, data);
   }
 
   // Minutes to an hour; docs/evaluation.md says where the folder comes from.
@@ -84,14 +88,20 @@ class LmEvalAgreementTest {
             .build();
     String weights =
         new FileHashes(Optional.empty()).of(List.of(folder.resolve("model.safetensors")));
-    try (EngineModel model =
-        EngineModel.open(options, false, new FileHashes(Optional.empty()))) {
-      for (Path file : files) {
-        LmEvalAnswers expected = LmEvalAnswers.read(file);
-        assertEquals(expected.head().get("weights").textValue(), weights, file.toString());
-        compare(file, expected, model, data);
-      }
+    Map<Boolean, Map<Path, LmEvalAnswers>> ways = new TreeMap<>();
+    for (Path file : files) {
+      LmEvalAnswers expected = LmEvalAnswers.read(file);
+      assertEquals(expected.head().get("weights").textValue(), weights, file.toString());
+      ways.computeIfAbsent(expected.head().get("chat").booleanValue(), none -> new TreeMap<>())
+          .put(file, expected);
     }
+    ways.forEach(
+        (chat, answers) -> {
+          try (EngineModel model =
+              EngineModel.open(options, chat, new FileHashes(Optional.empty()))) {
+            answers.forEach((file, expected) -> compare(file, expected, model, data));
+          }
+        });
     assertEquals(List.of(), differences);
   }
 
@@ -112,11 +122,14 @@ class LmEvalAgreementTest {
         (key, reply) -> {
           EvalItem item = items.get(key);
           JsonNode wanted = expected.items().get(key);
-          same(key + ", prompt", wanted.get("prompt").textValue(), PromptHash.of(item.context()));
+          same(key + ", prompt", wanted.get("prompt").textValue(),
+              PromptHash.of(model.rendered(item)));
           if (item.continuations().isEmpty()) {
             same(key, wanted.get("text").textValue(), reply.answer().texts().get(0));
           } else {
-            choices(key, wanted, reply.answer());
+            double bound =
+                NEAR_EXPERTS.getOrDefault(file.getFileName() + ": " + key, LOGPROB_BOUND);
+            choices(key, wanted, reply.answer(), bound);
             if (LmEvalAnswers.margin(wanted) < NEAR) {
               near.add(key);
             }
@@ -157,7 +170,7 @@ class LmEvalAgreementTest {
     return out;
   }
 
-  private void choices(String key, JsonNode wanted, EvalAnswer answer) {
+  private void choices(String key, JsonNode wanted, EvalAnswer answer, double bound) {
     List<EvalAnswer.Choice> expected = new ArrayList<>();
     for (JsonNode choice : wanted.get("choices")) {
       expected.add(
@@ -167,7 +180,7 @@ class LmEvalAgreementTest {
     for (int i = 0; i < expected.size(); i++) {
       double off = Math.abs(expected.get(i).logprob() - answer.choices().get(i).logprob());
       worst = Math.max(worst, off);
-      if (!(off <= LOGPROB_BOUND)) {
+      if (!(off <= Math.max(bound, SUM_BOUND * Math.abs(expected.get(i).logprob())))) {
         differences.add(key + ", choice " + i + ": off by " + off);
       }
       same(key + ", greedy " + i, expected.get(i).greedy(), answer.choices().get(i).greedy());
@@ -190,22 +203,24 @@ class LmEvalAgreementTest {
   }
 
   private void totals(JsonNode expected, TaskSummary summary) {
-    List<TaskSummary> all = new ArrayList<>(summary.members());
-    all.add(summary);
-    all.sort(Comparator.comparing(TaskSummary::task));
-    for (TaskSummary one : all) {
-      JsonNode wanted = expected.required(one.task());
-      one.metrics()
-          .forEach(
-              (metric, estimate) -> {
-                String name = one.task() + ", " + metric;
-                total(name, wanted.required(metric), OptionalDouble.of(estimate.mean()));
-                String error = metric.replace(",", "_stderr,");
-                if (wanted.has(error)) {
-                  total(name + ", stderr", wanted.get(error), estimate.standardError());
-                }
-              });
+    boolean grouped = !summary.members().isEmpty();
+    summary.members().forEach(member -> totals(expected, member));
+    JsonNode wanted = expected.required(summary.task());
+    int held = 0;
+    for (Map.Entry<String, TaskSummary.Estimate> one : summary.metrics().entrySet()) {
+      String metric = one.getKey();
+      // Of the group mmlu_continuation lm-eval sums up one metric of two.
+      if (grouped && !wanted.has(metric)) {
+        continue;
+      }
+      String name = summary.task() + ", " + metric;
+      total(name, wanted.required(metric), OptionalDouble.of(one.getValue().mean()));
+      total(
+          name + ", stderr", wanted.required(metric.replace(",", "_stderr,")),
+          one.getValue().standardError());
+      held++;
     }
+    assertTrue(held > 0, summary.task());
   }
 
   // Where lm-eval has no standard error it says N/A.
