@@ -84,7 +84,7 @@ final class EvalPromptsCommand implements Callable<Integer> {
           "--out " + out + ": no such folder (remedy: mkdir -p " + parent + ")");
     }
     Path folder = EvalData.folder(data, new ModelStore(console).cacheFolder());
-    Path part = Files.createTempFile(parent, file.getFileName().toString(), ".part");
+    Path part = file.resolveSibling(file.getFileName() + ".part");
     long count = 0;
     try {
       try (BufferedWriter writer = Files.newBufferedWriter(part)) {

@@ -114,6 +114,14 @@ public final class EngineModel implements EvalModel {
     return chat.map(prompts -> prompts.render(item.prompt())).orElseGet(item::context);
   }
 
+  // A chat template ends where an answer begins, so no space parts them.
+  @Override
+  public List<String> continuations(EvalItem item) {
+    return chat.isEmpty()
+        ? item.continuations()
+        : item.continuations().stream().map(EngineModel::withoutSpace).toList();
+  }
+
   @Override
   public CompletableFuture<Reply> ask(EvalItem item, GenerationSettings settings) {
     Pending pending = new Pending();
@@ -149,11 +157,7 @@ public final class EngineModel implements EvalModel {
 
   // Continuations of one cut share a request.
   private void score(EvalItem item, Pending pending) {
-    // A chat template ends where an answer begins, so no space parts them.
-    List<String> texts =
-        chat.isEmpty()
-            ? item.continuations()
-            : item.continuations().stream().map(EngineModel::withoutSpace).toList();
+    List<String> texts = continuations(item);
     ScoreTokens tokens =
         engine.tokens(
             ScoreRequest.builder().prompt(rendered(item)).continuations(texts).build());

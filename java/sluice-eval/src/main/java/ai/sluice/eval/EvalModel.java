@@ -1,5 +1,6 @@
 package ai.sluice.eval;
 
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 
@@ -25,6 +26,11 @@ public interface EvalModel extends AutoCloseable {
 
   /** The prompt as it will be sent, for hashes and ordering. */
   String rendered(EvalItem item);
+
+  /** The texts among which it chooses as they will be sent, none where an answer is generated. */
+  default List<String> continuations(EvalItem item) {
+    return item.continuations();
+  }
 
   /**
    * Asks for an item's answer.

@@ -169,9 +169,11 @@ class EngineModelTest {
               + "<|im_start|>assistant\nHere:\ndef f():\n",
           model.rendered(item(begun)));
       assertEquals(64, model.identity().get("chat_template_sha256").length());
+      assertEquals(List.of("Left", "Right"), model.continuations(item));
     }
     try (EngineModel model = open(256, false)) {
       assertEquals(item.context(), model.rendered(item));
+      assertEquals(item.continuations(), model.continuations(item));
       assertEquals("none", model.identity().get("chat_template_sha256"));
     }
   }

@@ -139,7 +139,7 @@ public final class EvalRunner implements AutoCloseable {
       return one == null
           ? null
           : new SentPrompt(
-              model.rendered(one.item()), one.item().continuations(),
+              model.rendered(one.item()), model.continuations(one.item()),
               one.task().generation().orElse(NO_SETTINGS));
     };
   }
