@@ -14,6 +14,9 @@ import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 
 class EngineMetricsTest {
+  /** As long as the context lets it be, to be running still when it is cancelled. */
+  private static final int LONG = 500;
+
   private static GenerationRequest.Builder request(int promptTokens, int newTokens) {
     return GenerationRequest.builder()
         .promptTokens(IntStream.range(3, 3 + promptTokens).toArray())
@@ -29,7 +32,7 @@ class EngineMetricsTest {
     try (engine) {
       first = engine.generate(request(20, 7).build());
       engine.generate(request(4, 1).build());
-      Generation cancelled = engine.submit(request(4, 40).build());
+      Generation cancelled = engine.submit(request(4, LONG).build());
       cancelled.cancel();
       cancelled.result().join();
     }
@@ -60,12 +63,14 @@ class EngineMetricsTest {
   @Test
   void aRequestThatTimesOutInTheQueueHasAnEndAndNoFirstToken() {
     try (Engine engine = Engine.open(Fixtures.options("llama").maxSequences(1).build())) {
-      Generation running = engine.submit(request(4, 40).build());
+      Generation running = engine.submit(request(4, LONG).build());
       GenerationResult late = engine.generate(request(4, 40).timeout(Duration.ofNanos(1)).build());
       assertEquals(FinishReason.TIMEOUT, late.finishReason());
       running.cancel();
-      running.result().join();
-      assertEquals(1, engine.metrics().latency().endToEnd().count());
+      // On a busy machine it may be done before it is cancelled.
+      FinishReason end = running.result().join().finishReason();
+      assertEquals(
+          end == FinishReason.CANCELLED ? 1 : 2, engine.metrics().latency().endToEnd().count());
       assertEquals(1, engine.metrics().finished().get(FinishReason.TIMEOUT));
     }
   }
