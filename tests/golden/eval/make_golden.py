@@ -226,7 +226,7 @@ def main():
         answers("smollm2-mmlu", options.smollm2, options.data, task="mmlu", shots=5, sample=200,
                 seed=SAMPLE_SEED)
         # One by one: rows of a batch wait for each other's stops.
-        answers("smollm2-humaneval", options.smollm2, options.data, task="humaneval", first=48)
+        answers("smollm2-humaneval", options.smollm2, options.data, task="humaneval", first=164)
         answers("smollm2-gsm8k", options.smollm2, options.data, task="gsm8k", first=8,
                 batch_size=4)
 
