@@ -59,6 +59,7 @@ record Calibration(List<Bin> bins, int items, double expectedError) {
     for (EvalAnswer.Choice choice : answer.choices()) {
       sum += Math.exp(choice.logprob() - best);
     }
-    return 1 / sum;
+    // Where every choice is impossible none is likelier than another.
+    return Double.isFinite(best) ? 1 / sum : 1.0 / answer.choices().size();
   }
 }

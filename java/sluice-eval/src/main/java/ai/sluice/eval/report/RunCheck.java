@@ -9,6 +9,7 @@ import ai.sluice.eval.ItemScores;
 import ai.sluice.eval.PromptStyle;
 import ai.sluice.eval.run.EvalRun;
 import ai.sluice.eval.run.ItemKey;
+import ai.sluice.eval.run.ItemLine;
 import ai.sluice.eval.run.ItemRecord;
 import ai.sluice.eval.run.RunManifest;
 import ai.sluice.eval.sandbox.CodeRunner;
@@ -16,6 +17,8 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -23,6 +26,7 @@ import java.util.HashMap;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeSet;
 
 /**
@@ -76,12 +80,34 @@ public final class RunCheck {
   private void items() {
     if (run.damaged() > 0) {
       differ(EvalRun.ITEMS, "", run.damaged() + " damaged lines", "none");
+      damagedLines();
     }
     for (RunManifest.Task task : run.manifest().tasks()) {
       int found = run.items(task.name()).size();
       if (found != task.items()) {
         differ(EvalRun.ITEMS, task.name(), found + " items", task.items());
       }
+    }
+  }
+
+  private void damagedLines() {
+    try {
+      byte[] bytes = Files.readAllBytes(run.folder().resolve(EvalRun.ITEMS));
+      String[] lines = new String(bytes, StandardCharsets.UTF_8).split("\n");
+      for (int i = 0; i < lines.length; i++) {
+        if (ItemLine.read(lines[i]).isEmpty()) {
+          differ(EvalRun.ITEMS, "line " + (i + 1), "damaged", "an item that fits its checksum");
+        }
+      }
+    } catch (IOException e) {
+      differ(EvalRun.ITEMS, "", "cannot be read, " + e.getMessage(), "lines of JSON");
+    }
+  }
+
+  // Of a run that is not complete nothing else is there yet.
+  private void missing(String file) {
+    if (run.isComplete()) {
+      differ(file, "", "missing", "there, as the run is complete");
     }
   }
 
@@ -126,6 +152,7 @@ public final class RunCheck {
   private void results() {
     Path file = run.folder().resolve(RunOutputs.RESULTS);
     if (!Files.exists(file)) {
+      missing(RunOutputs.RESULTS);
       return;
     }
     try {
@@ -164,7 +191,18 @@ public final class RunCheck {
       Path file = run.folder().resolve(SamplesFile.name(task));
       if (Files.exists(file)) {
         samples(file, tasks.get(task));
+      } else {
+        missing(SamplesFile.name(task));
       }
+    }
+    try (DirectoryStream<Path> files =
+        Files.newDirectoryStream(run.folder(), SamplesFile.name("*"))) {
+      Set<String> strangers = new TreeSet<>();
+      files.forEach(file -> strangers.add(String.valueOf(file.getFileName())));
+      tasks.keySet().forEach(task -> strangers.remove(SamplesFile.name(task)));
+      strangers.forEach(name -> differ(name, "", "samples", "none, the run has no such items"));
+    } catch (IOException e) {
+      differ(String.valueOf(run.folder()), "", "cannot be read, " + e.getMessage(), "a folder");
     }
   }
 
@@ -195,19 +233,19 @@ public final class RunCheck {
     }
   }
 
-  // What was sent is not known here: of the prompt the hash is compared, of its arguments nothing.
   private void sample(String name, ItemKey key, String found, String expected) {
     String where = key.task() + " " + key.index();
     try {
       JsonNode one = JSON.readTree(found);
       JsonNode other = JSON.readTree(expected);
-      Iterator<String> fields = other.fieldNames();
-      while (fields.hasNext()) {
-        String field = fields.next();
+      Set<String> fields = new TreeSet<>();
+      one.fieldNames().forEachRemaining(fields::add);
+      other.fieldNames().forEachRemaining(fields::add);
+      for (String field : fields) {
         JsonNode value = one.path(field);
         boolean same =
             switch (field) {
-              case "arguments" -> true;
+              case "arguments" -> value.isObject();
               case "prompt_hash" -> value.asText().startsWith(other.path(field).asText());
               default -> value.equals(other.path(field));
             };
@@ -215,8 +253,22 @@ public final class RunCheck {
           differ(name, where + ", " + field, told(value), told(other.path(field)));
         }
       }
+      asked(name, where, one);
     } catch (JsonProcessingException e) {
       differ(name, where, "no JSON", "an object");
+    }
+  }
+
+  // What was sent is not known here; of its prompts the line's hash tells, which begins as the
+  // item's. Continuations and settings of generation have no hash.
+  private void asked(String name, String where, JsonNode row) {
+    String hash = row.path("prompt_hash").asText();
+    for (JsonNode sent : row.path("arguments")) {
+      String prompt = PythonRepr.sha256(sent.path("arg_0").asText());
+      if (!prompt.equals(hash)) {
+        differ(name, where + ", arguments", "a prompt with the hash " + prompt, hash);
+        return;
+      }
     }
   }
 }

@@ -137,5 +137,10 @@ class HtmlReportTest {
     // (3 * |0.85 - 2/3| + 1 * 0.45) / 4
     assertEquals(0.25, calibration.expectedError(), 1e-12);
     assertEquals(0, Calibration.of(List.of()).expectedError());
+    EvalAnswer.Choice impossible = new EvalAnswer.Choice(Double.NEGATIVE_INFINITY, false);
+    assertEquals(
+        0.25,
+        Calibration.confidence(
+            EvalAnswer.ofChoices(List.of(impossible, impossible, impossible, impossible))));
   }
 }

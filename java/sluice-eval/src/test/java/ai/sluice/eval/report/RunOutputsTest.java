@@ -199,6 +199,45 @@ class RunOutputsTest {
         found.toString());
   }
 
+  private void only(EvalRun run, String beginning) {
+    List<String> found = differences(run);
+    assertEquals(1, found.size(), found.toString());
+    assertTrue(found.get(0).startsWith(beginning), found.get(0));
+  }
+
+  @Test
+  void whatIsMissingOrTooMuchIsFound() throws IOException {
+    EvalRun run = made("a", 1);
+    Path results = run.folder().resolve(RunOutputs.RESULTS);
+    Path samples = run.folder().resolve("samples_gsm8k.jsonl");
+    String rows = Files.readString(samples);
+    Files.delete(results);
+    only(run, "results.json: missing");
+    Files.delete(samples);
+    assertEquals(2, differences(run).size());
+    RunOutputs.write(run, MadeRuns::sent);
+    assertEquals(rows, Files.readString(samples));
+
+    Path stranger = run.folder().resolve("samples_other.jsonl");
+    Files.writeString(stranger, "{}\n");
+    only(run, "samples_other.jsonl: samples (expected: none");
+    Files.delete(stranger);
+
+    replace(samples, "example 0\\n\\n", "another\\n\\n");
+    only(run, "samples_gsm8k.jsonl, gsm8k 0, arguments: a prompt with the hash ");
+    Files.writeString(samples, rows);
+    replace(samples, "{\"doc_id\":0,", "{\"doc_id\":0,\"more\":1,");
+    only(run, "samples_gsm8k.jsonl, gsm8k 0, more: 1 (expected: nothing");
+    Files.writeString(samples, rows);
+
+    Path items = run.folder().resolve(EvalRun.ITEMS);
+    Files.writeString(items, Files.readString(items) + "{\"crc32c\":\"0");
+    List<String> found = differences(run);
+    assertTrue(
+        found.stream().anyMatch(line -> line.startsWith("items.jsonl, line 51: damaged")),
+        found.toString());
+  }
+
   @Test
   void whatWasAskedIsKeptWhereItIsNotKnownAgain() throws IOException {
     EvalRun run = made("a", 1);
